@@ -1,0 +1,131 @@
+//! The collectors. Each is one file and one line of [`COLLECTORS`].
+//!
+//! A collector is its own arguments: the type that a profile's `with:` is read into. It reaches the host and the
+//! evidence only through its [`Session`], so that the same code runs in a collection, in a plan and in a test.
+//!
+//! Architecture invariant: a collector runs no program, opens nothing for writing, and knows nothing of bundles, of
+//! outputs or of the network. Its tier is its own: no profile can move it.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wire::Tier;
+
+use crate::host::Host;
+use crate::run::session::{Session, Stopped};
+
+/// Every collector of this agent, in the order in which `holdfast-agent collectors` lists them.
+pub const COLLECTORS: &[Collector] = &[
+];
+
+/// What a collector must provide. The implementing type holds the arguments, already checked.
+pub trait Collect: Send + Sync + 'static {
+    /// The name in profiles, in paths and in records.
+    const NAME: &'static str;
+    /// Where it stands in the order of volatility.
+    const TIER: Tier;
+    /// One line for people: what it takes.
+    const SUMMARY: &'static str;
+    /// The privileges without which it takes less, as people know them: `CAP_SYS_PTRACE`, `root`.
+    const NEEDS: &'static [&'static str];
+
+    /// Takes the evidence. What cannot be read is noted as an item; `Err` means that the collector itself cannot go on.
+    ///
+    /// # Errors
+    /// [`Failure::Stopped`] when the session says so, [`Failure::Failed`] when nothing more can be taken.
+    fn collect(&self, session: &mut Session) -> Result<(), Failure>;
+
+    /// What a collection would read on this host.
+    fn plan(&self, _host: &Host) -> Plan {
+        Plan::default()
+    }
+}
+
+/// What a step would read, told beforehand.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Plan {
+    /// Where it reads: paths, globs or kernel interfaces.
+    pub reads: Vec<String>,
+    /// How many files it would read, if that can be told without reading them.
+    pub files: Option<u64>,
+    /// How many bytes it would read, if that can be told without reading them.
+    pub bytes: Option<u64>,
+}
+
+/// Why a collector ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The session ended it: deadline, interrupt or a full limit.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// It could not go on; `what` names the subject.
+    #[error("{what}")]
+    Failed {
+        /// What could not be read.
+        what: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Failure {
+    /// For `map_err`: the collector cannot go on without `what`.
+    pub fn reading(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Failed { what, source }
+    }
+}
+
+/// One line of the list: a collector, its arguments not yet bound.
+#[derive(Clone, Copy)]
+pub struct Collector {
+    /// See [`Collect::NAME`].
+    pub name: &'static str,
+    /// See [`Collect::TIER`].
+    pub tier: Tier,
+    /// See [`Collect::SUMMARY`].
+    pub summary: &'static str,
+    /// See [`Collect::NEEDS`].
+    pub needs: &'static [&'static str],
+    /// Reads a profile's `with:` into the collector's arguments.
+    pub bind: fn(serde_json::Value) -> Result<Box<dyn Step>, wire::profile::ArgumentError>,
+    /// The JSON Schema of its arguments.
+    pub schema: fn() -> schemars::Schema,
+}
+
+impl Collector {
+    const fn of<C: Collect + DeserializeOwned + JsonSchema>() -> Self {
+        Self {
+            name: C::NAME,
+            tier: C::TIER,
+            summary: C::SUMMARY,
+            needs: C::NEEDS,
+            bind: |with| Ok(Box::new(wire::profile::arguments::<C>(with)?)),
+            schema: || schemars::schema_for!(C),
+        }
+    }
+
+    /// The collector of that name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        COLLECTORS.iter().find(|collector| collector.name == name)
+    }
+}
+
+/// A collector with its arguments bound, ready to run.
+pub trait Step: Send + Sync {
+    /// See [`Collect::collect`].
+    fn collect(&self, session: &mut Session) -> Result<(), Failure>;
+    /// See [`Collect::plan`].
+    fn plan(&self, host: &Host) -> Plan;
+}
+
+impl<C: Collect> Step for C {
+    fn collect(&self, session: &mut Session) -> Result<(), Failure> {
+        Collect::collect(self, session)
+    }
+
+    fn plan(&self, host: &Host) -> Plan {
+        Collect::plan(self, host)
+    }
+}

@@ -1,0 +1,4 @@
+//! The Holdfast agent.
+pub mod collect;
+pub mod host;
+pub mod run;

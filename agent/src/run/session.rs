@@ -1,0 +1,288 @@
+//! What a collector sees of a run: the host, and a way to hand over evidence.
+//!
+//! The collector runs on a worker thread; what it hands over goes through a bounded channel to the thread that owns the
+//! bundle. When that thread gives a step up, the channel closes and every call here answers [`Stopped`].
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant as Monotonic};
+
+use bundle::item::{Kind, Meta, NewItem, Status};
+use bundle::time::Instant;
+use bundle::timeline::Event;
+use serde::Serialize;
+
+use super::limits::Limiter;
+use crate::host::Host;
+
+/// Content of at most this many bytes is handed over in one piece; longer content is streamed.
+pub const WHOLE_BYTES_MAX: u64 = 1 << 20;
+/// Rows are handed over in batches of about this many bytes.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Evidence on its way from a worker to the bundle.
+#[derive(Debug)]
+pub enum Message {
+    /// Complete JSON lines of the step's collector.
+    Rows(Vec<u8>),
+    /// A thing without content.
+    Item(Box<NewItem>),
+    /// A thing with all its content.
+    Whole(Box<NewItem>, Vec<u8>),
+    /// A thing whose content follows in [`Message::Chunk`]s and ends with [`Message::End`].
+    Begin(Box<NewItem>),
+    /// The next bytes.
+    Chunk(Vec<u8>),
+    /// The end of the content.
+    End(Ended),
+    /// Raw bytes that stand behind records: stored as `data/raw/<collector>/<name>`.
+    Raw(Box<NewItem>, String, Vec<u8>),
+    /// A moment for the timeline.
+    Event(Event),
+    /// Complete bodyfile lines.
+    Bodyfile(String),
+    /// The step met one of its limits and left something out.
+    Limited(String),
+    /// The collector returned.
+    Done(Result<(), String>),
+}
+
+/// How a stream of content ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What came of it.
+    pub status: Status,
+    /// The rule, if one cut it short.
+    pub reason: Option<String>,
+    /// Error of the operating system, if one ended it: number and words.
+    pub error: Option<(i32, String)>,
+    /// Ranges that could not be read and stand as zeros in the content.
+    pub error_ranges: Vec<(u64, u64)>,
+    /// Metadata after reading, when it differs.
+    pub meta_after: Option<Box<Meta>>,
+}
+
+impl Ended {
+    /// The content was read with this outcome and nothing to add.
+    pub fn with(status: Status) -> Self {
+        Self { status, reason: None, error: None, error_ranges: Vec::new(), meta_after: None }
+    }
+}
+
+/// The session is over: the step's time ran out, the run was interrupted, or a limit is full.
+#[derive(Debug, thiserror::Error)]
+#[error("the step was stopped")]
+pub struct Stopped;
+
+/// What has been handed over in this run, so that no content is stored twice. Shared by all sessions of a run.
+#[derive(Debug, Default)]
+pub struct Seen {
+    paths: Mutex<HashSet<Vec<u8>>>,
+    inodes: Mutex<HashSet<(u64, u64)>>,
+}
+
+/// What a collector works with. See the module.
+pub struct Session {
+    host: Arc<Host>,
+    messages: SyncSender<Message>,
+    rows: Vec<u8>,
+    seen: Arc<Seen>,
+    limiter: Limiter,
+    stop: Arc<AtomicBool>,
+    deadline: Monotonic,
+}
+
+impl Session {
+    /// A session that hands over to `messages` until `stop` is set or `wall` has gone by.
+    pub fn new(
+        host: Arc<Host>,
+        messages: SyncSender<Message>,
+        seen: Arc<Seen>,
+        limiter: Limiter,
+        stop: Arc<AtomicBool>,
+        wall: Duration,
+    ) -> Self {
+        let deadline = Monotonic::now() + wall;
+        Self { host, messages, rows: Vec::with_capacity(BATCH_BYTES), seen, limiter, stop, deadline }
+    }
+
+    /// The host under examination.
+    pub fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// The wall clock, for `collected` and `collected_end`.
+    pub fn now(&self) -> Instant {
+        self.host.now()
+    }
+
+    /// To be called in every loop that reads without handing anything over.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn go_on(&self) -> Result<(), Stopped> {
+        if self.stop.load(Ordering::Relaxed) || Monotonic::now() >= self.deadline { Err(Stopped) } else { Ok(()) }
+    }
+
+    /// Counts `bytes` as about to be read from a disk, and waits as long as the run's limits ask for.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn spend(&mut self, bytes: u64) -> Result<(), Stopped> {
+        let Self { limiter, stop, deadline, .. } = self;
+        limiter.spend(bytes, || !stop.load(Ordering::Relaxed) && Monotonic::now() < *deadline);
+        self.go_on()
+    }
+
+    /// How many bytes of content this step may still hand over.
+    pub fn content_bytes_left(&self) -> u64 {
+        self.limiter.content_bytes_left()
+    }
+
+    /// Hands over one row: a value that serialises to a JSON object with its keys in alphabetical order.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn row(&mut self, row: &impl Serialize) -> Result<(), Stopped> {
+        let start = self.rows.len();
+        if let Err(error) = serde_json::to_writer(&mut self.rows, row) {
+            self.rows.truncate(start);
+            tracing::error!(%error, "a row could not be serialised");
+            return Ok(());
+        }
+        self.rows.push(b'\n');
+        if self.rows.len() >= BATCH_BYTES {
+            self.flush_rows()?;
+        }
+        Ok(())
+    }
+
+    fn flush_rows(&mut self) -> Result<(), Stopped> {
+        if self.rows.is_empty() {
+            return self.go_on();
+        }
+        let rows = std::mem::replace(&mut self.rows, Vec::with_capacity(BATCH_BYTES));
+        self.send(Message::Rows(rows))
+    }
+
+    /// A thing of this kind at `path`, attempted now; to be completed and handed over.
+    pub fn item(&self, kind: Kind, path: impl Into<Vec<u8>>, method: &'static str, status: Status) -> NewItem {
+        NewItem::new(kind, path, method, status, self.now())
+    }
+
+    /// Hands over a thing without content: denied, vanished, skipped, metadata only.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn note(&mut self, mut item: NewItem) -> Result<(), Stopped> {
+        item.collected_end = self.now();
+        self.send(Message::Item(Box::new(item)))
+    }
+
+    /// Notes that `path` (a kernel file behind a record) could not be read.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn unreadable(&mut self, path: impl Into<Vec<u8>>, error: &std::io::Error) -> Result<(), Stopped> {
+        let item = self.item(Kind::Record, path, "procfs", Status::Error).failed(error);
+        self.note(item)
+    }
+
+    /// Hands over a thing with all its content: at most [`WHOLE_BYTES_MAX`] bytes.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn whole(&mut self, mut item: NewItem, content: Vec<u8>) -> Result<(), Stopped> {
+        self.limiter.count_content(content.len() as u64);
+        item.collected_end = self.now();
+        self.send(Message::Whole(Box::new(item), content))
+    }
+
+    /// Begins a thing whose content follows by [`Session::chunk`] and ends by [`Session::end`]. Between the two nothing
+    /// else may be handed over.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn begin(&mut self, item: NewItem) -> Result<(), Stopped> {
+        self.send(Message::Begin(Box::new(item)))
+    }
+
+    /// The next bytes of the thing begun, at most [`WHOLE_BYTES_MAX`] of them.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn chunk(&mut self, bytes: Vec<u8>) -> Result<(), Stopped> {
+        self.limiter.count_content(bytes.len() as u64);
+        self.send(Message::Chunk(bytes))
+    }
+
+    /// Ends the thing begun.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn end(&mut self, ended: Ended) -> Result<(), Stopped> {
+        self.send(Message::End(ended))
+    }
+
+    /// Hands over raw bytes that stand behind records, read from `path`; stored as `data/raw/<collector>/<name>`.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn raw(&mut self, path: impl Into<Vec<u8>>, name: impl Into<String>, bytes: Vec<u8>) -> Result<(), Stopped> {
+        let item = self.item(Kind::Record, path, "procfs", Status::Ok);
+        self.send(Message::Raw(Box::new(item), name.into(), bytes))
+    }
+
+    /// Hands over a moment for the timeline.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn event(&mut self, event: Event) -> Result<(), Stopped> {
+        self.send(Message::Event(event))
+    }
+
+    /// Hands over complete bodyfile lines.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn bodyfile(&mut self, lines: String) -> Result<(), Stopped> {
+        self.send(Message::Bodyfile(lines))
+    }
+
+    /// Says that a limit made this step leave something out: the run then ends with exit code 3.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn limited(&mut self, rule: impl Into<String>) -> Result<(), Stopped> {
+        self.send(Message::Limited(rule.into()))
+    }
+
+    /// True the first time that `path` is named in this run: later times it is already in the bundle.
+    pub fn is_new_path(&self, path: &[u8]) -> bool {
+        self.seen.paths.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_vec())
+    }
+
+    /// True the first time that this device and inode are named in this run.
+    pub fn is_new_inode(&self, inode: (u64, u64)) -> bool {
+        self.seen.inodes.lock().unwrap_or_else(PoisonError::into_inner).insert(inode)
+    }
+
+    fn send(&mut self, message: Message) -> Result<(), Stopped> {
+        if !matches!(message, Message::Rows(_)) && !self.rows.is_empty() {
+            self.flush_rows()?;
+        }
+        self.messages.send(message).map_err(|_| Stopped)?;
+        self.go_on()
+    }
+
+    /// Hands over what is still held back and says how the collector ended.
+    pub(super) fn done(mut self, outcome: Result<(), String>) {
+        let rows = std::mem::take(&mut self.rows);
+        if !rows.is_empty() {
+            let _ = self.messages.send(Message::Rows(rows));
+        }
+        let _ = self.messages.send(Message::Done(outcome));
+    }
+}

@@ -1,0 +1,125 @@
+//! Ids that people and machines exchange. Each is valid by construction.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use uuid::Uuid;
+
+/// The id of one bundle: a UUIDv7 (RFC 9562), so that bundles sort by the time they were begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BundleId(Uuid);
+
+impl BundleId {
+    /// Makes an id from milliseconds since the epoch and ten random bytes.
+    pub fn new(unix_ms: u64, random: [u8; 10]) -> Self {
+        Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())
+    }
+
+    /// The first eight hex digits, as they stand in a bundle's file name. They come from the clock: two bundles begun
+    /// within 65 seconds share them, so the file name carries the time as well.
+    pub fn short(&self) -> String {
+        self.0.simple().to_string()[..8].to_owned()
+    }
+}
+
+impl fmt::Display for BundleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// An id that does not have the form its kind asks for.
+#[derive(Debug, thiserror::Error)]
+#[error("{text:?} is not {kind}: {wants}")]
+pub struct NotAnId {
+    text: String,
+    kind: &'static str,
+    wants: &'static str,
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $wants:literal, $allowed:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotAnId;
+
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
+                let allowed: fn(u8) -> bool = $allowed;
+                if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(NotAnId { text: text.chars().take(80).collect(), kind: $kind, wants: $wants })
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+text_id!(
+    /// The id of an agent: `[a-z0-9-]{1,64}`. Host names collide, so it also carries part of the key's fingerprint.
+    AgentId, "an agent id", "1 to 64 of a-z, 0-9 and '-'",
+    |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
+);
+
+text_id!(
+    /// The id of an incident, for instance `INC-2026-0007`: `[A-Za-z0-9._-]{1,64}`.
+    IncidentId, "an incident id", "1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', as in INC-2026-0007",
+    |byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
+);
+
+impl AgentId {
+    /// The name under which the agent's key signs: `agent:<id>`.
+    pub fn principal(&self) -> String {
+        format!("agent:{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_bounded_and_plain() {
+        assert!("web-1-0a1b2c".parse::<AgentId>().is_ok());
+        for bad in ["", "Web", "a b", "../x", &"a".repeat(65)] {
+            assert!(bad.parse::<AgentId>().is_err(), "{bad:?}");
+        }
+        assert!("INC-2026-0007".parse::<IncidentId>().is_ok());
+        assert!("INC 1".parse::<IncidentId>().is_err());
+        assert!(serde_json::from_str::<AgentId>("\"a\\nb\"").is_err());
+    }
+
+    #[test]
+    fn bundle_ids_sort_by_time() {
+        let early = BundleId::new(1_000, [255; 10]);
+        let late = BundleId::new(1_001, [0; 10]);
+        assert!(early < late);
+        assert_eq!(early.to_string().as_bytes()[14], b'7');
+    }
+}

@@ -1,0 +1,77 @@
+//! YAML into JSON, keeping the line of every key and list entry.
+//!
+//! Anchors, aliases and tags are refused: a profile needs none, and a hostile one could make them explode.
+
+use std::collections::BTreeMap;
+
+use marked_yaml::Node;
+use marked_yaml::types::MarkedScalarNode;
+use serde_json::{Map, Number, Value};
+
+/// How deep the nesting may go.
+const DEPTH_MAX: usize = 16;
+
+/// The value, and the line (from 1) of each path in it; or the line of a mistake and what it is.
+pub(super) fn parse(text: &str) -> Result<(Value, BTreeMap<String, usize>), (usize, String)> {
+    let node = marked_yaml::parse_yaml(0, text).map_err(|error| {
+        let text = error.to_string();
+        (line_in(&text), format!("not YAML that a profile may be made of: {text}"))
+    })?;
+    let mut lines = BTreeMap::new();
+    let value = convert(&node, String::new(), &mut lines, 0)?;
+    Ok((value, lines))
+}
+
+/// marked-yaml's errors carry the line in their text: `... at line 3 column 5`, `3:5: ...`.
+fn line_in(text: &str) -> usize {
+    text.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+fn convert(
+    node: &Node,
+    path: String,
+    lines: &mut BTreeMap<String, usize>,
+    depth: usize,
+) -> Result<Value, (usize, String)> {
+    let line = node.span().start().map_or(0, |mark| mark.line());
+    if depth > DEPTH_MAX {
+        return Err((line, format!("nested deeper than {DEPTH_MAX}")));
+    }
+    lines.entry(path.clone()).or_insert(line);
+    Ok(match node {
+        Node::Scalar(scalar) => scalar_value(scalar),
+        Node::Sequence(sequence) => Value::Array(
+            sequence
+                .iter()
+                .enumerate()
+                .map(|(n, node)| convert(node, format!("{path}[{n}]"), lines, depth + 1))
+                .collect::<Result<_, _>>()?,
+        ),
+        Node::Mapping(mapping) => {
+            let mut map = Map::new();
+            for (key, node) in mapping.iter() {
+                let below = if path.is_empty() { key.as_str().to_owned() } else { format!("{path}.{}", key.as_str()) };
+                if let Some(mark) = key.span().start() {
+                    lines.insert(below.clone(), mark.line());
+                }
+                map.insert(key.as_str().to_owned(), convert(node, below, lines, depth + 1)?);
+            }
+            Value::Object(map)
+        }
+    })
+}
+
+/// A plain scalar is null, a truth value or a whole number where it looks like one (YAML 1.2 core schema); a quoted
+/// scalar is text.
+fn scalar_value(scalar: &MarkedScalarNode) -> Value {
+    let text = scalar.as_str();
+    if !scalar.may_coerce() {
+        return Value::String(text.to_owned());
+    }
+    match text {
+        "" | "null" | "~" => Value::Null,
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        _ => text.parse::<i64>().map_or_else(|_| Value::String(text.to_owned()), |n| Value::Number(Number::from(n))),
+    }
+}
