@@ -56,7 +56,7 @@ impl Status {
     /// The status that an error of the operating system stands for.
     pub fn of_errno(errno: i32) -> Self {
         match errno {
-            1 | 13 => Self::Denied,       // EPERM, EACCES
+            1 | 13 => Self::Denied,        // EPERM, EACCES
             2 | 3 | 116 => Self::Vanished, // ENOENT, ESRCH, ESTALE
             _ => Self::Error,
         }

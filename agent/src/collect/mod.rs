@@ -15,8 +15,7 @@ use crate::host::Host;
 use crate::run::session::{Session, Stopped};
 
 /// Every collector of this agent, in the order in which `holdfast-agent collectors` lists them.
-pub const COLLECTORS: &[Collector] = &[
-];
+pub const COLLECTORS: &[Collector] = &[];
 
 /// What a collector must provide. The implementing type holds the arguments, already checked.
 pub trait Collect: Send + Sync + 'static {
