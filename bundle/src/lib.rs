@@ -4,10 +4,13 @@
 //! [`std::io::Write`]; the verifier reads anything that is [`std::io::Read`].
 
 pub mod checkpoint;
+pub mod coverage;
+pub mod header;
 pub mod item;
 pub mod merkle;
 pub mod name;
 pub mod sign;
 pub mod time;
 pub mod timeline;
+pub mod write;
 pub mod zip;
