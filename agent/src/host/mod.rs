@@ -4,6 +4,8 @@
 //! from here is bytes that an intruder may have chosen.
 
 mod clock;
+pub mod proc;
+pub mod text;
 
 use std::fs::File;
 use std::io::{self, Read as _};
