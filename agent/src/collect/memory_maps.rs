@@ -130,3 +130,49 @@ fn hand_over(session: &mut Session, pid: u32, mapping: &Mapping<'_>) -> Result<(
         start: mapping.start,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bundle::time::Instant;
+
+    use super::*;
+    use crate::host::FixedClock;
+    use crate::run::testing;
+
+    #[test]
+    fn a_tree() {
+        let tree = tempfile::tempdir().unwrap();
+        let dir = tree.path().join("proc/7");
+        std::fs::create_dir_all(&dir).unwrap();
+        let maps = b"1000-2000 r-xp 00001000 fd:01 9                          /tmp/x\xff (deleted)\n\
+2000-3000 rwxp 00000000 00:00 0 \nnot a line\n";
+        std::fs::write(dir.join("maps"), maps).unwrap();
+        std::fs::create_dir_all(tree.path().join("proc/8")).unwrap();
+        let messages = testing::collect(&MemoryMaps {}, Arc::new(Host::at(tree.path(), FixedClock(Instant(0)))));
+        assert_eq!(
+            testing::rows(&messages),
+            [
+                serde_json::json!({"deleted": true, "dev": "253:1", "end": "2000", "inode": 9, "kind": "file",
+                    "offset": "00001000", "path": "/tmp/x\u{fffd}", "path_b64": "L3RtcC94/w==", "perms": "r-xp",
+                    "pid": 7, "start": "1000"}),
+                serde_json::json!({"end": "3000", "kind": "anonymous", "perms": "rwxp", "pid": 7, "start": "2000"}),
+            ]
+        );
+        let items = testing::items(&messages);
+        assert_eq!(items.len(), 2);
+        assert!(items[0].reason.as_ref().unwrap().contains("not a line"));
+        assert_eq!((items[1].path.as_slice(), items[1].status), (&b"/proc/8"[..], Status::Vanished));
+    }
+
+    #[test]
+    fn this_process_on_the_live_host() {
+        let messages = testing::collect(&MemoryMaps {}, Arc::new(Host::live()));
+        let rows = testing::rows(&messages);
+        let exe = std::env::current_exe().unwrap();
+        let mine = |row: &&serde_json::Value| row["pid"] == std::process::id();
+        assert!(rows.iter().filter(mine).any(|row| row["path"] == exe.to_str().unwrap() && row["kind"] == "file"));
+        assert!(rows.iter().filter(mine).any(|row| row["kind"] == "stack"));
+    }
+}

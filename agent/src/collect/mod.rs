@@ -20,7 +20,11 @@ use crate::host::Host;
 use crate::run::session::{Session, Stopped};
 
 /// Every collector of this agent, in the order in which `holdfast-agent collectors` lists them.
-pub const COLLECTORS: &[Collector] = &[];
+pub const COLLECTORS: &[Collector] = &[
+    Collector::of::<processes::Processes>(),
+    Collector::of::<memory_maps::MemoryMaps>(),
+    Collector::of::<open_files::OpenFiles>(),
+];
 
 /// What a collector must provide. The implementing type holds the arguments, already checked.
 pub trait Collect: Send + Sync + 'static {

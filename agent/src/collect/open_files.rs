@@ -220,3 +220,67 @@ fn kind(target: &[u8]) -> &'static str {
 fn inode(target: &[u8]) -> Option<u64> {
     if target.starts_with(b"/") { None } else { proc::bracketed(target) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::sync::Arc;
+
+    use bundle::item::Status;
+    use bundle::time::Instant;
+
+    use super::*;
+    use crate::host::FixedClock;
+    use crate::run::testing;
+
+    #[test]
+    fn a_tree() {
+        let tree = tempfile::tempdir().unwrap();
+        let dir = tree.path().join("proc/7");
+        for name in ["fd", "fdinfo"] {
+            std::fs::create_dir_all(dir.join(name)).unwrap();
+        }
+        for (number, target) in [("10", "/memfd:x (deleted)"), ("9", "socket:[77]"), ("2", "/tmp/[7]")] {
+            symlink(target, dir.join("fd").join(number)).unwrap();
+        }
+        std::fs::write(dir.join("fdinfo/9"), "pos:\t0\nflags:\t02\nmnt_id:\t9\nino:\t77\n").unwrap();
+        std::fs::write(dir.join("fdinfo/10"), "pos:\t5\nflags:\t0100002\nlock:\t1: POSIX\n").unwrap();
+        let messages = testing::collect(&OpenFiles {}, Arc::new(Host::at(tree.path(), FixedClock(Instant(0)))));
+        let rows = testing::rows(&messages);
+        assert_eq!(rows[0], serde_json::json!({"fd": 2, "pid": 7, "target": "/tmp/[7]", "type": "file"}));
+        assert_eq!(
+            rows[1],
+            serde_json::json!({"fd": 9, "flags": "02", "flags_names": ["O_RDWR"], "ino": 77, "inode": 77, "mnt_id": 9,
+                "pid": 7, "pos": 0, "target": "socket:[77]", "type": "socket"})
+        );
+        assert_eq!((&rows[2]["type"], &rows[2]["deleted"]), (&"memfd".into(), &true.into()));
+        assert_eq!(rows[2]["fdinfo"], serde_json::json!(["lock:\t1: POSIX"]));
+        let items = testing::items(&messages);
+        assert_eq!((items[0].path.as_slice(), items[0].status), (&b"/proc/7/fdinfo/2"[..], Status::Vanished));
+    }
+
+    #[test]
+    fn kinds() {
+        for (target, expected) in [
+            ("/dev/null", "device"),
+            ("pipe:[1]", "pipe"),
+            ("anon_inode:[eventpoll]", "anon_inode"),
+            ("mnt:[4026531841]", "namespace"),
+            ("(unknown)", "other"),
+            ("", "other"),
+        ] {
+            assert_eq!(kind(target.as_bytes()), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn this_process_on_the_live_host() {
+        let file = tempfile::tempfile().unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&file);
+        let messages = testing::collect(&OpenFiles {}, Arc::new(Host::live()));
+        let rows = testing::rows(&messages);
+        let row = rows.iter().find(|row| row["pid"] == std::process::id() && row["fd"] == number).unwrap();
+        assert_eq!((&row["type"], &row["deleted"]), (&"file".into(), &true.into()));
+        assert!(row["flags_names"].as_array().unwrap().contains(&"O_RDWR".into()));
+    }
+}

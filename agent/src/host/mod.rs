@@ -4,7 +4,9 @@
 //! from here is bytes that an intruder may have chosen.
 
 mod clock;
+pub mod identity;
 pub mod proc;
+pub mod sys;
 pub mod text;
 
 use std::fs::File;

@@ -212,10 +212,10 @@ status! {
         b"VmExe" => vm_exe_kib: Kib,
         /// Highest resident size, KiB.
         b"VmHWM" => vm_hwm_kib: Kib,
-        /// Text of libraries, KiB.
-        b"VmLib" => vm_lib_kib: Kib,
         /// Locked memory, KiB.
         b"VmLck" => vm_lck_kib: Kib,
+        /// Text of libraries, KiB.
+        b"VmLib" => vm_lib_kib: Kib,
         /// Highest virtual size, KiB.
         b"VmPeak" => vm_peak_kib: Kib,
         /// Pinned memory, KiB.
