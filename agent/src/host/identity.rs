@@ -2,33 +2,14 @@
 
 use std::path::Path;
 
+use bundle::header::HostIdentity;
+
 use super::Host;
 
 /// Bytes of a small file that is read whole.
 const SMALL_BYTES_MAX: u64 = 64 << 10;
 
-/// The identity of a host. What cannot be read is `None`; `name` is then `unknown`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HostIdentity {
-    /// Architecture, as uname(2): `x86_64`.
-    pub arch: String,
-    /// Id of this boot (`/proc/sys/kernel/random/boot_id`).
-    pub boot_id: Option<String>,
-    /// What it runs in, as far as it shows: `docker`, `kvm` … `None` for no sign of either.
-    pub container_or_vm: Option<String>,
-    /// Release of the kernel, as uname(2).
-    pub kernel: Option<String>,
-    /// `/etc/machine-id` (machine-id(5)).
-    pub machine_id: Option<String>,
-    /// Name, as the kernel has it.
-    pub name: String,
-    /// `ID` and `VERSION_ID` of os-release(5): `debian 13`.
-    pub os_id: Option<String>,
-    /// Name in the time zone database, or as `/etc/timezone` has it.
-    pub timezone: Option<String>,
-}
-
-/// The identity of `host`.
+/// The identity of `host`. What cannot be read is `None`; its name is then `unknown`.
 pub fn identity(host: &Host) -> HostIdentity {
     let name = text(host, "/proc/sys/kernel/hostname").or_else(|| text(host, "/etc/hostname"));
     HostIdentity {
@@ -40,7 +21,7 @@ pub fn identity(host: &Host) -> HostIdentity {
         },
         boot_id: text(host, "/proc/sys/kernel/random/boot_id"),
         container_or_vm: surroundings(host).into_iter().next().map(|(name, _)| name),
-        kernel: text(host, "/proc/sys/kernel/osrelease"),
+        kernel: text(host, "/proc/sys/kernel/osrelease").unwrap_or_default(),
         machine_id: text(host, "/etc/machine-id"),
         name: name.unwrap_or_else(|| "unknown".to_owned()),
         os_id: os_id(host),

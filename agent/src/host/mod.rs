@@ -3,6 +3,7 @@
 //! Collectors name paths as the host knows them (`/etc/passwd`); [`Host`] knows where that is. Everything that comes
 //! from here is bytes that an intruder may have chosen.
 
+pub mod capabilities;
 mod clock;
 pub mod identity;
 pub mod proc;

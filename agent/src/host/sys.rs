@@ -18,6 +18,13 @@ pub struct ClockDiscipline {
     pub tai_offset_secs: i32,
 }
 
+impl ClockDiscipline {
+    /// True unless the kernel says that nothing disciplines the clock.
+    pub fn is_synchronised(&self) -> bool {
+        self.status & libc::STA_UNSYNC == 0
+    }
+}
+
 /// Asks the kernel for the discipline of its clock, and changes nothing.
 ///
 /// # Errors
