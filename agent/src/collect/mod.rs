@@ -6,6 +6,8 @@
 //! Architecture invariant: a collector runs no program, opens nothing for writing, and knows nothing of bundles, of
 //! outputs or of the network. Its tier is its own: no profile can move it.
 
+pub mod host_facts;
+pub mod kernel_modules;
 pub mod memory_maps;
 pub mod open_files;
 mod per_process;
@@ -21,9 +23,11 @@ use crate::run::session::{Session, Stopped};
 
 /// Every collector of this agent, in the order in which `holdfast-agent collectors` lists them.
 pub const COLLECTORS: &[Collector] = &[
+    Collector::of::<host_facts::HostFacts>(),
     Collector::of::<processes::Processes>(),
     Collector::of::<memory_maps::MemoryMaps>(),
     Collector::of::<open_files::OpenFiles>(),
+    Collector::of::<kernel_modules::KernelModules>(),
 ];
 
 /// What a collector must provide. The implementing type holds the arguments, already checked.

@@ -37,10 +37,7 @@ fn text(host: &Host, path: &str) -> Option<String> {
 /// The assignments of an os-release(5) file, quotes removed, in the file's order.
 pub fn os_release(file: &str) -> Vec<(&str, String)> {
     let lines = file.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    lines
-        .filter_map(|line| line.split_once('='))
-        .map(|(key, value)| (key, unquoted(value)))
-        .collect()
+    lines.filter_map(|line| line.split_once('=')).map(|(key, value)| (key, unquoted(value))).collect()
 }
 
 fn unquoted(value: &str) -> String {
