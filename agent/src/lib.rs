@@ -1,4 +1,5 @@
 //! The Holdfast agent.
 pub mod collect;
+pub mod files;
 pub mod host;
 pub mod run;

@@ -6,6 +6,10 @@
 //! Architecture invariant: a collector runs no program, opens nothing for writing, and knows nothing of bundles, of
 //! outputs or of the network. Its tier is its own: no profile can move it.
 
+pub mod files;
+pub mod logs;
+pub mod mounts;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,7 +19,8 @@ use crate::host::Host;
 use crate::run::session::{Session, Stopped};
 
 /// Every collector of this agent, in the order in which `holdfast-agent collectors` lists them.
-pub const COLLECTORS: &[Collector] = &[];
+pub const COLLECTORS: &[Collector] =
+    &[Collector::of::<mounts::Mounts>(), Collector::of::<logs::Logs>(), Collector::of::<files::Files>()];
 
 /// What a collector must provide. The implementing type holds the arguments, already checked.
 pub trait Collect: Send + Sync + 'static {

@@ -4,6 +4,14 @@
 //! from here is bytes that an intruder may have chosen.
 
 mod clock;
+pub mod glob;
+pub mod homes;
+pub mod meta;
+pub mod mounts;
+mod read;
+mod sys;
+pub mod views;
+pub mod walk;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -20,17 +28,18 @@ pub struct Host {
     root: PathBuf,
     live: bool,
     clock: Box<dyn Clock + Send + Sync>,
+    views: views::Views,
 }
 
 impl Host {
     /// The running machine.
     pub fn live() -> Self {
-        Self { root: PathBuf::from("/"), live: true, clock: Box::new(SystemClock) }
+        Self { root: PathBuf::from("/"), live: true, clock: Box::new(SystemClock), views: views::Views::default() }
     }
 
     /// A tree that stands for a host, with a clock of its own.
     pub fn at(root: impl Into<PathBuf>, clock: impl Clock + Send + Sync + 'static) -> Self {
-        Self { root: root.into(), live: false, clock: Box::new(clock) }
+        Self { root: root.into(), live: false, clock: Box::new(clock), views: views::Views::default() }
     }
 
     /// True for the running machine: only then do system calls about processes and namespaces mean anything.

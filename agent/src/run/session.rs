@@ -16,6 +16,7 @@ pub use bundle::write::Ended;
 use serde::Serialize;
 
 use super::limits::Limiter;
+use super::rules::ContentRules;
 use crate::host::Host;
 
 /// Content of at most this many bytes is handed over in one piece; longer content is streamed.
@@ -69,6 +70,7 @@ pub struct Session {
     rows: Vec<u8>,
     seen: Arc<Seen>,
     limiter: Limiter,
+    rules: ContentRules,
     stop: Arc<AtomicBool>,
     deadline: Monotonic,
 }
@@ -84,7 +86,20 @@ impl Session {
         wall: Duration,
     ) -> Self {
         let deadline = Monotonic::now() + wall;
-        Self { host, messages, rows: Vec::with_capacity(BATCH_BYTES), seen, limiter, stop, deadline }
+        let rows = Vec::with_capacity(BATCH_BYTES);
+        Self { host, messages, rows, seen, limiter, rules: ContentRules::default(), stop, deadline }
+    }
+
+    /// The same session under these rules of content.
+    #[must_use]
+    pub fn under(mut self, rules: ContentRules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// What the step may do with content.
+    pub fn rules(&self) -> &ContentRules {
+        &self.rules
     }
 
     /// The host under examination.
