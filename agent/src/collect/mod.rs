@@ -6,9 +6,12 @@
 //! Architecture invariant: a collector runs no program, opens nothing for writing, and knows nothing of bundles, of
 //! outputs or of the network. Its tier is its own: no profile can move it.
 
+pub mod files;
 pub mod host_facts;
 pub mod kernel_modules;
+pub mod logs;
 pub mod memory_maps;
+pub mod mounts;
 pub mod open_files;
 mod per_process;
 pub mod processes;
@@ -28,6 +31,9 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<memory_maps::MemoryMaps>(),
     Collector::of::<open_files::OpenFiles>(),
     Collector::of::<kernel_modules::KernelModules>(),
+    Collector::of::<mounts::Mounts>(),
+    Collector::of::<logs::Logs>(),
+    Collector::of::<files::Files>(),
 ];
 
 /// What a collector must provide. The implementing type holds the arguments, already checked.
