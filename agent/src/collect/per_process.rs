@@ -57,6 +57,8 @@ pub struct Walk {
     pub bare: bool,
     /// Files of the process at hand that a bound cut short.
     pub cut: Vec<&'static str>,
+    /// True when links of the process at hand were refused, and an item says so.
+    pub refused: bool,
     absent: BTreeSet<&'static CStr>,
     limited: bool,
 }
@@ -72,6 +74,7 @@ impl Walk {
         self.cut.clear();
         self.gone = false;
         self.bare = false;
+        self.refused = false;
     }
 
     /// Reads a file of the process at hand; `None` when there is nothing to read, with the reason noted.
