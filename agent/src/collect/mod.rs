@@ -6,6 +6,11 @@
 //! Architecture invariant: a collector runs no program, opens nothing for writing, and knows nothing of bundles, of
 //! outputs or of the network. Its tier is its own: no profile can move it.
 
+pub mod login_records;
+pub mod network_state;
+pub mod sessions;
+pub mod sockets;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +21,10 @@ use crate::run::session::{Session, Stopped};
 
 /// Every collector of this agent, in the order in which `holdfast-agent collectors` lists them.
 pub const COLLECTORS: &[Collector] = &[
+    Collector::of::<sockets::Sockets>(),
+    Collector::of::<network_state::NetworkState>(),
+    Collector::of::<sessions::Sessions>(),
+    Collector::of::<login_records::LoginRecords>(),
 ];
 
 /// What a collector must provide. The implementing type holds the arguments, already checked.

@@ -4,6 +4,17 @@
 //! from here is bytes that an intruder may have chosen.
 
 mod clock;
+pub mod login_row;
+pub mod net_census;
+pub mod net_sysctl;
+pub mod netlink;
+pub mod netns;
+pub mod proc_net;
+pub mod proc_net_state;
+pub mod regular;
+pub mod rtnetlink;
+pub mod tokens;
+pub mod utmp;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -25,12 +36,20 @@ pub struct Host {
 impl Host {
     /// The running machine.
     pub fn live() -> Self {
-        Self { root: PathBuf::from("/"), live: true, clock: Box::new(SystemClock) }
+        Self {
+            root: PathBuf::from("/"),
+            live: true,
+            clock: Box::new(SystemClock),
+        }
     }
 
     /// A tree that stands for a host, with a clock of its own.
     pub fn at(root: impl Into<PathBuf>, clock: impl Clock + Send + Sync + 'static) -> Self {
-        Self { root: root.into(), live: false, clock: Box::new(clock) }
+        Self {
+            root: root.into(),
+            live: false,
+            clock: Box::new(clock),
+        }
     }
 
     /// True for the running machine: only then do system calls about processes and namespaces mean anything.
@@ -51,7 +70,11 @@ impl Host {
     /// Where a path of the host lies for this process.
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
-        if self.live { path.to_owned() } else { self.root.join(path.strip_prefix("/").unwrap_or(path)) }
+        if self.live {
+            path.to_owned()
+        } else {
+            self.root.join(path.strip_prefix("/").unwrap_or(path))
+        }
     }
 
     /// Opens a folder of the host.
@@ -84,6 +107,8 @@ impl Host {
     /// # Errors
     /// As [`Host::read`].
     pub fn read_text(&self, path: impl AsRef<Path>, bytes_max: u64) -> io::Result<String> {
-        Ok(String::from_utf8_lossy(&self.read(path, bytes_max)?).trim_end().to_owned())
+        Ok(String::from_utf8_lossy(&self.read(path, bytes_max)?)
+            .trim_end()
+            .to_owned())
     }
 }
