@@ -33,7 +33,14 @@ pub(crate) struct EventLine<'a> {
 }
 
 impl<'a> EventLine<'a> {
-    pub(crate) fn new(at: Instant, desc: &'a str, message: &'a str, data_type: &'a str, hostname: &'a str, item: Option<u64>) -> Self {
+    pub(crate) fn new(
+        at: Instant,
+        desc: &'a str,
+        message: &'a str,
+        data_type: &'a str,
+        hostname: &'a str,
+        item: Option<u64>,
+    ) -> Self {
         let timestamp = i64::try_from(at.0.div_euclid(1_000)).unwrap_or(i64::MAX);
         Self { data_type, datetime: at, hostname, item, message, timestamp, timestamp_desc: desc }
     }
@@ -140,7 +147,8 @@ mod tests {
 
     #[test]
     fn equal_times_share_a_line() {
-        let meta = Meta { mtime_ns: Some(Nanos(5)), ctime_ns: Some(Nanos(5)), atime_ns: Some(Nanos(9)), ..Meta::default() };
+        let meta =
+            Meta { mtime_ns: Some(Nanos(5)), ctime_ns: Some(Nanos(5)), atime_ns: Some(Nanos(9)), ..Meta::default() };
         let times = times_of(&meta);
         assert_eq!(times.len(), 2);
         assert_eq!(times[0].1, "Content Modification Time; Metadata Modification Time");

@@ -35,11 +35,7 @@ const LAST_LOGINS_MAX: u64 = 1_000_000;
 const FOLDER: &str = "/var/log";
 const LASTLOG: &str = "/var/log/lastlog";
 /// Files that hold logins in formats of their own.
-const DATABASES: [&str; 3] = [
-    "/var/lib/wtmpdb/wtmp.db",
-    "/var/log/wtmp.db",
-    "/var/lib/lastlog/lastlog2.db",
-];
+const DATABASES: [&str; 3] = ["/var/lib/wtmpdb/wtmp.db", "/var/log/wtmp.db", "/var/lib/lastlog/lastlog2.db"];
 
 /// The collector `login_records`; it has no arguments.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -102,17 +98,11 @@ impl Collect for LoginRecords {
     }
 
     fn plan(&self, host: &Host) -> Plan {
-        let names = ["wtmp", "btmp"]
-            .iter()
-            .flat_map(|name| names(host, name).unwrap_or_default());
+        let names = ["wtmp", "btmp"].iter().flat_map(|name| names(host, name).unwrap_or_default());
         let reads: Vec<String> = names.chain([LASTLOG.to_owned()]).collect();
         let open = |path: &String| host.open_regular(path, Links::Refuse).ok();
         let sizes: Vec<u64> = reads.iter().filter_map(open).map(|(_, stat)| size(&stat)).collect();
-        Plan {
-            files: Some(sizes.len() as u64),
-            bytes: Some(sizes.iter().sum()),
-            reads,
-        }
+        Plan { files: Some(sizes.len() as u64), bytes: Some(sizes.iter().sum()), reads }
     }
 }
 
@@ -158,9 +148,7 @@ fn names(host: &Host, name: &str) -> io::Result<Vec<String>> {
 }
 
 fn compressed(path: &str) -> bool {
-    [".gz", ".xz", ".bz2", ".zst", ".lz4"]
-        .iter()
-        .any(|end| path.ends_with(end))
+    [".gz", ".xz", ".bz2", ".zst", ".lz4"].iter().any(|end| path.ends_with(end))
 }
 
 fn size(stat: &Stat) -> u64 {
@@ -185,9 +173,7 @@ fn records(session: &mut Session, path: &str, failed: bool) -> Result<(), Failur
     };
     let layout = Layout::HERE;
     let record_bytes = layout.record_bytes as u64;
-    let mut offset = size(&stat)
-        .saturating_sub(FILE_BYTES_MAX)
-        .next_multiple_of(record_bytes);
+    let mut offset = size(&stat).saturating_sub(FILE_BYTES_MAX).next_multiple_of(record_bytes);
     if offset > 0 {
         let rule = format!("{path}: of {} bytes the last {FILE_BYTES_MAX} are read", stat.st_size);
         let item = session.item(Kind::Record, path, "read", Status::Truncated);
@@ -374,22 +360,14 @@ mod tests {
         log(tree.path(), "wtmp.2.gz", b"\x1f\x8b");
         let messages = run(tree.path());
         let rows = rows(&messages);
-        let of = |path: &str| {
-            rows.iter()
-                .filter(|row| row["path"] == path)
-                .cloned()
-                .collect::<Vec<_>>()
-        };
+        let of = |path: &str| rows.iter().filter(|row| row["path"] == path).cloned().collect::<Vec<_>>();
         let wtmp = of("/var/log/wtmp");
         assert_eq!(wtmp.len(), 4);
         assert_eq!(
             (&wtmp[1]["type"], &wtmp[1]["zeroed"], &wtmp[1]["offset"]),
             (&json!("EMPTY"), &json!(true), &json!(length))
         );
-        assert_eq!(
-            (&wtmp[2]["user"], &wtmp[2]["address"]),
-            (&json!("ana"), &json!("198.51.100.7"))
-        );
+        assert_eq!((&wtmp[2]["user"], &wtmp[2]["address"]), (&json!("ana"), &json!("198.51.100.7")));
         assert_eq!(of("/var/log/btmp-20261101")[0]["user"], "hunter2");
 
         let events = messages.iter().filter_map(|message| match message {
@@ -408,10 +386,7 @@ mod tests {
         );
         let items = items(&messages);
         let item = |path: &str| items.iter().find(|item| item.path == path.as_bytes()).unwrap();
-        assert_eq!(
-            item("/var/log/wtmp").reason.as_deref(),
-            Some("the last record is partial: 17 bytes")
-        );
+        assert_eq!(item("/var/log/wtmp").reason.as_deref(), Some("the last record is partial: 17 bytes"));
         assert_eq!(item("/var/log/wtmp.2.gz").status, Status::Skipped);
         assert_eq!(item("/var/log/btmp").status, Status::Vanished);
         assert_eq!(item(LASTLOG).status, Status::Vanished);
@@ -421,10 +396,7 @@ mod tests {
     fn a_lastlog_with_a_hole_of_a_terabyte() {
         let tree = tempfile::tempdir().unwrap();
         log(tree.path(), "lastlog", b"");
-        let file = File::options()
-            .write(true)
-            .open(tree.path().join("var/log/lastlog"))
-            .unwrap();
+        let file = File::options().write(true).open(tree.path().join("var/log/lastlog")).unwrap();
         let length = Layout::HERE.lastlog_bytes;
         let mut entry = vec![0; length];
         entry[..4].copy_from_slice(&1_700_000_000u32.to_ne_bytes());
@@ -437,27 +409,17 @@ mod tests {
         let uids: Vec<_> = rows(&messages).iter().map(|row| row["uid"].as_u64().unwrap()).collect();
         assert_eq!(uids, [0, 1000, far]);
         assert_eq!(rows(&messages)[2]["line"], "pts/1");
-        assert_eq!(
-            messages
-                .iter()
-                .filter(|message| matches!(message, Message::Event(_)))
-                .count(),
-            3
-        );
+        assert_eq!(messages.iter().filter(|message| matches!(message, Message::Event(_))).count(), 3);
     }
 
     #[test]
     fn of_a_file_that_is_too_long_the_end_is_read() {
         let tree = tempfile::tempdir().unwrap();
         log(tree.path(), "wtmp", b"");
-        let file = File::options()
-            .write(true)
-            .open(tree.path().join("var/log/wtmp"))
-            .unwrap();
+        let file = File::options().write(true).open(tree.path().join("var/log/wtmp")).unwrap();
         let length = Layout::HERE.record_bytes as u64;
         let last = (FILE_BYTES_MAX / length + 5) * length;
-        file.write_all_at(&written(7, 1, "tty1", "root", "", 5, [0; 4]), last)
-            .unwrap();
+        file.write_all_at(&written(7, 1, "tty1", "root", "", 5, [0; 4]), last).unwrap();
         let messages = run(tree.path());
         let rows = rows(&messages);
         assert!(rows.len() as u64 * length <= FILE_BYTES_MAX);

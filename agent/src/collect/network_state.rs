@@ -30,13 +30,8 @@ use crate::run::session::{Session, Stopped};
 
 /// A file of the resolver.
 const RESOLVER_BYTES_MAX: u64 = 256 << 10;
-const RESOLVER: [&str; 5] = [
-    "/etc/resolv.conf",
-    "/run/systemd/resolve/resolv.conf",
-    "/etc/hosts",
-    "/etc/nsswitch.conf",
-    "/etc/host.conf",
-];
+const RESOLVER: [&str; 5] =
+    ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf"];
 /// A table of `/proc/net`, where netlink is refused.
 const TABLE_BYTES_MAX: u64 = 8 << 20;
 /// A dump that something interrupted is asked for again this often.
@@ -127,10 +122,7 @@ impl Collect for NetworkState {
         let netlink = DUMPS.iter().map(|(name, ..)| format!("netlink {name}"));
         let files = RESOLVER.iter().map(|path| (*path).to_owned());
         Plan {
-            reads: netlink
-                .chain(["/proc/sys/net/ipv{4,6}/conf".to_owned()])
-                .chain(files)
-                .collect(),
+            reads: netlink.chain(["/proc/sys/net/ipv{4,6}/conf".to_owned()]).chain(files).collect(),
             ..Plan::default()
         }
     }
@@ -166,12 +158,9 @@ fn state_of(session: &mut Session, namespace: &NetNamespace) -> Result<(), Failu
     }
     for Setting { path, value } in settings.into_iter().flatten() {
         match value {
-            Ok(value) => session.row(&SysctlRow {
-                netns: namespace.inode,
-                path: &path,
-                record: "sysctl",
-                value: &value,
-            })?,
+            Ok(value) => {
+                session.row(&SysctlRow { netns: namespace.inode, path: &path, record: "sysctl", value: &value })?
+            }
             // No IPv6, or a kernel without this setting.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => session.unreadable(path, &error)?,
@@ -193,10 +182,7 @@ fn refused(
 ) -> Result<(), Stopped> {
     let path = namespace.doors.first().map_or_else(|| b"/proc".to_vec(), Door::path);
     let item = session.item(Kind::Record, path, method, Status::Error).failed(error);
-    session.note(item.because(format!(
-        "network namespace {}: /proc/net is read instead",
-        namespace.inode
-    )))
+    session.note(item.because(format!("network namespace {}: /proc/net is read instead", namespace.inode)))
 }
 
 /// Takes all dumps of one namespace and keeps their messages.
@@ -227,11 +213,7 @@ fn by_netlink(session: &mut Session, netns: u64, socket: &OwnedFd) -> Result<(),
         say(session, netns, name, rows, &dump)?;
         raw.append(&mut dump.bytes);
     }
-    session.raw(
-        format!("netlink/route/{netns}"),
-        format!("netns-{netns}/rtnetlink.bin"),
-        raw,
-    )
+    session.raw(format!("netlink/route/{netns}"), format!("netns-{netns}/rtnetlink.bin"), raw)
 }
 
 /// Notes what kept a dump from being whole.
@@ -363,22 +345,11 @@ mod tests {
         symlink("..", tree.path().join("proc/7/task/7")).unwrap();
         symlink("hosts", tree.path().join("etc/resolv.conf")).unwrap();
 
-        let messages = collect(
-            &NetworkState {},
-            Arc::new(Host::at(tree.path(), FixedClock(Instant(0)))),
-        );
+        let messages = collect(&NetworkState {}, Arc::new(Host::at(tree.path(), FixedClock(Instant(0)))));
         assert_keys_sorted(&messages);
         let rows = rows(&messages);
-        let of = |record: &str| {
-            rows.iter()
-                .filter(|row| row["record"] == record)
-                .cloned()
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            (&of("namespace")[0]["netns"], &of("namespace")[0]["source"]),
-            (&json!(55), &json!("procfs"))
-        );
+        let of = |record: &str| rows.iter().filter(|row| row["record"] == record).cloned().collect::<Vec<_>>();
+        assert_eq!((&of("namespace")[0]["netns"], &of("namespace")[0]["source"]), (&json!(55), &json!("procfs")));
         assert_eq!(of("neighbour")[0]["mac"], "02:00:00:00:00:01");
         assert_eq!(of("sysctl").len(), 2);
         assert_eq!(of("sysctl")[0]["value"], "1");
@@ -393,11 +364,8 @@ mod tests {
         assert_keys_sorted(&messages);
         let rows = rows(&messages);
         let own = crate::host::netns::link_inode("/proc/self/ns/net").unwrap();
-        let mine = |record: &str| {
-            rows.iter()
-                .filter(|row| row["record"] == record && row["netns"] == own)
-                .collect::<Vec<_>>()
-        };
+        let mine =
+            |record: &str| rows.iter().filter(|row| row["record"] == record && row["netns"] == own).collect::<Vec<_>>();
         let loopback = mine("interface").into_iter().find(|row| row["name"] == "lo").unwrap();
         assert_eq!(loopback["type"], "loopback");
         // The names that netlink's arrays are given here are those of the kernel's files.
@@ -416,15 +384,7 @@ mod tests {
         assert!(mine("address").iter().any(|row| row["local"] == "127.0.0.1"));
         assert!(mine("route").iter().any(|row| row["table"] == "local"));
         assert!(mine("rule").iter().any(|row| row["table"] == "main"));
-        assert!(
-            mine("sysctl")
-                .iter()
-                .any(|row| row["path"] == "/proc/sys/net/ipv4/ip_forward")
-        );
-        assert!(
-            items(&messages)
-                .iter()
-                .any(|item| item.path == format!("netlink/route/{own}").as_bytes())
-        );
+        assert!(mine("sysctl").iter().any(|row| row["path"] == "/proc/sys/net/ipv4/ip_forward"));
+        assert!(items(&messages).iter().any(|item| item.path == format!("netlink/route/{own}").as_bytes()));
     }
 }

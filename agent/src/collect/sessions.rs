@@ -72,10 +72,7 @@ impl Collect for Sessions {
 
     fn plan(&self, _host: &Host) -> Plan {
         let logind = LOGIND.iter().map(|object| format!("/run/systemd/{object}/*"));
-        Plan {
-            reads: UTMP.iter().map(|path| (*path).to_owned()).chain(logind).collect(),
-            ..Plan::default()
-        }
+        Plan { reads: UTMP.iter().map(|path| (*path).to_owned()).chain(logind).collect(), ..Plan::default() }
     }
 }
 
@@ -107,15 +104,7 @@ fn utmp(session: &mut Session, path: &'static str, first: &mut Option<(u64, u64)
         }
         offset += record_bytes.len() as u64;
     }
-    session.raw(
-        path,
-        if path.starts_with("/run") {
-            "utmp"
-        } else {
-            "var-run-utmp"
-        },
-        bytes,
-    )
+    session.raw(path, if path.starts_with("/run") { "utmp" } else { "var-run-utmp" }, bytes)
 }
 
 /// Notes that a file of records ends in the middle of one.
@@ -235,42 +224,22 @@ mod tests {
         utmp.extend(vec![0; Layout::HERE.record_bytes]);
         utmp.extend([1; 10]);
         std::fs::write(at("run/utmp"), utmp).unwrap();
-        std::fs::write(
-            at("run/systemd/sessions/3"),
-            "# private\nUID=1000\nREMOTE_HOST=198.51.100.7\nodd\nUID=0\n",
-        )
-        .unwrap();
+        std::fs::write(at("run/systemd/sessions/3"), "# private\nUID=1000\nREMOTE_HOST=198.51.100.7\nodd\nUID=0\n")
+            .unwrap();
         let fifo = at("run/systemd/sessions/3.ref");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &fifo,
-            FileType::Fifo,
-            rustix::fs::Mode::from_raw_mode(0o600),
-            0,
-        )
-        .unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0).unwrap();
 
         let messages = collect(&Sessions {}, Arc::new(Host::at(tree.path(), FixedClock(Instant(0)))));
         assert_keys_sorted(&messages);
         let rows = rows(&messages);
-        assert_eq!(
-            (&rows[0]["user"], &rows[0]["time_ns"]),
-            (&json!("ana"), &json!("1700000000000007000"))
-        );
+        assert_eq!((&rows[0]["user"], &rows[0]["time_ns"]), (&json!("ana"), &json!("1700000000000007000")));
         assert_eq!((&rows[1]["type"], &rows[1]["zeroed"]), (&json!("EMPTY"), &json!(true)));
-        assert_eq!(
-            rows[2]["properties"],
-            json!({"REMOTE_HOST": "198.51.100.7", "UID": "1000\n0", "odd": ""})
-        );
+        assert_eq!(rows[2]["properties"], json!({"REMOTE_HOST": "198.51.100.7", "UID": "1000\n0", "odd": ""}));
         let reasons: Vec<_> = items(&messages).into_iter().filter_map(|item| item.reason).collect();
         assert!(reasons.contains(&"the last record is partial: 10 bytes".to_owned()));
         assert!(reasons.contains(&"the same file as /run/utmp".to_owned()));
         assert!(reasons.contains(&"1 entries are not regular files".to_owned()));
-        assert!(
-            messages
-                .iter()
-                .any(|message| matches!(message, Message::Raw(_, name, _) if name == "sessions/3"))
-        );
+        assert!(messages.iter().any(|message| matches!(message, Message::Raw(_, name, _) if name == "sessions/3")));
     }
 
     #[test]

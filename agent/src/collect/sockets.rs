@@ -122,11 +122,7 @@ fn tables(
         match file.and_then(|file| read_to(&file, buffer)) {
             Ok(whole) => {
                 let rows = rows_of(session, census, namespace.inode, table, buffer, listed)?;
-                read.push(TableRead {
-                    bytes: buffer.len(),
-                    file: table.file,
-                    rows,
-                });
+                read.push(TableRead { bytes: buffer.len(), file: table.file, rows });
                 keep(session, &path, namespace.inode, table.file, buffer, whole && rows == 0)?;
                 if !whole {
                     cut_short(session, &path, TABLE_BYTES_MAX)?;
@@ -192,9 +188,7 @@ fn keep(session: &mut Session, path: &[u8], netns: u64, file: &str, bytes: &[u8]
 
 fn cut_short(session: &mut Session, path: &[u8], bytes_max: usize) -> Result<(), Stopped> {
     let rule = format!("{} is longer than {bytes_max} bytes", String::from_utf8_lossy(path));
-    let item = session
-        .item(Kind::Record, path, "procfs", Status::Truncated)
-        .because(rule.clone());
+    let item = session.item(Kind::Record, path, "procfs", Status::Truncated).because(rule.clone());
     session.note(item)?;
     session.limited(rule)
 }
@@ -270,11 +264,7 @@ fn still_held(host: &Host, held: &Held) -> Option<String> {
     let length = rustix::fs::getxattr(&name, "system.sockprotoname", &mut value).unwrap_or(0);
     let text = value.get(..length).unwrap_or_default();
     let text = text.strip_suffix(b"\0").unwrap_or(text);
-    Some(if text.is_empty() {
-        "unknown".to_owned()
-    } else {
-        String::from_utf8_lossy(text).into_owned()
-    })
+    Some(if text.is_empty() { "unknown".to_owned() } else { String::from_utf8_lossy(text).into_owned() })
 }
 
 /// The names of all tables.
@@ -325,20 +315,11 @@ mod tests {
         let rows = rows(&messages);
         assert_eq!(rows[0]["owners"][0]["pid"], 42);
         assert_eq!(rows[0]["owners"][0]["comm_b64"], "bv9j");
-        assert_eq!(
-            (rows[0]["local_port"].as_u64(), rows[0]["netns"].as_u64()),
-            (Some(2024), Some(100))
-        );
-        assert_eq!(
-            (rows[1]["record"].as_str(), rows[1]["processes"].as_u64()),
-            (Some("namespace"), Some(2))
-        );
+        assert_eq!((rows[0]["local_port"].as_u64(), rows[0]["netns"].as_u64()), (Some(2024), Some(100)));
+        assert_eq!((rows[1]["record"].as_str(), rows[1]["processes"].as_u64()), (Some("namespace"), Some(2)));
         assert_eq!(rows[3]["netns"], 200);
         let last = rows.last().unwrap();
-        assert_eq!(
-            (last["inode"].as_u64(), last["unlisted"].as_bool()),
-            (Some(777), Some(true))
-        );
+        assert_eq!((last["inode"].as_u64(), last["unlisted"].as_bool()), (Some(777), Some(true)));
         // Tables that the kernel always has are missed by name; the two that list nothing are not kept.
         assert!(
             items(&messages)
@@ -348,9 +329,8 @@ mod tests {
                     .iter()
                     .any(|item| item.path == b"/proc/42/task/42/net/udp" && item.status == Status::Vanished)
         );
-        let raw = messages
-            .iter()
-            .filter(|message| matches!(message, Message::Raw(_, name, _) if name.ends_with("/tcp")));
+        let raw =
+            messages.iter().filter(|message| matches!(message, Message::Raw(_, name, _) if name.ends_with("/tcp")));
         assert_eq!(raw.count(), 2);
     }
 
@@ -363,22 +343,10 @@ mod tests {
         let messages = collect(&Sockets {}, Arc::new(Host::live()));
         assert_keys_sorted(&messages);
         let rows = rows(&messages);
-        let mine = rows
-            .iter()
-            .find(|row| row["local_port"] == port && row["protocol"] == "tcp")
-            .unwrap();
+        let mine = rows.iter().find(|row| row["local_port"] == port && row["protocol"] == "tcp").unwrap();
         assert_eq!(mine["state"], "LISTEN");
-        assert!(
-            mine["owners"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .any(|owner| owner["pid"] == std::process::id())
-        );
-        assert!(
-            rows.iter()
-                .any(|row| row["unlisted"] == true && row["protocol"] == "TCP")
-        );
+        assert!(mine["owners"].as_array().unwrap().iter().any(|owner| owner["pid"] == std::process::id()));
+        assert!(rows.iter().any(|row| row["unlisted"] == true && row["protocol"] == "TCP"));
         assert!(!rows.iter().any(|row| row.get("unparsed").is_some()));
         drop(unbound);
         assert!(matches!(messages.last(), Some(Message::Done(Ok(())))));

@@ -142,10 +142,5 @@ pub fn event(path: &str, record: &Record<'_>, failed: bool) -> Option<Event> {
         message.push_str(&format!(" [{address}]"));
     }
     message.push_str(&format!(" (pid {}, {path})", record.pid));
-    Some(Event {
-        at: Instant(time_of(record)),
-        desc,
-        message,
-        data_type,
-    })
+    Some(Event { at: Instant(time_of(record)), desc, message, data_type })
 }

@@ -80,9 +80,7 @@ impl Census {
         }
         census.held.sort_unstable();
         if census.full {
-            session.limited(format!(
-                "more than {HELD_MAX} open sockets: the owners of the rest are missing"
-            ))?;
+            session.limited(format!("more than {HELD_MAX} open sockets: the owners of the rest are missing"))?;
         }
         Ok(census)
     }
@@ -91,15 +89,8 @@ impl Census {
     pub fn owners(&self, inode: u64) -> Owners<'_> {
         let from = self.held.partition_point(|held| held.inode < inode);
         let held = self.held.get(from..).unwrap_or_default();
-        let count = if inode == 0 {
-            0
-        } else {
-            held.partition_point(|held| held.inode == inode)
-        };
-        Owners {
-            held: held.get(..count).unwrap_or_default(),
-            comms: &self.comms,
-        }
+        let count = if inode == 0 { 0 } else { held.partition_point(|held| held.inode == inode) };
+        Owners { held: held.get(..count).unwrap_or_default(), comms: &self.comms }
     }
 
     fn namespace(&mut self, inode: u64) -> &mut NetNamespace {
@@ -296,10 +287,7 @@ struct Buffers {
 
 impl Default for Buffers {
     fn default() -> Self {
-        Self {
-            folder: vec![MaybeUninit::uninit(); FOLDER_BYTES],
-            link: [MaybeUninit::uninit(); 64],
-        }
+        Self { folder: vec![MaybeUninit::uninit(); FOLDER_BYTES], link: [MaybeUninit::uninit(); 64] }
     }
 }
 

@@ -78,13 +78,8 @@ fn others(host: &Host, folder: &str) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(host.path(folder)) else {
         return Vec::new();
     };
-    let names = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = names
-        .filter(|name| name != "all" && name != "default")
-        .take(INTERFACES_MAX)
-        .collect();
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name != "all" && name != "default").take(INTERFACES_MAX).collect();
     names.sort_unstable();
     names
 }

@@ -228,17 +228,11 @@ mod tests {
     #[test]
     fn a_dump_ends_with_done_and_says_when_it_was_interrupted() {
         let mut dump = Dump::default();
-        let datagram = [
-            message(16, 2, 7, b"one"),
-            message(16, 2 | NLM_F_DUMP_INTR, 7, b"two"),
-            message(16, 2, 8, b"other"),
-        ]
-        .concat();
+        let datagram =
+            [message(16, 2, 7, b"one"), message(16, 2 | NLM_F_DUMP_INTR, 7, b"two"), message(16, 2, 8, b"other")]
+                .concat();
         assert!(matches!(take_datagram(&datagram, 7, &mut dump), Ok(Came::More)));
-        assert!(matches!(
-            take_datagram(&message(NLMSG_DONE, 2, 7, &0i32.to_ne_bytes()), 7, &mut dump),
-            Ok(Came::End)
-        ));
+        assert!(matches!(take_datagram(&message(NLMSG_DONE, 2, 7, &0i32.to_ne_bytes()), 7, &mut dump), Ok(Came::End)));
         let payloads: Vec<_> = messages(&dump.bytes).map(|message| message.payload).collect();
         assert_eq!(payloads, [b"one".as_slice(), b"two", &[0; 4]]);
         assert!(dump.interrupted && !dump.truncated);
@@ -257,19 +251,10 @@ mod tests {
 
     #[test]
     fn a_dump_stops_at_its_bound() {
-        let mut dump = Dump {
-            bytes: vec![0; DUMP_BYTES_MAX - 20],
-            ..Dump::default()
-        };
-        assert!(matches!(
-            take_datagram(&message(16, 2, 7, b"four"), 7, &mut dump),
-            Ok(Came::More)
-        ));
+        let mut dump = Dump { bytes: vec![0; DUMP_BYTES_MAX - 20], ..Dump::default() };
+        assert!(matches!(take_datagram(&message(16, 2, 7, b"four"), 7, &mut dump), Ok(Came::More)));
         assert_eq!((dump.bytes.len(), dump.truncated), (DUMP_BYTES_MAX, false));
-        assert!(matches!(
-            take_datagram(&message(16, 2, 7, b""), 7, &mut dump),
-            Ok(Came::End)
-        ));
+        assert!(matches!(take_datagram(&message(16, 2, 7, b""), 7, &mut dump), Ok(Came::End)));
         assert!(dump.truncated);
     }
 

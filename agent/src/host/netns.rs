@@ -78,11 +78,7 @@ pub struct NetNamespace {
 impl NetNamespace {
     /// A namespace that nobody was seen in yet.
     pub fn new(inode: u64) -> Self {
-        Self {
-            inode,
-            processes: 0,
-            doors: Vec::new(),
-        }
+        Self { inode, processes: 0, doors: Vec::new() }
     }
 
     /// Remembers a way in, as long as there is room.
@@ -150,9 +146,7 @@ impl NetNamespace {
                 move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
                 Ok(work())
             })?;
-            thread
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace failed")))
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace failed")))
         })
     }
 }
@@ -171,11 +165,7 @@ fn open_namespace(door: &Door, inode: u64) -> io::Result<OwnedFd> {
     if link_inode(&name) != Some(inode) {
         return Err(Errno::STALE.into());
     }
-    Ok(rustix::fs::open(
-        &name,
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?)
+    Ok(rustix::fs::open(&name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Opens the files and then looks whether the task is still in the namespace: if so, they are that namespace's.
@@ -183,11 +173,7 @@ fn open_through_task(host: &Host, folder: &str, inode: u64, names: &[&str]) -> i
     let task = host.path(folder);
     let files = open_all(&task.join("net"), names)?;
     let link = rustix::fs::readlink(task.join("ns/net"), Vec::new())?;
-    if bracketed(link.as_bytes(), b"net") == Some(inode) {
-        Ok(files)
-    } else {
-        Err(Errno::STALE.into())
-    }
+    if bracketed(link.as_bytes(), b"net") == Some(inode) { Ok(files) } else { Err(Errno::STALE.into()) }
 }
 
 fn open_all(folder: &std::path::Path, names: &[&str]) -> io::Result<Vec<io::Result<OwnedFd>>> {
@@ -218,10 +204,7 @@ fn unescaped(word: &[u8]) -> Vec<u8> {
     while let Some((&first, after)) = rest.split_first() {
         let octal = |&digit: &u8| matches!(digit, b'0'..=b'7').then(|| u32::from(digit - b'0'));
         let code = match (first, after) {
-            (b'\\', [a, b, c, ..]) => octal(a)
-                .zip(octal(b))
-                .zip(octal(c))
-                .map(|((a, b), c)| a * 64 + b * 8 + c),
+            (b'\\', [a, b, c, ..]) => octal(a).zip(octal(b)).zip(octal(c)).map(|((a, b), c)| a * 64 + b * 8 + c),
             _ => None,
         };
         match code.and_then(|code| u8::try_from(code).ok()) {
@@ -278,10 +261,7 @@ mod tests {
         assert!(namespace.open_files(&host, &["tcp", "none"]).unwrap().1[0].is_ok());
 
         namespace.inode += 1;
-        assert_eq!(
-            namespace.enter(&host, || 7).unwrap_err().raw_os_error(),
-            Some(Errno::STALE.raw_os_error())
-        );
+        assert_eq!(namespace.enter(&host, || 7).unwrap_err().raw_os_error(), Some(Errno::STALE.raw_os_error()));
         assert!(namespace.open_files(&host, &["tcp"]).is_err());
     }
 }

@@ -11,13 +11,8 @@ use super::tokens::{Words, hex, lines, split_at};
 pub type Table = (&'static str, fn(u64, &[u8]) -> Vec<Row<'_>>);
 
 /// The files, in the order in which they are read.
-pub const TABLES: [Table; 5] = [
-    ("dev", devices),
-    ("route", routes),
-    ("arp", neighbours),
-    ("if_inet6", addresses6),
-    ("ipv6_route", routes6),
-];
+pub const TABLES: [Table; 5] =
+    [("dev", devices), ("route", routes), ("arp", neighbours), ("if_inet6", addresses6), ("ipv6_route", routes6)];
 
 /// `/proc/net/dev`: two lines of header, then `name: 8 numbers received, 8 sent` (net/core/net-procfs.c).
 fn devices(netns: u64, text: &[u8]) -> Vec<Row<'_>> {
@@ -129,9 +124,7 @@ fn addresses6(netns: u64, text: &[u8]) -> Vec<Row<'_>> {
         let mut row = Address {
             address: Some(address.into()),
             index,
-            label: words
-                .next()
-                .map(|name| Cow::Owned(String::from_utf8_lossy(name).into_owned())),
+            label: words.next().map(|name| Cow::Owned(String::from_utf8_lossy(name).into_owned())),
             source: "procfs",
             ..Address::new(netns, INET6, prefix_len, scope)
         };
@@ -203,14 +196,8 @@ mod tests {
             eth0\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n\
             eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
         let routes = rows("route", route);
-        assert_eq!(
-            (&routes[0]["gateway"], &routes[0]["metric"]),
-            (&json!("192.0.2.1"), &json!(100))
-        );
-        assert_eq!(
-            (&routes[1]["destination"], &routes[1]["prefix_len"]),
-            (&json!("192.0.2.0"), &json!(24))
-        );
+        assert_eq!((&routes[0]["gateway"], &routes[0]["metric"]), (&json!("192.0.2.1"), &json!(100)));
+        assert_eq!((&routes[1]["destination"], &routes[1]["prefix_len"]), (&json!("192.0.2.0"), &json!(24)));
 
         let inet6 = b"00000000000000000000000000000001 01 80 10 80       lo\n";
         let row = &rows("if_inet6", inet6)[0];

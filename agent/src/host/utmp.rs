@@ -18,23 +18,12 @@ pub struct Layout {
 
 impl Layout {
     /// `__WORDSIZE_TIME64_COMPAT32`: 32-bit times.
-    pub const NARROW: Self = Self {
-        record_bytes: 384,
-        lastlog_bytes: 292,
-        wide: false,
-    };
+    pub const NARROW: Self = Self { record_bytes: 384, lastlog_bytes: 292, wide: false };
     /// 64-bit times.
-    pub const WIDE: Self = Self {
-        record_bytes: 400,
-        lastlog_bytes: 296,
-        wide: true,
-    };
+    pub const WIDE: Self = Self { record_bytes: 400, lastlog_bytes: 296, wide: true };
     /// The layout of this machine.
-    pub const HERE: Self = if cfg!(any(target_arch = "aarch64", target_arch = "loongarch64")) {
-        Self::WIDE
-    } else {
-        Self::NARROW
-    };
+    pub const HERE: Self =
+        if cfg!(any(target_arch = "aarch64", target_arch = "loongarch64")) { Self::WIDE } else { Self::NARROW };
 }
 
 /// One record, borrowing from the file. Strings end at their first NUL.
@@ -99,12 +88,7 @@ pub fn record(layout: Layout, bytes: &[u8]) -> Option<Record<'_>> {
     let (session, seconds, microseconds, address_at) = if layout.wide {
         (i64_at(bytes, 336)?, i64_at(bytes, 344)?, i64_at(bytes, 352)?, 360)
     } else {
-        (
-            i64::from(i32_at(bytes, 336)?),
-            i64::from(u32_at(bytes, 340)?),
-            i64::from(i32_at(bytes, 344)?),
-            348,
-        )
+        (i64::from(i32_at(bytes, 336)?), i64::from(u32_at(bytes, 340)?), i64::from(i32_at(bytes, 344)?), 348)
     };
     let reserve = bytes.get(address_at + 16..).unwrap_or_default();
     residue |= reserve.iter().any(|&byte| byte != 0);
@@ -146,11 +130,7 @@ pub fn last_login(layout: Layout, bytes: &[u8]) -> Option<LastLogin<'_>> {
     let until_nul = |field: &'_ [u8]| field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
     let (line, host) = text.split_at_checked(32)?;
     let host = host.get(..256)?;
-    Some(LastLogin {
-        seconds,
-        line: line.get(..until_nul(line))?,
-        host: host.get(..until_nul(host))?,
-    })
+    Some(LastLogin { seconds, line: line.get(..until_nul(line))?, host: host.get(..until_nul(host))? })
 }
 
 /// `ut_addr_v6`: in network order; an IPv4 address stands in the first word and leaves the others zero.
@@ -212,15 +192,7 @@ mod tests {
 
     #[test]
     fn a_login() {
-        let bytes = testing::written(
-            7,
-            4242,
-            "pts/0",
-            "ana",
-            "198.51.100.7",
-            4_000_000_000,
-            [198, 51, 100, 7],
-        );
+        let bytes = testing::written(7, 4242, "pts/0", "ana", "198.51.100.7", 4_000_000_000, [198, 51, 100, 7]);
         let record = record(Layout::HERE, &bytes).unwrap();
         assert_eq!(
             (record.kind, record.pid, record.line, record.user),
@@ -258,10 +230,7 @@ mod tests {
     fn a_field_without_an_end_is_taken_whole() {
         let mut bytes = vec![0xff; 292];
         let entry = last_login(Layout::NARROW, &bytes).unwrap();
-        assert_eq!(
-            (entry.line.len(), entry.host.len(), entry.seconds),
-            (32, 256, i64::from(u32::MAX))
-        );
+        assert_eq!((entry.line.len(), entry.host.len(), entry.seconds), (32, 256, i64::from(u32::MAX)));
         bytes.pop();
         assert_eq!(last_login(Layout::NARROW, &bytes), None);
     }
@@ -270,9 +239,7 @@ mod tests {
     fn damaged_records_never_panic() {
         let mut state = 3u64;
         let mut next = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             usize::try_from(state >> 33).unwrap()
         };
         for _ in 0..20_000 {
@@ -282,10 +249,7 @@ mod tests {
             bytes.truncate(next() % (bytes.len() + 200));
             for layout in [Layout::NARROW, Layout::WIDE] {
                 assert_eq!(record(layout, &bytes).is_some(), bytes.len() >= layout.record_bytes);
-                assert_eq!(
-                    last_login(layout, &bytes).is_some(),
-                    bytes.len() >= layout.lastlog_bytes
-                );
+                assert_eq!(last_login(layout, &bytes).is_some(), bytes.len() >= layout.lastlog_bytes);
             }
         }
     }

@@ -9,12 +9,14 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Monotonic};
 
-use bundle::item::{Kind, Meta, NewItem, Status};
+use bundle::item::{Kind, NewItem, Status};
 use bundle::time::Instant;
 use bundle::timeline::Event;
+pub use bundle::write::Ended;
 use serde::Serialize;
 
 use super::limits::Limiter;
+use super::rules::ContentRules;
 use crate::host::Host;
 
 /// Content of at most this many bytes is handed over in one piece; longer content is streamed.
@@ -49,28 +51,6 @@ pub enum Message {
     Done(Result<(), String>),
 }
 
-/// How a stream of content ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// What came of it.
-    pub status: Status,
-    /// The rule, if one cut it short.
-    pub reason: Option<String>,
-    /// Error of the operating system, if one ended it: number and words.
-    pub error: Option<(i32, String)>,
-    /// Ranges that could not be read and stand as zeros in the content.
-    pub error_ranges: Vec<(u64, u64)>,
-    /// Metadata after reading, when it differs.
-    pub meta_after: Option<Box<Meta>>,
-}
-
-impl Ended {
-    /// The content was read with this outcome and nothing to add.
-    pub fn with(status: Status) -> Self {
-        Self { status, reason: None, error: None, error_ranges: Vec::new(), meta_after: None }
-    }
-}
-
 /// The session is over: the step's time ran out, the run was interrupted, or a limit is full.
 #[derive(Debug, thiserror::Error)]
 #[error("the step was stopped")]
@@ -83,6 +63,21 @@ pub struct Seen {
     inodes: Mutex<HashSet<(u64, u64)>>,
 }
 
+/// The thing that a step is at, so that a step which hangs can say on what.
+#[derive(Clone, Debug, Default)]
+pub struct Current(Arc<Mutex<Option<Vec<u8>>>>);
+
+impl Current {
+    fn set(&self, path: &[u8]) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_vec());
+    }
+
+    /// The path of the last thing that was begun.
+    pub fn take(&self) -> Option<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// What a collector works with. See the module.
 pub struct Session {
     host: Arc<Host>,
@@ -90,8 +85,10 @@ pub struct Session {
     rows: Vec<u8>,
     seen: Arc<Seen>,
     limiter: Limiter,
+    rules: ContentRules,
     stop: Arc<AtomicBool>,
     deadline: Monotonic,
+    current: Current,
 }
 
 impl Session {
@@ -105,7 +102,22 @@ impl Session {
         wall: Duration,
     ) -> Self {
         let deadline = Monotonic::now() + wall;
-        Self { host, messages, rows: Vec::with_capacity(BATCH_BYTES), seen, limiter, stop, deadline }
+        let rows = Vec::with_capacity(BATCH_BYTES);
+        let (rules, current) = (ContentRules::default(), Current::default());
+        Self { host, messages, rows, seen, limiter, rules, current, stop, deadline }
+    }
+
+    /// The same session under these rules of content, saying in `current` what it is at.
+    #[must_use]
+    pub fn under(mut self, rules: ContentRules, current: Current) -> Self {
+        self.rules = rules;
+        self.current = current;
+        self
+    }
+
+    /// What the step may do with content.
+    pub fn rules(&self) -> &ContentRules {
+        &self.rules
     }
 
     /// The host under examination.
@@ -169,6 +181,8 @@ impl Session {
 
     /// A thing of this kind at `path`, attempted now; to be completed and handed over.
     pub fn item(&self, kind: Kind, path: impl Into<Vec<u8>>, method: &'static str, status: Status) -> NewItem {
+        let path = path.into();
+        self.current.set(&path);
         NewItem::new(kind, path, method, status, self.now())
     }
 

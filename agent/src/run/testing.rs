@@ -1,8 +1,7 @@
-//! A run of one collector for tests: the session is real, the bundle is a list of messages.
+//! Runs one collector in a test, with nothing behind it but a list.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bundle::item::NewItem;
@@ -12,41 +11,39 @@ use super::session::{Message, Seen, Session};
 use crate::collect::Step;
 use crate::host::Host;
 
-/// Everything that a collector hands over, in order; the last message says how it ended.
+/// Everything that `step` hands over on `host`, in order; the last message is how it ended.
 pub fn collect(step: &dyn Step, host: Arc<Host>) -> Vec<Message> {
-    let (sender, receiver) = sync_channel(16);
+    let (messages, received) = mpsc::sync_channel(64);
     let limiter = Limiter::new(Rates::default(), u64::MAX, Arc::new(AtomicU64::new(0)), u64::MAX);
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut session = Session::new(
-        host,
-        sender,
-        Arc::new(Seen::default()),
-        limiter,
-        stop,
-        Duration::from_mins(1),
-    );
+    let stopped = Arc::new(AtomicBool::new(false));
+    let wall = Duration::from_secs(300);
+    let mut session = Session::new(host, messages, Arc::new(Seen::default()), limiter, stopped, wall);
     std::thread::scope(|scope| {
-        let drain = scope.spawn(move || receiver.into_iter().collect());
+        let drained = scope.spawn(move || received.iter().collect());
         let outcome = step.collect(&mut session).map_err(|failure| failure.to_string());
         session.done(outcome);
-        drain.join().unwrap()
+        drained.join().unwrap_or_default()
     })
 }
 
-/// The rows among them.
+/// The rows among the messages, parsed.
+///
+/// # Panics
+/// When a row is no JSON: the test fails then.
 pub fn rows(messages: &[Message]) -> Vec<serde_json::Value> {
-    let mut rows = Vec::new();
-    for message in messages {
-        if let Message::Rows(lines) = message {
-            for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-                rows.push(serde_json::from_slice(line).unwrap());
-            }
-        }
-    }
-    rows
+    let bytes: Vec<u8> = messages
+        .iter()
+        .filter_map(|message| match message {
+            Message::Rows(rows) => Some(rows.as_slice()),
+            _ => None,
+        })
+        .collect::<Vec<_>>()
+        .concat();
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
 }
 
-/// The items among them, with content or without.
+/// The items among the messages, with content or without.
 pub fn items(messages: &[Message]) -> Vec<NewItem> {
     messages
         .iter()
@@ -59,7 +56,10 @@ pub fn items(messages: &[Message]) -> Vec<NewItem> {
         .collect()
 }
 
-/// Every row as it stands has its keys in alphabetical order.
+/// Fails unless every row has its keys in alphabetical order.
+///
+/// # Panics
+/// When one does not: the test fails then.
 pub fn assert_keys_sorted(messages: &[Message]) {
     for message in messages {
         if let Message::Rows(lines) = message {

@@ -241,7 +241,9 @@ impl Profile {
 /// All mistakes that were found.
 pub fn read(text: &Text, part: &dyn Fn(&str) -> Result<Text, Vec<String>>) -> Result<Profile, Mistakes> {
     let mut mistakes = Vec::new();
-    let Some(source) = source(text, &mut mistakes) else { return Err(Mistakes(mistakes)) };
+    let Some(source) = source(text, &mut mistakes) else {
+        return Err(Mistakes(mistakes));
+    };
     let (source, lines) = source;
     let mut collect = Vec::new();
     steps(text, source.collect, &lines, part, 0, &mut collect, &mut mistakes);
@@ -405,7 +407,10 @@ mod tests {
     fn mistakes_name_file_line_and_a_suggestion() {
         for (yaml, wanted) in [
             ("name: x\nsumary: y\ncollect: []\n", "p.yaml:2: unknown field `sumary`\n  hint: did you mean `summary`?"),
-            ("name: x\ncollect:\n  - include: volatil\n", "p.yaml:3: unknown part `volatil`\n  hint: did you mean `volatile`?"),
+            (
+                "name: x\ncollect:\n  - include: volatil\n",
+                "p.yaml:3: unknown part `volatil`\n  hint: did you mean `volatile`?",
+            ),
             ("name: x\nlimits:\n  bytes_max: 8GB\ncollect: []\n", "p.yaml:3: \"8GB\" is not a size"),
             ("name: x\ncollect:\n  - { include: volatile, collect: files }\n", "p.yaml:3: a step has either"),
             ("name: x\ncollect:\n  - include: loop\n", "loop.yaml:3: include: loop goes deeper"),

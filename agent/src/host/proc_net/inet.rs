@@ -152,18 +152,9 @@ mod tests {
             2: B80D0120000000000000000001000000:0035 00000000000000000000000000000000:0000 1F 00000000:00000000 \
             07:00000000 00000000     0        0 97 1 0000000000000000\n";
         let rows = rows("tcp6", format!("{HEADER}{lines}").as_bytes());
-        assert_eq!(
-            (&rows[0]["local_address"], &rows[0]["state"]),
-            (&json!("::1"), &json!("LISTEN"))
-        );
-        assert_eq!(
-            (&rows[1]["remote_address"], &rows[1]["v4_mapped"]),
-            (&json!("192.0.2.7"), &json!(true))
-        );
-        assert_eq!(
-            (&rows[2]["local_address"], &rows[2]["state_number"]),
-            (&json!("2001:db8::1"), &json!(31))
-        );
+        assert_eq!((&rows[0]["local_address"], &rows[0]["state"]), (&json!("::1"), &json!("LISTEN")));
+        assert_eq!((&rows[1]["remote_address"], &rows[1]["v4_mapped"]), (&json!("192.0.2.7"), &json!(true)));
+        assert_eq!((&rows[2]["local_address"], &rows[2]["state_number"]), (&json!("2001:db8::1"), &json!(31)));
         assert_eq!(rows[2]["timer"], "7");
     }
 
@@ -173,10 +164,7 @@ mod tests {
             0000000000000000 5\n";
         for table in ["udp", "raw", "icmp", "udplite"] {
             let row = &rows(table, format!("{HEADER}{line}").as_bytes())[0];
-            assert_eq!(
-                (&row["drops"], &row["local_port"], &row["slot"]),
-                (&json!(5), &json!(68), &json!(1041))
-            );
+            assert_eq!((&row["drops"], &row["local_port"], &row["slot"]), (&json!(5), &json!(68), &json!(1041)));
             assert_eq!(row["protocol"], table);
         }
     }

@@ -39,22 +39,12 @@ type Parse = fn(&'static str, &[u8], Each<'_>) -> Result<(), Stopped>;
 
 /// A table that every kernel has.
 const fn table(file: &'static str, parse: Parse) -> Table {
-    Table {
-        file,
-        protocol: file,
-        parse,
-        expected: true,
-    }
+    Table { file, protocol: file, parse, expected: true }
 }
 
 /// A table that is there only with IPv6 or with a module.
 const fn optional(file: &'static str, protocol: &'static str, parse: Parse) -> Table {
-    Table {
-        file,
-        protocol,
-        parse,
-        expected: false,
-    }
+    Table { file, protocol, parse, expected: false }
 }
 
 /// Every table of sockets, the connections first.
@@ -233,20 +223,12 @@ pub struct Socket<'a> {
 impl<'a> Socket<'a> {
     /// A socket of that protocol with nothing else.
     pub fn of(protocol: &'static str) -> Self {
-        Self {
-            protocol: Cow::Borrowed(protocol),
-            record: "socket",
-            ..Self::default()
-        }
+        Self { protocol: Cow::Borrowed(protocol), record: "socket", ..Self::default() }
     }
 
     fn unparsed(protocol: &'static str, line: &'a [u8]) -> Self {
         let (unparsed, unparsed_b64) = text(line);
-        Self {
-            unparsed: Some(unparsed),
-            unparsed_b64,
-            ..Self::of(protocol)
-        }
+        Self { unparsed: Some(unparsed), unparsed_b64, ..Self::of(protocol) }
     }
 }
 
@@ -357,9 +339,7 @@ mod tests {
     fn no_table_panics_on_damaged_bytes() {
         let mut state = 1u64;
         let mut next = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             usize::try_from(state >> 33).unwrap()
         };
         let table =

@@ -46,13 +46,7 @@ mod tests {
         let table = b"sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n\
             0000000038f7a3db 9   4242       80000001 128      0        0     2        7        1520    \n";
         let row = &rows("netlink", table)[0];
-        assert_eq!(
-            (&row["netlink_protocol"], &row["portid"]),
-            (&json!("AUDIT"), &json!(4242))
-        );
-        assert_eq!(
-            (&row["groups"], &row["drops"], &row["inode"]),
-            (&json!(0x8000_0001_u32), &json!(7), &json!(1520))
-        );
+        assert_eq!((&row["netlink_protocol"], &row["portid"]), (&json!("AUDIT"), &json!(4242)));
+        assert_eq!((&row["groups"], &row["drops"], &row["inode"]), (&json!(0x8000_0001_u32), &json!(7), &json!(1520)));
     }
 }

@@ -12,9 +12,7 @@ use crate::host::tokens::Words;
 use crate::run::session::Stopped;
 
 /// The columns behind the addresses of an association, in the kernel's order and in that of their names.
-const TAIL: [&str; 11] = [
-    "hbint", "ins", "outs", "maxrt", "t1x", "t2x", "rtxc", "wmema", "wmemq", "sndbuf", "rcvbuf",
-];
+const TAIL: [&str; 11] = ["hbint", "ins", "outs", "maxrt", "t1x", "t2x", "rtxc", "wmema", "wmemq", "sndbuf", "rcvbuf"];
 
 pub fn parse_endpoints(protocol: &'static str, table: &[u8], each: Each<'_>) -> Result<(), Stopped> {
     for line in below_header(table) {
@@ -44,12 +42,7 @@ fn endpoint<'a>(protocol: &'static str, line: &'a [u8]) -> Option<Socket<'a>> {
         uid: Some(words.decimal()?),
         inode: words.decimal()?,
         local_addresses: words.map(|word| text(word).0).collect(),
-        sctp: Columns(vec![
-            ("bucket", bucket),
-            ("endpoint", endpoint),
-            ("socket_state", state),
-            ("style", style),
-        ]),
+        sctp: Columns(vec![("bucket", bucket), ("endpoint", endpoint), ("socket_state", state), ("style", style)]),
         sk: Some(sk),
         ..Socket::of(protocol)
     })
@@ -110,10 +103,7 @@ mod tests {
             (&row["remote_port"], &row["remote_addresses"]),
             (&json!(5000), &json!(["*192.0.2.9", "198.51.100.2"]))
         );
-        assert_eq!(
-            (&row["sctp"]["hbint"], &row["sctp"]["rcvbuf"]),
-            (&json!("7500"), &json!("212993"))
-        );
+        assert_eq!((&row["sctp"]["hbint"], &row["sctp"]["rcvbuf"]), (&json!("7500"), &json!("212993")));
         assert_eq!((&row["tx_queue"], &row["rx_queue"]), (&json!(5), &json!(6)));
     }
 }

@@ -13,10 +13,7 @@ use crate::host::tokens::{Words, hex};
 use crate::run::session::Stopped;
 
 pub fn parse(protocol: &'static str, table: &[u8], each: Each<'_>) -> Result<(), Stopped> {
-    let header = table
-        .iter()
-        .position(|&byte| byte == b'\n')
-        .map_or(table.len(), |end| end + 1);
+    let header = table.iter().position(|&byte| byte == b'\n').map_or(table.len(), |end| end + 1);
     let mut rest = table.get(header..).unwrap_or_default();
     while !rest.is_empty() {
         let mut end = line_end(rest);
@@ -50,9 +47,7 @@ fn begins_socket(line: &[u8]) -> bool {
     let number =
         |word: Option<&[u8]>, width: usize| word.is_some_and(|word| word.len() >= width && hex(word).is_some());
     (colon == 16 || colon == 8)
-        && words
-            .next()
-            .is_some_and(|word| word.len() == colon + 1 && hex(&word[..colon]).is_some())
+        && words.next().is_some_and(|word| word.len() == colon + 1 && hex(&word[..colon]).is_some())
         && number(words.next(), 8)
         && number(words.next(), 8)
         && number(words.next(), 8)
@@ -77,11 +72,7 @@ fn socket<'a>(protocol: &'static str, lines: &'a [u8]) -> Option<Socket<'a>> {
     let name_at = first.len() - words.rest().len() + 1;
     let name = lines.get(name_at..).map(text);
     let (path, path_b64) = name.map_or((None, None), |(path, exact)| (Some(path), exact));
-    let state_name = if flags & ACCEPTS == 0 {
-        names::unix_state(state)
-    } else {
-        Some("LISTEN")
-    };
+    let state_name = if flags & ACCEPTS == 0 { names::unix_state(state) } else { Some("LISTEN") };
     Some(Socket {
         flags: not_zero(flags),
         inode,
@@ -116,18 +107,9 @@ mod tests {
             (&rows[0]["inode"], &rows[0]["state"], rows[0].get("path")),
             (&json!(14244), &json!("CONNECTED"), None)
         );
-        assert_eq!(
-            (&rows[1]["path"], &rows[1]["state"]),
-            (&json!("/run/a b "), &json!("LISTEN"))
-        );
-        assert_eq!(
-            (&rows[2]["path"], &rows[2]["joined_lines"]),
-            (&json!("@x\nsecond\n\n0000: line"), &json!(3))
-        );
-        assert_eq!(
-            (&rows[3]["path_b64"], &rows[3]["type"]),
-            (&json!("QP/+"), &json!("SEQPACKET"))
-        );
+        assert_eq!((&rows[1]["path"], &rows[1]["state"]), (&json!("/run/a b "), &json!("LISTEN")));
+        assert_eq!((&rows[2]["path"], &rows[2]["joined_lines"]), (&json!("@x\nsecond\n\n0000: line"), &json!(3)));
+        assert_eq!((&rows[3]["path_b64"], &rows[3]["type"]), (&json!("QP/+"), &json!("SEQPACKET")));
     }
 
     #[test]

@@ -146,15 +146,7 @@ const FLAGS: [&str; 19] = [
     "DORMANT",
     "ECHO",
 ];
-const OPERSTATES: [&str; 7] = [
-    "unknown",
-    "notpresent",
-    "down",
-    "lowerlayerdown",
-    "testing",
-    "dormant",
-    "up",
-];
+const OPERSTATES: [&str; 7] = ["unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up"];
 /// IPV4_DEVCONF_*, from 1 (include/uapi/linux/ip.h).
 const IPV4_CONF: [&str; 33] = [
     "forwarding",
@@ -253,11 +245,7 @@ impl<'a> Link<'a> {
             6 => self.qdisc = Some(name(value).0),
             10 => self.master = u32_at(value, 0),
             13 => self.tx_queue_len = u32_at(value, 0),
-            16 => {
-                self.operstate = value
-                    .first()
-                    .and_then(|&state| OPERSTATES.get(usize::from(state)).copied())
-            }
+            16 => self.operstate = value.first().and_then(|&state| OPERSTATES.get(usize::from(state)).copied()),
             18 => self.link_info(value),
             20 => self.alias = Some(name(value).0),
             23 => self.stats = Counters::read(value),
@@ -379,42 +367,24 @@ mod tests {
         payload.extend(attribute(5, &6u32.to_ne_bytes()));
         payload.extend(attribute(16, &[6]));
         payload.extend(attribute(18 | 0x8000, &attribute(1, b"veth\0")));
-        payload.extend(attribute(
-            23,
-            &(0..24u64).flat_map(u64::to_ne_bytes).collect::<Vec<_>>(),
-        ));
+        payload.extend(attribute(23, &(0..24u64).flat_map(u64::to_ne_bytes).collect::<Vec<_>>()));
         payload.extend(attribute(30, &1u32.to_ne_bytes()));
         payload.extend(attribute(37, &0i32.to_ne_bytes()));
-        payload.extend(attribute(
-            43 | 0x8000,
-            &[attribute(2, &[1]), attribute(4, &77u32.to_ne_bytes())].concat(),
-        ));
+        payload.extend(attribute(43 | 0x8000, &[attribute(2, &[1]), attribute(4, &77u32.to_ne_bytes())].concat()));
         payload.extend(attribute(52 | 0x8000, &attribute(53, b"other\0")));
         let settings = attribute(1, &[1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
         payload.extend(attribute(26 | 0x8000, &attribute(2, &settings)));
         let row = json(9, 16, &payload);
-        assert_eq!(
-            row["flags"],
-            json!(["UP", "BROADCAST", "RUNNING", "PROMISC", "MULTICAST", "LOWER_UP"])
-        );
+        assert_eq!(row["flags"], json!(["UP", "BROADCAST", "RUNNING", "PROMISC", "MULTICAST", "LOWER_UP"]));
         assert_eq!(
             (&row["mac"], &row["kind"], &row["name_b64"]),
             (&json!("02:42:ac:11:00:02"), &json!("veth"), &json!("dmV0aP8="))
         );
-        assert_eq!(
-            (&row["stats"]["tx_bytes"], &row["xdp_programs"]),
-            (&json!(3), &json!([77]))
-        );
+        assert_eq!((&row["stats"]["tx_bytes"], &row["xdp_programs"]), (&json!(3), &json!([77])));
         assert_eq!(
             (&row["ipv4_conf"], &row["altnames"]),
-            (
-                &json!({"forwarding": 1, "mc_forwarding": 0, "proxy_arp": 1}),
-                &json!(["other"])
-            )
+            (&json!({"forwarding": 1, "mc_forwarding": 0, "proxy_arp": 1}), &json!(["other"]))
         );
-        assert_eq!(
-            (&row["operstate"], &row["link_netnsid"], &row["type"]),
-            (&json!("up"), &json!(0), &json!("ether"))
-        );
+        assert_eq!((&row["operstate"], &row["link_netnsid"], &row["type"]), (&json!("up"), &json!(0), &json!("ether")));
     }
 }

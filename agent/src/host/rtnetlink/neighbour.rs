@@ -61,26 +61,8 @@ pub struct Neighbour {
     pub vlan: Option<u16>,
 }
 
-const FLAGS: [&str; 8] = [
-    "use",
-    "self",
-    "master",
-    "proxy",
-    "extern_learn",
-    "offloaded",
-    "sticky",
-    "router",
-];
-const STATES: [&str; 8] = [
-    "incomplete",
-    "reachable",
-    "stale",
-    "delay",
-    "probe",
-    "failed",
-    "noarp",
-    "permanent",
-];
+const FLAGS: [&str; 8] = ["use", "self", "master", "proxy", "extern_learn", "offloaded", "sticky", "router"];
+const STATES: [&str; 8] = ["incomplete", "reachable", "stale", "delay", "probe", "failed", "noarp", "permanent"];
 
 impl Neighbour {
     pub(super) fn read(netns: u64, payload: &[u8]) -> Option<Self> {
@@ -117,13 +99,7 @@ impl Neighbour {
 
     /// A neighbour with nothing but its family; also for the rows that come from `/proc/net/arp`.
     pub fn new(netns: u64, family: u8) -> Self {
-        Self {
-            family: family_name(family),
-            netns,
-            record: "neighbour",
-            source: "netlink",
-            ..Self::default()
-        }
+        Self { family: family_name(family), netns, record: "neighbour", source: "netlink", ..Self::default() }
     }
 }
 
@@ -142,10 +118,7 @@ mod tests {
         payload.extend(attribute(2, &[2, 0, 0, 0, 0, 1]));
         payload.extend(attribute(3, &[1u32, 2, 3, 4].map(u32::to_ne_bytes).concat()));
         let row = json(9, 28, &payload);
-        assert_eq!(
-            (&row["address"], &row["mac"]),
-            (&json!("fe80::1"), &json!("02:00:00:00:00:01"))
-        );
+        assert_eq!((&row["address"], &row["mac"]), (&json!("fe80::1"), &json!("02:00:00:00:00:01")));
         assert_eq!((&row["state"], &row["flags"]), (&json!(["stale"]), &json!(["router"])));
         assert_eq!((&row["updated_ticks"], &row["family"]), (&json!(3), &json!("ipv6")));
     }

@@ -100,15 +100,7 @@ pub struct NextHop {
     pub weight: u8,
 }
 
-const FLAGS: [&str; 7] = [
-    "dead",
-    "pervasive",
-    "onlink",
-    "offload",
-    "linkdown",
-    "unresolved",
-    "trap",
-];
+const FLAGS: [&str; 7] = ["dead", "pervasive", "onlink", "offload", "linkdown", "unresolved", "trap"];
 
 impl Route {
     pub(super) fn read(netns: u64, payload: &[u8]) -> Option<Self> {
@@ -157,14 +149,7 @@ impl Route {
 
     /// A route with nothing but where it goes; also for the rows that come from `/proc/net`.
     pub fn new(netns: u64, family: u8, prefix_len: u8) -> Self {
-        Self {
-            family: family_name(family),
-            netns,
-            prefix_len,
-            record: "route",
-            source: "netlink",
-            ..Self::default()
-        }
+        Self { family: family_name(family), netns, prefix_len, record: "route", source: "netlink", ..Self::default() }
     }
 }
 
@@ -249,11 +234,7 @@ mod tests {
             bytes.extend(attached);
             bytes
         };
-        let via = [
-            10u16.to_ne_bytes().to_vec(),
-            vec![0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
-        ]
-        .concat();
+        let via = [10u16.to_ne_bytes().to_vec(), vec![0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]].concat();
         let hops = [hop(2, &attribute(5, &[192, 0, 2, 1])), hop(3, &attribute(18, &via))].concat();
         let mut payload = vec![2, 8, 0, 0, 254, 4, 0, 6, 4, 0, 0, 0];
         payload.extend(attribute(1, &[10, 0, 0, 0]));
@@ -263,9 +244,6 @@ mod tests {
             (&row["flags"], &row["type"], &row["table"]),
             (&json!(["onlink"]), &json!("blackhole"), &json!("main"))
         );
-        assert_eq!(
-            row["nexthops"][1],
-            json!({"gateway": "fe80::1", "interface_index": 3, "weight": 4})
-        );
+        assert_eq!(row["nexthops"][1], json!({"gateway": "fe80::1", "interface_index": 3, "weight": 4}));
     }
 }

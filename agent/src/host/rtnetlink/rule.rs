@@ -82,32 +82,11 @@ pub struct Rule<'a> {
 }
 
 const FLAGS: [&str; 5] = ["permanent", "invert", "unresolved", "iif_detached", "oif_detached"];
-const ACTIONS: [&str; 9] = [
-    "unspec",
-    "to_tbl",
-    "goto",
-    "nop",
-    "res3",
-    "res4",
-    "blackhole",
-    "unreachable",
-    "prohibit",
-];
+const ACTIONS: [&str; 9] = ["unspec", "to_tbl", "goto", "nop", "res3", "res4", "blackhole", "unreachable", "prohibit"];
 
 impl<'a> Rule<'a> {
     pub(super) fn read(netns: u64, payload: &'a [u8]) -> Option<Self> {
-        let &[
-            family,
-            destination_prefix_len,
-            source_prefix_len,
-            tos,
-            table,
-            _,
-            _,
-            action,
-            ..,
-        ] = payload
-        else {
+        let &[family, destination_prefix_len, source_prefix_len, tos, table, _, _, action, ..] = payload else {
             return None;
         };
         let flags = u32_at(payload, 8)?;

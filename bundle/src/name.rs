@@ -1,0 +1,100 @@
+//! Names of entries and of bundles: what an extractor, a manifest and a screen can all bear.
+
+use std::fmt::Write as _;
+
+use wire::BundleId;
+
+use crate::time::Instant;
+
+/// The longest entry name; with an extraction folder before it, it still fits PATH_MAX (4096).
+pub const NAME_BYTES_MAX: usize = 2048;
+/// The longest component of an entry name (NAME_MAX, limits.h).
+pub const COMPONENT_BYTES_MAX: usize = 255;
+/// Where original bytes of the host stand.
+pub const ROOT: &str = "[root]/";
+
+/// The entry name for a path of the host: `[root]/` and the path without its leading slash, escaped. `None` when an
+/// extractor could not create it: too long, or with a component that is empty, `.` or `..`.
+pub fn of_path(path: &[u8]) -> Option<String> {
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    let mut name = String::with_capacity(ROOT.len() + path.len());
+    name.push_str(ROOT);
+    escape(path, &mut name);
+    let extractable = name.len() <= NAME_BYTES_MAX
+        && name.split('/').all(|part| !matches!(part, "" | "." | "..") && part.len() <= COMPONENT_BYTES_MAX);
+    extractable.then_some(name)
+}
+
+/// Appends `bytes` as text, each byte of these written as `=HH`: invalid UTF-8; control characters; the line and
+/// paragraph separators (bagit's reader ends lines there); `%` before `0A`, `0D` or `25` (bagit decodes those,
+/// sha256sum does not).
+pub fn escape(bytes: &[u8], out: &mut String) {
+    fn hex(bytes: &[u8], out: &mut String) {
+        for byte in bytes {
+            let _ = write!(out, "={byte:02X}");
+        }
+    }
+    for chunk in bytes.utf8_chunks() {
+        let text = chunk.valid();
+        for (at, character) in text.char_indices() {
+            let decoded_by_bagit = || {
+                let next = text.as_bytes().get(at + 1..at + 3);
+                next.is_some_and(|next| [&b"0a"[..], b"0d", b"25"].contains(&&*next.to_ascii_lowercase()))
+            };
+            match character {
+                '\u{2028}' | '\u{2029}' => hex(character.encode_utf8(&mut [0; 4]).as_bytes(), out),
+                '%' if decoded_by_bagit() => hex(b"%", out),
+                c if c.is_control() => hex(c.encode_utf8(&mut [0; 4]).as_bytes(), out),
+                c => out.push(c),
+            }
+        }
+        hex(chunk.invalid(), out);
+    }
+}
+
+/// `<host>_<yyyymmddThhmmssZ>_<first 8 hex of the bundle id>.evidence.zip`, the host name cut to plain characters.
+pub fn of_bundle(host: &str, started: Instant, bundle: BundleId) -> String {
+    let host: String =
+        host.chars().take(64).map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '-' }).collect();
+    let host = host.trim_start_matches(['.', '-']);
+    let host = if host.is_empty() { "host" } else { host };
+    format!("{host}_{}_{}.evidence.zip", started.compact(), bundle.short())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_as_the_format_says() {
+        for (path, name) in [
+            (&b"/etc/passwd"[..], "[root]/etc/passwd"),
+            (b"/tmp/new\nline", "[root]/tmp/new=0Aline"),
+            (b"/tmp/bad\xffutf8", "[root]/tmp/bad=FFutf8"),
+            ("/tmp/c1\u{85}".as_bytes(), "[root]/tmp/c1=C2=85"),
+            ("/tmp/\u{2028}".as_bytes(), "[root]/tmp/=E2=80=A8"),
+            (b"/tmp/a%0Ab%41", "[root]/tmp/a=250Ab%41"),
+            (b"/tmp/.. /x", "[root]/tmp/.. /x"),
+        ] {
+            assert_eq!(of_path(path).as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_extracted_has_no_name() {
+        let long = [&b"/"[..], &[b'x'; COMPONENT_BYTES_MAX]].concat();
+        assert!(of_path(&long).is_some());
+        assert!(of_path(&[&long[..], b"x"].concat()).is_none());
+        let deep = "/abc".repeat(NAME_BYTES_MAX / 4);
+        assert!(of_path(deep.as_bytes()).is_none());
+        for path in [&b"/a/../b"[..], b"/a//b", b"/./a", b"/", b""] {
+            assert!(of_path(path).is_none(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_is_named_after_a_tame_host() {
+        let id = BundleId::new(0, [0; 10]);
+        assert_eq!(of_bundle("../we b", Instant(0), id), "we-b_19700101T000000Z_00000000.evidence.zip");
+    }
+}
