@@ -55,3 +55,18 @@ pub fn items(messages: &[Message]) -> Vec<NewItem> {
         })
         .collect()
 }
+
+/// Fails unless every row has its keys in alphabetical order.
+///
+/// # Panics
+/// When one does not: the test fails then.
+pub fn assert_keys_sorted(messages: &[Message]) {
+    for message in messages {
+        if let Message::Rows(lines) = message {
+            for line in str::from_utf8(lines).unwrap().lines() {
+                let value: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert_eq!(line, value.to_string(), "keys out of order");
+            }
+        }
+    }
+}
