@@ -48,6 +48,7 @@ pub fn every_process(
 
 /// The walk's state: the buffer, and what is known of this kernel's files.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one process and of one walk, not a state")]
 pub struct Walk {
     /// What was read of the process at hand.
     pub pages: Pages,

@@ -16,7 +16,7 @@ pub fn collect(step: &dyn Step, host: Arc<Host>) -> Vec<Message> {
     let (messages, received) = mpsc::sync_channel(64);
     let limiter = Limiter::new(Rates::default(), u64::MAX, Arc::new(AtomicU64::new(0)), u64::MAX);
     let stopped = Arc::new(AtomicBool::new(false));
-    let wall = Duration::from_secs(300);
+    let wall = Duration::from_mins(5);
     let mut session = Session::new(host, messages, Arc::new(Seen::default()), limiter, stopped, wall);
     std::thread::scope(|scope| {
         let drained = scope.spawn(move || received.iter().collect());
