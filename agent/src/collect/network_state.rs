@@ -372,7 +372,11 @@ mod tests {
         for family in ["ipv4", "ipv6"] {
             for (name, value) in loopback[format!("{family}_conf")].as_object().into_iter().flatten() {
                 // Read in another unit than netlink tells, or made up at each reading.
-                if name.contains("router_solicitation") || name.contains("unsolicited_report") || name == "medium_id" {
+                if name.contains("router_solicitation")
+                    || name == "router_probe_interval"
+                    || name.contains("unsolicited_report")
+                    || name == "medium_id"
+                {
                     continue;
                 }
                 let file = format!("/proc/sys/net/{family}/conf/lo/{name}");
@@ -386,5 +390,19 @@ mod tests {
         assert!(mine("rule").iter().any(|row| row["table"] == "main"));
         assert!(mine("sysctl").iter().any(|row| row["path"] == "/proc/sys/net/ipv4/ip_forward"));
         assert!(items(&messages).iter().any(|item| item.path == format!("netlink/route/{own}").as_bytes()));
+    }
+
+    #[test]
+    fn a_namespace_that_only_a_descriptor_keeps_alive_is_entered() {
+        // Only root may make one.
+        let Some((held, _listener)) = crate::host::netns::testing::held_namespace() else { return };
+        let own = crate::host::netns::link_inode(&crate::host::regular::fd_path(&held)).unwrap();
+        let messages = collect(&NetworkState {}, Arc::new(Host::live()));
+        let rows = rows(&messages);
+        let of =
+            |record: &str| rows.iter().filter(|row| row["record"] == record && row["netns"] == own).collect::<Vec<_>>();
+        assert_eq!((&of("namespace")[0]["source"], &of("namespace")[0]["processes"]), (&json!("netlink"), &json!(0)));
+        assert_eq!(of("interface").iter().filter(|row| row["name"] == "lo").count(), 1);
+        assert!(!of("sysctl").is_empty());
     }
 }

@@ -364,4 +364,21 @@ mod tests {
             assert_eq!(buffer.len(), length.min(TABLE_BYTES_MAX));
         }
     }
+
+    #[test]
+    fn a_listener_in_a_namespace_without_processes_has_its_owner() {
+        // Only root may make one.
+        let Some((held, listener)) = crate::host::netns::testing::held_namespace() else { return };
+        let netns = crate::host::netns::link_inode(&fd_path(&held)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let messages = collect(&Sockets {}, Arc::new(Host::live()));
+        let rows = rows(&messages);
+        let found = rows.iter().find(|row| row["netns"] == netns && row["local_port"] == port).unwrap();
+        assert_eq!(
+            (found["state"].as_str(), found["owners"][0]["pid"].as_u64()),
+            (Some("LISTEN"), Some(u64::from(std::process::id())))
+        );
+        let namespace = rows.iter().find(|row| row["netns"] == netns && row["record"] == "namespace").unwrap();
+        assert!(namespace["doors"][0].as_str().unwrap().starts_with("descriptor /proc/"));
+    }
 }

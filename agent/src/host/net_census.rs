@@ -16,6 +16,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RawDir, StatxFlags};
 use serde::ser::{Serialize, SerializeSeq as _, Serializer};
 
 use super::netns::{Door, NetNamespace, link_inode, mounts};
+use super::proc::{Processes, numbers};
 use super::tokens::{bracketed, decimal};
 use crate::collect::Failure;
 use crate::run::session::Session;
@@ -63,14 +64,12 @@ impl Census {
     /// When `/proc` itself cannot be listed, or the session ends.
     pub fn take(session: &mut Session) -> Result<Self, Failure> {
         let host = session.host().clone();
-        let processes = host.dir("/proc").map_err(Failure::reading("/proc"))?;
+        let mut processes = Processes::of(&host).map_err(Failure::reading("/proc"))?;
         let mut census = Self::default();
         let mut buffers = Buffers::default();
-        let mut pids = Vec::new();
-        numbers(processes.as_fd(), &mut buffers.folder, &mut pids).map_err(Failure::reading("/proc"))?;
-        for pid in pids {
+        for pid in processes.pids().map_err(Failure::reading("/proc"))? {
             session.go_on()?;
-            census.process(session, processes.as_fd(), pid, &mut buffers)?;
+            census.process(session, &mut processes, pid, &mut buffers)?;
         }
         census.mounts(session)?;
         if host.is_live()
@@ -100,12 +99,13 @@ impl Census {
     fn process(
         &mut self,
         session: &mut Session,
-        processes: BorrowedFd<'_>,
+        processes: &mut Processes,
         pid: u32,
         buffers: &mut Buffers,
     ) -> Result<(), Failure> {
-        let folder = match openat_folder(processes, &pid.to_string(), OFlags::PATH) {
-            Ok(folder) => folder,
+        // Something mounted over the folder is stepped behind, where that can be done.
+        let folder = match processes.open(pid) {
+            Ok(process) => process.dir,
             Err(error) => return Ok(session.unreadable(format!("/proc/{pid}"), &error)?),
         };
         let own = match net_link(folder.as_fd(), "ns/net", &mut buffers.link) {
@@ -121,7 +121,7 @@ impl Census {
             namespace.processes += 1;
             namespace.add(Door::Task { pid, tid: pid });
         }
-        let read = openat_folder(folder.as_fd(), "fd", OFlags::RDONLY)
+        let read = openat_folder(folder.as_fd(), "fd")
             .and_then(|fds| self.descriptors(folder.as_fd(), fds.as_fd(), pid, buffers));
         let others = self.threads(session, folder.as_fd(), pid, own, buffers)?;
         let Err(error) = read else { return Ok(()) };
@@ -129,7 +129,7 @@ impl Census {
         let mut refused = error;
         if leader_ended(&refused) {
             for tid in others {
-                let fds = openat_folder(folder.as_fd(), &format!("task/{tid}/fd"), OFlags::RDONLY);
+                let fds = openat_folder(folder.as_fd(), &format!("task/{tid}/fd"));
                 match fds.and_then(|fds| self.descriptors(folder.as_fd(), fds.as_fd(), pid, buffers)) {
                     Ok(()) => return Ok(()),
                     Err(error) => refused = error,
@@ -154,8 +154,7 @@ impl Census {
         if links.is_ok_and(|links| links.stx_nlink <= 3) {
             return Ok(tids);
         }
-        let listed = openat_folder(folder, "task", OFlags::RDONLY)
-            .and_then(|tasks| numbers(tasks.as_fd(), &mut buffers.folder, &mut tids));
+        let listed = openat_folder(folder, "task").and_then(|tasks| numbers(tasks.as_fd(), &mut tids));
         if let Err(error) = listed {
             session.unreadable(format!("/proc/{pid}/task"), &error)?;
         }
@@ -291,21 +290,12 @@ impl Default for Buffers {
     }
 }
 
-/// The entries of a folder that are numbers: processes, threads.
-fn numbers(folder: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>], into: &mut Vec<u32>) -> io::Result<()> {
-    let mut entries = RawDir::new(folder, buffer);
-    while let Some(entry) = entries.next() {
-        into.extend(small(entry?.file_name().to_bytes()));
-    }
-    Ok(())
-}
-
 fn small(digits: &[u8]) -> Option<u32> {
     decimal(digits).and_then(|number| u32::try_from(number).ok())
 }
 
-fn openat_folder(folder: BorrowedFd<'_>, name: &str, access: OFlags) -> io::Result<OwnedFd> {
-    let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+fn openat_folder(folder: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?)
 }
 

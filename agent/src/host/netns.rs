@@ -221,6 +221,23 @@ fn unescaped(word: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A namespace for the tests of the collectors.
+#[cfg(test)]
+pub mod testing {
+    use std::net::TcpListener;
+    use std::os::fd::OwnedFd;
+
+    /// A new namespace that nothing but the descriptor keeps alive, and a listener in it; `None` without the privilege.
+    pub fn held_namespace() -> Option<(OwnedFd, TcpListener)> {
+        let made = std::thread::spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).ok()?;
+            let held = std::fs::File::open("/proc/thread-self/ns/net").ok()?;
+            Some((held.into(), TcpListener::bind("0.0.0.0:0").ok()?))
+        });
+        made.join().unwrap()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -163,6 +163,9 @@ fn neighbours(netns: u64, text: &[u8]) -> Vec<Row<'_>> {
 
 /// Eight digits: the address as a number of the machine's byte order.
 fn ipv4(digits: &[u8]) -> Option<Ipv4Addr> {
+    if digits.len() != 8 {
+        return None;
+    }
     Some(Ipv4Addr::from(u32::try_from(hex(digits)?).ok()?.to_ne_bytes()))
 }
 

@@ -35,7 +35,8 @@ pub struct Link<'a> {
     /// IPv4 settings of the interface; the names are those of `/proc/sys/net/ipv4/conf/<interface>`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub ipv4_conf: ConfRow,
-    /// IPv6 settings of the interface; the names are those of `/proc/sys/net/ipv6/conf/<interface>`.
+    /// IPv6 settings of the interface; the names are those of `/proc/sys/net/ipv6/conf/<interface>`. Intervals and delays
+    /// are in milliseconds, where the files show seconds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub ipv6_conf: ConfRow,
     /// Kind of a virtual interface: veth, bridge, tun, vxlan, wireguard …
