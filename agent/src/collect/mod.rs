@@ -8,7 +8,11 @@
 
 pub mod files;
 pub mod logs;
+pub mod memory_maps;
 pub mod mounts;
+pub mod open_files;
+mod per_process;
+pub mod processes;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -19,8 +23,14 @@ use crate::host::Host;
 use crate::run::session::{Session, Stopped};
 
 /// Every collector of this agent, in the order in which `holdfast-agent collectors` lists them.
-pub const COLLECTORS: &[Collector] =
-    &[Collector::of::<mounts::Mounts>(), Collector::of::<logs::Logs>(), Collector::of::<files::Files>()];
+pub const COLLECTORS: &[Collector] = &[
+    Collector::of::<processes::Processes>(),
+    Collector::of::<memory_maps::MemoryMaps>(),
+    Collector::of::<open_files::OpenFiles>(),
+    Collector::of::<mounts::Mounts>(),
+    Collector::of::<logs::Logs>(),
+    Collector::of::<files::Files>(),
+];
 
 /// What a collector must provide. The implementing type holds the arguments, already checked.
 pub trait Collect: Send + Sync + 'static {

@@ -40,10 +40,10 @@ pub struct Copier {
 }
 
 impl Copier {
-    /// For a step that takes at most `file_bytes_max` of a file; a limit in the step's rules may be lower.
+    /// For a step that takes at most `file_bytes_max` of a file; the limit that the profile sets the step may be lower.
     pub fn new(session: &Session, file_bytes_max: Option<u64>) -> Self {
-        let of_rules = session.rules().file_bytes_max;
-        let file_bytes_max = match (file_bytes_max, of_rules) {
+        let of_step = session.file_bytes_max();
+        let file_bytes_max = match (file_bytes_max, of_step) {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b).unwrap_or(FILE_BYTES_MAX),
         };
@@ -123,7 +123,6 @@ impl Copier {
 
     /// The class whose rule withholds the content, if one does.
     fn withheld(&self, session: &Session, source: &Source<'_>) -> Option<Sensitive> {
-        let rules = session.rules();
         let path = source.entry.path;
         let is_shadow = source.before.stx_nlink > 1 && self.shadows.contains(&inode_of(source.before));
         let by_place = if is_shadow { Some(Sensitive::PasswordHashes) } else { sensitive::by_path(path) };
@@ -136,8 +135,7 @@ impl Copier {
             };
             sensitive::by_head(&head[..length])
         });
-        let classes = [by_itself, rules.sensitive];
-        classes.into_iter().flatten().find(|class| rules.withhold(*class))
+        by_itself.or_else(|| session.sensitive())
     }
 
     /// Leaves the content where it is and hands over its digest.

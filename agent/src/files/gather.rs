@@ -125,7 +125,8 @@ struct Gathering<'a> {
 impl Visitor for Gathering<'_> {
     type Stop = Stopped;
 
-    fn go_on(&mut self) -> Result<(), Stopped> {
+    fn go_on(&mut self, path: &[u8]) -> Result<(), Stopped> {
+        self.session.at(path);
         self.session.go_on()
     }
 
@@ -155,7 +156,7 @@ struct Counting<'a> {
 impl Visitor for Counting<'_> {
     type Stop = ();
 
-    fn go_on(&mut self) -> Result<(), ()> {
+    fn go_on(&mut self, _path: &[u8]) -> Result<(), ()> {
         if Monotonic::now() < self.until { Ok(()) } else { Err(()) }
     }
 

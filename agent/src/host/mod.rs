@@ -3,13 +3,17 @@
 //! Collectors name paths as the host knows them (`/etc/passwd`); [`Host`] knows where that is. Everything that comes
 //! from here is bytes that an intruder may have chosen.
 
+pub mod capabilities;
 mod clock;
 pub mod glob;
 pub mod homes;
+pub mod identity;
 pub mod meta;
 pub mod mounts;
+pub mod proc;
 mod read;
-mod sys;
+pub mod sys;
+pub mod text;
 pub mod views;
 pub mod walk;
 

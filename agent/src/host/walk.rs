@@ -77,8 +77,8 @@ pub enum Missed {
 pub trait Visitor {
     /// What ends the walk early.
     type Stop;
-    /// Called for each folder, before it is opened.
-    fn go_on(&mut self) -> Result<(), Self::Stop>;
+    /// Called with each folder, before it is opened.
+    fn go_on(&mut self, path: &[u8]) -> Result<(), Self::Stop>;
     /// An object that matches the asked paths with these numbers; none for a symbolic link on the way to one.
     fn entry(&mut self, entry: &Entry<'_>, asked: &[u32]) -> Result<(), Self::Stop>;
     /// Something that could hold asked objects and was not walked.
@@ -344,7 +344,7 @@ impl<V: Visitor> Walker<'_, V> {
 
     /// Walks a folder.
     fn enter(&mut self, entry: &Entry<'_>, tracks: &[Track]) -> Result<(), V::Stop> {
-        self.visitor.go_on()?;
+        self.visitor.go_on(entry.path)?;
         if let Some(rule) = self.excludes_all(tracks) {
             return self.visitor.missed(entry.path, Missed::Rule(rule));
         }

@@ -14,9 +14,9 @@ use bundle::time::Instant;
 use bundle::timeline::Event;
 pub use bundle::write::Ended;
 use serde::Serialize;
+use wire::profile::{Limits, Sensitive};
 
 use super::limits::Limiter;
-use super::rules::ContentRules;
 use crate::host::Host;
 
 /// Content of at most this many bytes is handed over in one piece; longer content is streamed.
@@ -63,6 +63,21 @@ pub struct Seen {
     inodes: Mutex<HashSet<(u64, u64)>>,
 }
 
+/// The thing that a step is at, so that a step which hangs can say on what.
+#[derive(Clone, Debug, Default)]
+pub struct Current(Arc<Mutex<Option<Vec<u8>>>>);
+
+impl Current {
+    fn set(&self, path: &[u8]) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_vec());
+    }
+
+    /// The path of the last thing that was begun.
+    pub fn take(&self) -> Option<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// What a collector works with. See the module.
 pub struct Session {
     host: Arc<Host>,
@@ -70,9 +85,11 @@ pub struct Session {
     rows: Vec<u8>,
     seen: Arc<Seen>,
     limiter: Limiter,
-    rules: ContentRules,
     stop: Arc<AtomicBool>,
     deadline: Monotonic,
+    file_bytes_max: Option<u64>,
+    sensitive: Option<Sensitive>,
+    current: Current,
 }
 
 impl Session {
@@ -86,20 +103,24 @@ impl Session {
         wall: Duration,
     ) -> Self {
         let deadline = Monotonic::now() + wall;
-        let rows = Vec::with_capacity(BATCH_BYTES);
-        Self { host, messages, rows, seen, limiter, rules: ContentRules::default(), stop, deadline }
+        Self { host, messages, rows: Vec::with_capacity(BATCH_BYTES), seen, limiter, stop, deadline, file_bytes_max: None, sensitive: None, current: Current::default() }
     }
 
-    /// The same session under these rules of content.
-    #[must_use]
-    pub fn under(mut self, rules: ContentRules) -> Self {
-        self.rules = rules;
-        self
+    /// Binds what the profile says of this step.
+    pub fn bind(&mut self, limits: &Limits, sensitive: Option<Sensitive>, current: Current) {
+        self.file_bytes_max = limits.file_bytes_max.map(|size| size.0);
+        self.sensitive = sensitive;
+        self.current = current;
     }
 
-    /// What the step may do with content.
-    pub fn rules(&self) -> &ContentRules {
-        &self.rules
+    /// The longest content of one file that the profile allows this step.
+    pub fn file_bytes_max(&self) -> Option<u64> {
+        self.file_bytes_max
+    }
+
+    /// The class of sensitive content that the profile says this step's paths hold.
+    pub fn sensitive(&self) -> Option<Sensitive> {
+        self.sensitive
     }
 
     /// The host under examination.
@@ -163,6 +184,8 @@ impl Session {
 
     /// A thing of this kind at `path`, attempted now; to be completed and handed over.
     pub fn item(&self, kind: Kind, path: impl Into<Vec<u8>>, method: &'static str, status: Status) -> NewItem {
+        let path = path.into();
+        self.current.set(&path);
         NewItem::new(kind, path, method, status, self.now())
     }
 
@@ -251,6 +274,11 @@ impl Session {
     /// [`Stopped`] when the step must end.
     pub fn limited(&mut self, rule: impl Into<String>) -> Result<(), Stopped> {
         self.send(Message::Limited(rule.into()))
+    }
+
+    /// Says what the step is at, for the case that it does not come back from it. An item says so by itself.
+    pub fn at(&self, path: &[u8]) {
+        self.current.set(path);
     }
 
     /// True the first time that `path` is named in this run: later times it is already in the bundle.
