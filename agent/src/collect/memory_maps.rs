@@ -77,10 +77,7 @@ impl Collect for MemoryMaps {
     }
 
     fn plan(&self, _host: &Host) -> Plan {
-        Plan {
-            reads: vec!["/proc/*/maps".into()],
-            ..Plan::default()
-        }
+        Plan { reads: vec!["/proc/*/maps".into()], ..Plan::default() }
     }
 }
 

@@ -7,6 +7,8 @@
 //! outputs or of the network. Its tier is its own: no profile can move it.
 
 pub mod files;
+pub mod host_facts;
+pub mod kernel_modules;
 pub mod logs;
 pub mod memory_maps;
 pub mod mounts;
@@ -24,9 +26,11 @@ use crate::run::session::{Session, Stopped};
 
 /// Every collector of this agent, in the order in which `holdfast-agent collectors` lists them.
 pub const COLLECTORS: &[Collector] = &[
+    Collector::of::<host_facts::HostFacts>(),
     Collector::of::<processes::Processes>(),
     Collector::of::<memory_maps::MemoryMaps>(),
     Collector::of::<open_files::OpenFiles>(),
+    Collector::of::<kernel_modules::KernelModules>(),
     Collector::of::<mounts::Mounts>(),
     Collector::of::<logs::Logs>(),
     Collector::of::<files::Files>(),

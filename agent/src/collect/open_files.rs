@@ -84,16 +84,11 @@ impl Collect for OpenFiles {
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
         let mut numbers = Vec::new();
-        every_process(session, |session, walk, pid, process| {
-            descriptors(session, walk, &mut numbers, (pid, process))
-        })
+        every_process(session, |session, walk, pid, process| descriptors(session, walk, &mut numbers, (pid, process)))
     }
 
     fn plan(&self, _host: &Host) -> Plan {
-        Plan {
-            reads: vec!["/proc/*/fd/* (link text)".into(), "/proc/*/fdinfo/*".into()],
-            ..Plan::default()
-        }
+        Plan { reads: vec!["/proc/*/fd/* (link text)".into(), "/proc/*/fdinfo/*".into()], ..Plan::default() }
     }
 }
 

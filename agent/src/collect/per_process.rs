@@ -63,11 +63,7 @@ pub struct Walk {
 
 /// `/proc/PID/name` as bytes, `/proc/PID` for an empty name.
 pub fn path(pid: u32, name: &str) -> Vec<u8> {
-    if name.is_empty() {
-        format!("/proc/{pid}").into_bytes()
-    } else {
-        format!("/proc/{pid}/{name}").into_bytes()
-    }
+    if name.is_empty() { format!("/proc/{pid}").into_bytes() } else { format!("/proc/{pid}/{name}").into_bytes() }
 }
 
 impl Walk {
@@ -232,15 +228,13 @@ pub fn is_alive(dir: BorrowedFd<'_>) -> bool {
 /// [`Stopped`] when the step must end.
 pub fn note_hidden(session: &mut Session, walk: &mut Walk, pid: u32, process: &Process) -> Result<bool, Stopped> {
     let (reason, goes_on) = match process.reached {
-        Reached::BehindMount if is_alive(process.dir.as_fd()) => (
-            "something is mounted over it: the process was read through a procfs mount of our own",
-            true,
-        ),
+        Reached::BehindMount if is_alive(process.dir.as_fd()) => {
+            ("something is mounted over it: the process was read through a procfs mount of our own", true)
+        }
         Reached::BehindMount => ("something is mounted over it, and the process has ended", false),
-        Reached::MountOnly => (
-            "something is mounted over it, and without CAP_SYS_ADMIN it cannot be read from behind",
-            false,
-        ),
+        Reached::MountOnly => {
+            ("something is mounted over it, and without CAP_SYS_ADMIN it cannot be read from behind", false)
+        }
         Reached::Openly if is_alive(process.dir.as_fd()) => return Ok(true),
         Reached::Openly => match is_empty(process.dir.as_fd()) {
             Ok(true) => ("its folder is there and empty: something hides the process", false),

@@ -53,14 +53,13 @@ pub struct Processes {}
 impl Collect for Processes {
     const NAME: &'static str = "processes";
     const TIER: Tier = Tier::Volatile;
-    const SUMMARY: &'static str = "Every process: identity, arguments, environment, image, privileges, namespaces, threads";
+    const SUMMARY: &'static str =
+        "Every process: identity, arguments, environment, image, privileges, namespaces, threads";
     const NEEDS: &'static [&'static str] = &["CAP_SYS_PTRACE", "CAP_SYS_ADMIN"];
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
         let mut reader = Reader::begin(session.host());
-        every_process(session, |session, walk, pid, process| {
-            reader.process(session, walk, pid, process)
-        })?;
+        every_process(session, |session, walk, pid, process| reader.process(session, walk, pid, process))?;
         reader.hand_over_events(session)?;
         Ok(())
     }
@@ -155,21 +154,19 @@ impl Reader {
         }
         walk.bare = stat.is_kernel_thread() || stat.is_dead();
         let many_threads = stat.threads() != Some(1);
-        let start = stat
-            .starttime_ticks()
-            .map(|ticks| Instant(self.booted.0 + i128::from(ticks) * TICK_NS));
+        let began = stat.starttime_ticks().map(|ticks| Instant(self.booted.0 + i128::from(ticks) * TICK_NS));
         let mut pieces = read_files(session, walk, pid, process)?;
         pieces.collected = collected;
-        pieces.start = start;
+        pieces.start = began;
         self.image(session, walk, (pid, process), &mut pieces)?;
         self.threads(session, walk, (pid, process), many_threads, line, &mut pieces)?;
         let Some(stat) = Stat::parse(walk.pages.get(line)) else {
             return Ok(());
         };
         let unhidden = process.reached == Reached::BehindMount;
-        let row = Row::of(pid, stat, &pieces, &walk.pages).read(&walk.cut, unhidden, walk.gone);
+        let row = Row::of(pid, &stat, &pieces, &walk.pages).read(&walk.cut, unhidden, walk.gone);
         session.row(&row)?;
-        if let Some(at) = start {
+        if let Some(at) = began {
             let arguments = pieces.cmdline.map_or(&b""[..], |piece| walk.pages.get(piece));
             self.events.push(started(at, pid, &stat, arguments));
         }
@@ -251,7 +248,8 @@ impl Reader {
                 match walk.pages.read_under(dir, file, Hands::InPieces, CHILDREN_BYTES_MAX) {
                     Ok(piece) => {
                         if piece.cut {
-                            let rule = format!("only the first {CHILDREN_BYTES_MAX} bytes of task/TID/children are taken");
+                            let rule =
+                                format!("only the first {CHILDREN_BYTES_MAX} bytes of task/TID/children are taken");
                             walk.left_out(session, pid, "task/children", rule)?;
                         }
                         Some(piece)
@@ -325,11 +323,7 @@ fn arguments_if(
     at: (u32, BorrowedFd<'_>),
     name: &'static CStr,
 ) -> Result<Option<Piece>, Stopped> {
-    if wanted {
-        walk.read(session, at, name, Hands::InPieces, ARGUMENT_BYTES_MAX)
-    } else {
-        Ok(None)
-    }
+    if wanted { walk.read(session, at, name, Hands::InPieces, ARGUMENT_BYTES_MAX) } else { Ok(None) }
 }
 
 /// The inode number of each namespace. Older kernels lack some, and a process that ends has left them.
@@ -364,12 +358,7 @@ fn started(at: Instant, pid: u32, stat: &Stat<'_>, arguments: &[u8]) -> Event {
     } else {
         format!("process {pid} ({name}) of parent {parent} started: {arguments}")
     };
-    Event {
-        at,
-        desc: "Start Time",
-        message,
-        data_type: "linux:process:start",
-    }
+    Event { at, desc: "Start Time", message, data_type: "linux:process:start" }
 }
 
 impl Reader {

@@ -15,18 +15,21 @@ use crate::host::Host;
 pub fn collect(step: &dyn Step, host: Arc<Host>) -> Vec<Message> {
     let (messages, received) = mpsc::sync_channel(64);
     let limiter = Limiter::new(Rates::default(), u64::MAX, Arc::new(AtomicU64::new(0)), u64::MAX);
-    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::new(AtomicBool::new(false));
     let wall = Duration::from_secs(300);
-    let mut session = Session::new(host, messages, Arc::new(Seen::default()), limiter, stop, wall);
+    let mut session = Session::new(host, messages, Arc::new(Seen::default()), limiter, stopped, wall);
     std::thread::scope(|scope| {
         let drained = scope.spawn(move || received.iter().collect());
         let outcome = step.collect(&mut session).map_err(|failure| failure.to_string());
         session.done(outcome);
-        drained.join().unwrap()
+        drained.join().unwrap_or_default()
     })
 }
 
 /// The rows among the messages, parsed.
+///
+/// # Panics
+/// When a row is no JSON: the test fails then.
 pub fn rows(messages: &[Message]) -> Vec<serde_json::Value> {
     let bytes: Vec<u8> = messages
         .iter()

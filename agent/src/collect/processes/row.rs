@@ -3,8 +3,8 @@
 use std::ffi::CStr;
 
 use bundle::time::Instant;
-use serde::ser::{Serializer, SerializeSeq as _};
 use serde::Serialize;
+use serde::ser::{SerializeSeq as _, Serializer};
 
 use super::{Pieces, ThreadPieces};
 use crate::host::proc::stat::Stat;
@@ -107,7 +107,7 @@ pub struct Row<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     start: Option<Instant>,
     /// The numbers of proc_pid_stat(5).
-    stat: Stat<'a>,
+    stat: &'a Stat<'a>,
     /// One letter: R, S, D, Z, T, t, X, I.
     state: char,
     /// Memory in pages (proc_pid_statm(5)).
@@ -223,10 +223,7 @@ impl<'a> Image<'a> {
         let stat = pieces.exe_stat.as_deref();
         Some(Self {
             deleted,
-            dev: stat.map(|stat| Device {
-                major: stat.stx_dev_major,
-                minor: stat.stx_dev_minor,
-            }),
+            dev: stat.map(|stat| Device { major: stat.stx_dev_major, minor: stat.stx_dev_minor }),
             ino: stat.map(|stat| stat.stx_ino),
             nlink: stat.map(|stat| stat.stx_nlink),
             path: Text(path),
@@ -239,10 +236,10 @@ impl<'a> Image<'a> {
 
 impl<'a> Row<'a> {
     /// The row of process `pid`, whose stat is `stat`.
-    pub fn of(pid: u32, stat: Stat<'a>, pieces: &'a Pieces, pages: &'a Pages) -> Self {
+    pub fn of(pid: u32, stat: &'a Stat<'a>, pieces: &'a Pieces, pages: &'a Pages) -> Self {
         let get = |piece: Option<Piece>| piece.map(|piece| pages.get(piece));
         let exact = |piece: Option<Piece>| get(piece).and_then(Exact::of);
-        let trimmed = |piece: Option<Piece>| get(piece).map(|bytes| bytes.trim_ascii_end());
+        let trimmed = |piece: Option<Piece>| get(piece).map(<[u8]>::trim_ascii_end);
         let number = |piece: Option<Piece>| trimmed(piece).and_then(decimal);
         Self {
             attr_current: get(pieces.attr_current).map(|label| Text(end_trimmed(label))),
@@ -276,10 +273,7 @@ impl<'a> Row<'a> {
             state: char::from(stat.state),
             statm: get(pieces.statm).and_then(Memory::parse),
             status: get(pieces.status).map(Status::parse),
-            threads: Threads {
-                threads: &pieces.threads,
-                pages,
-            },
+            threads: Threads { threads: &pieces.threads, pages },
             unhidden: false,
             vanished: false,
             wchan: trimmed(pieces.wchan).map(Text),
@@ -289,12 +283,7 @@ impl<'a> Row<'a> {
     /// The same with what is known of the reading: bounds that were met, how it was reached, whether it ended.
     #[must_use]
     pub fn read(self, cut: &'a [&'static str], unhidden: bool, vanished: bool) -> Self {
-        Self {
-            cut,
-            unhidden,
-            vanished,
-            ..self
-        }
+        Self { cut, unhidden, vanished, ..self }
     }
 }
 

@@ -52,10 +52,7 @@ pub struct FdInfo<'a> {
 impl<'a> FdInfo<'a> {
     /// Parses the file: its first lines, as far as they are known ones, and the rest as it is.
     pub fn parse(file: &'a [u8]) -> Self {
-        let mut info = Self {
-            more: file,
-            ..Self::default()
-        };
+        let mut info = Self { more: file, ..Self::default() };
         while !info.more.is_empty() {
             let end = info.more.iter().position(|byte| *byte == b'\n').unwrap_or(info.more.len());
             let (line, after) = info.more.split_at(end);

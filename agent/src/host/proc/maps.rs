@@ -48,10 +48,7 @@ impl<'a> Mapping<'a> {
             end,
             perms,
             offset,
-            dev: Device {
-                major: device(major)?,
-                minor: device(minor)?,
-            },
+            dev: Device { major: device(major)?, minor: device(minor)? },
             inode,
             // The kernel pads with blanks to a column; a path begins with `/`, a name with `[`.
             path: rest.trim_ascii_start(),
@@ -85,7 +82,8 @@ mod tests {
 
     #[test]
     fn lines_of_the_kernel() {
-        let line = b"7f0a1c000000-7f0a1c021000 r-xp 00002000 fd:01 1835037                    /tmp/a b\\012c\xff (deleted)";
+        let line =
+            b"7f0a1c000000-7f0a1c021000 r-xp 00002000 fd:01 1835037                    /tmp/a b\\012c\xff (deleted)";
         let mapping = Mapping::parse(line).unwrap();
         assert_eq!((mapping.start, mapping.end), ("7f0a1c000000", "7f0a1c021000"));
         assert_eq!((mapping.perms, mapping.offset, mapping.inode), ("r-xp", "00002000", 1_835_037));

@@ -14,7 +14,7 @@ pub mod stat;
 pub mod status;
 pub mod usage;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt::Write as _;
 use std::io;
 use std::mem::MaybeUninit;
@@ -75,12 +75,7 @@ impl Processes {
     pub fn of(host: &Host) -> io::Result<Self> {
         let proc = host.dir("/proc")?;
         let place = place(proc.as_fd())?;
-        Ok(Self {
-            proc,
-            place,
-            live: host.is_live(),
-            own_mount: None,
-        })
+        Ok(Self { proc, place, live: host.is_live(), own_mount: None })
     }
 
     /// The numbers of all processes, ascending.
@@ -101,23 +96,14 @@ impl Processes {
     pub fn open(&mut self, pid: u32) -> io::Result<Process> {
         let dir = open_path(self.proc.as_fd(), pid)?;
         if place(dir.as_fd())? == self.place {
-            return Ok(Process {
-                dir,
-                reached: Reached::Openly,
-            });
+            return Ok(Process { dir, reached: Reached::Openly });
         }
         if self.live
             && let Ok(own) = self.own_mount.get_or_insert_with(|| own_mount(self.proc.as_fd()))
         {
-            return Ok(Process {
-                dir: open_path(own.as_fd(), pid)?,
-                reached: Reached::BehindMount,
-            });
+            return Ok(Process { dir: open_path(own.as_fd(), pid)?, reached: Reached::BehindMount });
         }
-        Ok(Process {
-            dir,
-            reached: Reached::MountOnly,
-        })
+        Ok(Process { dir, reached: Reached::MountOnly })
     }
 }
 
@@ -129,11 +115,7 @@ fn open_path(proc: BorrowedFd<'_>, pid: u32) -> io::Result<OwnedFd> {
 fn place(dir: BorrowedFd<'_>) -> io::Result<Place> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
     let found = rustix::fs::statx(dir, c"", flags, StatxFlags::TYPE | StatxFlags::MNT_ID)?;
-    let mount = if found.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
-        0
-    } else {
-        found.stx_mnt_id
-    };
+    let mount = if found.stx_mask & StatxFlags::MNT_ID.bits() == 0 { 0 } else { found.stx_mnt_id };
     Ok((found.stx_dev_major, found.stx_dev_minor, mount))
 }
 
@@ -152,11 +134,7 @@ fn own_mount(proc: BorrowedFd<'_>) -> io::Result<OwnedFd> {
             | MountAttrFlags::MOUNT_ATTR_NOEXEC,
     )?;
     let myself = |proc: BorrowedFd<'_>| rustix::fs::readlinkat(proc, c"self", Vec::new());
-    if myself(proc)? == myself(own.as_fd())? {
-        Ok(own)
-    } else {
-        Err(io::ErrorKind::Unsupported.into())
-    }
+    if myself(proc)? == myself(own.as_fd())? { Ok(own) } else { Err(io::ErrorKind::Unsupported.into()) }
 }
 
 /// Opens a folder under `dir` for listing.
@@ -189,6 +167,25 @@ pub fn numbers(dir: BorrowedFd<'_>, into: &mut Vec<u32>) -> io::Result<usize> {
     }
     into.sort_unstable();
     Ok(others)
+}
+
+/// The names in `dir`, sorted, `.` and `..` left out; at most [`ENTRIES_MAX`] of them.
+///
+/// # Errors
+/// As getdents64(2).
+pub fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
+    let mut names = Vec::new();
+    let mut room = [MaybeUninit::uninit(); 16 << 10];
+    let mut entries = RawDir::new(dir, &mut room);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." && names.len() < ENTRIES_MAX {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// What `statx(2)` says of the file at the end of a magic link, from what the kernel already has: no server of a
@@ -228,10 +225,7 @@ pub struct Pages {
 
 impl Default for Pages {
     fn default() -> Self {
-        Self {
-            bytes: Vec::with_capacity(4 * READ_BYTES),
-            path: String::new(),
-        }
+        Self { bytes: Vec::with_capacity(4 * READ_BYTES), path: String::new() }
     }
 }
 

@@ -13,8 +13,20 @@ use super::{Hands, Pages};
 const MOUNTINFO_BYTES_MAX: usize = 8 << 20;
 /// File systems that answer from elsewhere, beside all whose name begins with `fuse`.
 const REMOTE: [&[u8]; 14] = [
-    b"9p", b"afs", b"beegfs", b"ceph", b"cifs", b"coda", b"gfs2", b"glusterfs", b"gpfs", b"lustre", b"nfs", b"nfs4",
-    b"smb3", b"smbfs",
+    b"9p",
+    b"afs",
+    b"beegfs",
+    b"ceph",
+    b"cifs",
+    b"coda",
+    b"gfs2",
+    b"glusterfs",
+    b"gpfs",
+    b"lustre",
+    b"nfs",
+    b"nfs4",
+    b"smb3",
+    b"smbfs",
 ];
 
 /// A mount point, and whether it is remote.
@@ -51,11 +63,7 @@ fn is_under(path: &[u8], point: &[u8]) -> bool {
 
 fn points(mountinfo: &[u8]) -> Vec<Point> {
     let points: Vec<Point> = mountinfo.split(|byte| *byte == b'\n').filter_map(point).collect();
-    if points.iter().any(|(_, remote)| *remote) {
-        points
-    } else {
-        Vec::new()
-    }
+    if points.iter().any(|(_, remote)| *remote) { points } else { Vec::new() }
 }
 
 fn point(line: &[u8]) -> Option<Point> {
@@ -70,14 +78,14 @@ fn point(line: &[u8]) -> Option<Point> {
 fn unescaped(mut text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     while let Some((first, rest)) = text.split_first() {
-        let escaped = rest.first_chunk().filter(|_| *first == b'\\').and_then(octal);
+        let escaped = rest.first_chunk().filter(|_| *first == b'\\').and_then(|digits| octal(*digits));
         bytes.push(escaped.unwrap_or(*first));
         text = if escaped.is_some() { rest.get(3..).unwrap_or_default() } else { rest };
     }
     bytes
 }
 
-fn octal(digits: &[u8; 3]) -> Option<u8> {
+fn octal(digits: [u8; 3]) -> Option<u8> {
     digits.iter().try_fold(0_u8, |value, digit| {
         let digit = digit.checked_sub(b'0').filter(|digit| *digit < 8)?;
         value.checked_mul(8)?.checked_add(digit)

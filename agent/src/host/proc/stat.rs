@@ -95,13 +95,7 @@ impl<'a> Stat<'a> {
             *number = Some(Number::parse(word)?);
             rest = after;
         }
-        Some(Self {
-            pid,
-            comm,
-            state,
-            numbers,
-            more: rest.trim_ascii_start(),
-        })
+        Some(Self { pid, comm, state, numbers, more: rest.trim_ascii_start() })
     }
 
     /// Only the name and the state of the line, without parsing the rest.

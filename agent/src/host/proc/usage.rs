@@ -64,10 +64,7 @@ impl<'a> Counters<'a> {
     /// Parses the file. A value that is no number is kept as text.
     pub fn of(file: &'a [u8]) -> Self {
         let lines = file.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let mut counters: Vec<_> = lines
-            .take(LINES_MAX)
-            .map(|line| key_value(line).unwrap_or((line, b"")))
-            .collect();
+        let mut counters: Vec<_> = lines.take(LINES_MAX).map(|line| key_value(line).unwrap_or((line, b""))).collect();
         counters.sort_unstable();
         Self(counters)
     }
