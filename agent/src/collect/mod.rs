@@ -6,6 +6,7 @@
 //! Architecture invariant: a collector runs no program, opens nothing for writing, and knows nothing of bundles, of
 //! outputs or of the network. Its tier is its own: no profile can move it.
 
+pub mod file_timeline;
 pub mod files;
 pub mod host_facts;
 pub mod kernel_modules;
@@ -14,6 +15,7 @@ pub mod memory_maps;
 pub mod mounts;
 pub mod open_files;
 mod per_process;
+pub mod process_images;
 pub mod processes;
 
 use schemars::JsonSchema;
@@ -31,9 +33,11 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<memory_maps::MemoryMaps>(),
     Collector::of::<open_files::OpenFiles>(),
     Collector::of::<kernel_modules::KernelModules>(),
+    Collector::of::<process_images::ProcessImages>(),
     Collector::of::<mounts::Mounts>(),
     Collector::of::<logs::Logs>(),
     Collector::of::<files::Files>(),
+    Collector::of::<file_timeline::FileTimeline>(),
 ];
 
 /// What a collector must provide. The implementing type holds the arguments, already checked.

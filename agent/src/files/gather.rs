@@ -91,6 +91,7 @@ impl Request<'_> {
             paths: paths.collect(),
             excluded: self.exclude.iter().flat_map(|glob| glob.below(&homes)).collect(),
             entered_mounts: self.mounts.iter().map(|mount| mount.clone().into_bytes()).collect(),
+            each_file_once: false,
         };
         (asked, error)
     }

@@ -103,7 +103,18 @@ impl Session {
         wall: Duration,
     ) -> Self {
         let deadline = Monotonic::now() + wall;
-        Self { host, messages, rows: Vec::with_capacity(BATCH_BYTES), seen, limiter, stop, deadline, file_bytes_max: None, sensitive: None, current: Current::default() }
+        Self {
+            host,
+            messages,
+            rows: Vec::with_capacity(BATCH_BYTES),
+            seen,
+            limiter,
+            stop,
+            deadline,
+            file_bytes_max: None,
+            sensitive: None,
+            current: Current::default(),
+        }
     }
 
     /// Binds what the profile says of this step.
