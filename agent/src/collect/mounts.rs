@@ -8,19 +8,22 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::AsFd as _;
 
 use bundle::item::shown;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::Tier;
 
+use super::per_process::every_process;
 use super::{Collect, Failure, Plan};
 use crate::host::Host;
 use crate::host::mounts::{self, Mount};
+use crate::host::proc::{Hands, Pages, Piece, Processes, bracketed};
 use crate::run::session::Session;
 
-/// More processes than this are not asked for their namespace (PID_MAX_LIMIT of 64-bit kernels).
-const PROCESSES_MAX: usize = 4 << 20;
+/// The longest list that is read, in bytes.
+const TEXT_BYTES_MAX: usize = 64 << 20;
 /// How many processes of one namespace are tried before it is given up.
 const TRIES_MAX: usize = 8;
 
@@ -103,23 +106,26 @@ impl Collect for Mounts {
     const NEEDS: &'static [&'static str] = &["CAP_SYS_PTRACE"];
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
+        let host = std::sync::Arc::clone(session.host());
+        let mut processes = Processes::of(&host).map_err(Failure::reading("/proc"))?;
+        let mut pages = Pages::default();
         for (namespace, pids) in namespaces(session)? {
             session.go_on()?;
             let mut last = None;
             for pid in pids {
-                let path = format!("/proc/{pid}/mountinfo");
-                match session.host().read(&path, mounts::TEXT_BYTES_MAX) {
-                    Ok(text) if !text.is_empty() => {
-                        hand_over(session, namespace, pid, &path, text)?;
+                pages.clear();
+                match read(&mut processes, &mut pages, pid) {
+                    Ok(text) if !pages.get(text).is_empty() => {
+                        hand_over(session, namespace, pid, pages.get(text).to_vec(), text.cut)?;
                         last = None;
                         break;
                     }
                     Ok(_) => {}
-                    Err(error) => last = Some((path, error)),
+                    Err(error) => last = Some((pid, error)),
                 }
             }
-            if let Some((path, error)) = last {
-                session.unreadable(path, &error)?;
+            if let Some((pid, error)) = last {
+                session.unreadable(format!("/proc/{pid}/mountinfo"), &error)?;
             }
         }
         Ok(())
@@ -130,73 +136,50 @@ impl Collect for Mounts {
     }
 }
 
-fn hand_over(session: &mut Session, namespace: u64, pid: u32, path: &str, text: Vec<u8>) -> Result<(), Failure> {
+fn read(processes: &mut Processes, pages: &mut Pages, pid: u32) -> io::Result<Piece> {
+    let process = processes.open(pid)?;
+    pages.read(process.dir.as_fd(), c"mountinfo", Hands::InPieces, TEXT_BYTES_MAX)
+}
+
+fn hand_over(session: &mut Session, namespace: u64, pid: u32, text: Vec<u8>, is_cut: bool) -> Result<(), Failure> {
+    let path = format!("/proc/{pid}/mountinfo");
     let parsed = mounts::parse(&text);
     for mount in &parsed.mounts {
         session.row(&Row::new(mount, namespace, pid))?;
     }
     if parsed.odd_lines > 0 {
         let error = io::Error::other(format!("{} lines are no mounts; see the raw text", parsed.odd_lines));
-        session.unreadable(path, &error)?;
+        session.unreadable(path.as_str(), &error)?;
     }
-    if parsed.has_more {
-        let rule = format!("more than {} mounts; the rest stands in the raw text", mounts::MOUNTS_MAX);
-        session.limited(rule)?;
+    if parsed.has_more || is_cut {
+        session.limited(format!("more than {} mounts or {TEXT_BYTES_MAX} bytes of mounts", mounts::MOUNTS_MAX))?;
     }
-    session.raw(path, format!("mountinfo-{namespace}"), text)?;
+    session.raw(path, "procfs", format!("mountinfo-{namespace}"), text)?;
     Ok(())
 }
 
 /// The mount namespaces that processes are in, each with up to [`TRIES_MAX`] of them: those whose root is `/` first.
 fn namespaces(session: &mut Session) -> Result<BTreeMap<u64, Vec<u32>>, Failure> {
-    let mut pids = pids(session.host()).map_err(Failure::reading("/proc"))?;
-    pids.sort_unstable();
     let mut found: BTreeMap<u64, (Vec<u32>, Vec<u32>)> = BTreeMap::new();
-    for pid in pids {
-        session.go_on()?;
-        let link = session.host().path(format!("/proc/{pid}/ns/mnt"));
-        let namespace = match rustix::fs::readlink(&link, Vec::with_capacity(64)) {
-            Ok(target) => namespace_in(target.as_bytes()),
-            Err(error) => {
-                session.unreadable(format!("/proc/{pid}/ns/mnt"), &error.into())?;
-                continue;
-            }
-        };
-        let (whole, chrooted) = found.entry(namespace.unwrap_or(0)).or_default();
+    every_process(session, |session, walk, pid, process| {
+        let at = (pid, process.dir.as_fd());
+        // A zombie is in no namespace any more.
+        walk.bare = true;
+        let Some(link) = walk.link(session, at, c"ns/mnt")? else { return Ok(()) };
+        let namespace = bracketed(walk.pages.get(link)).unwrap_or(0);
+        let (whole, chrooted) = found.entry(namespace).or_default();
         if whole.len() < TRIES_MAX {
-            let root = session.host().path(format!("/proc/{pid}/root"));
-            match rustix::fs::readlink(&root, Vec::with_capacity(64)) {
-                Ok(root) if root.as_bytes() == b"/" => whole.push(pid),
-                _ if chrooted.len() < TRIES_MAX => chrooted.push(pid),
-                _ => {}
+            let root = walk.pages.link(process.dir.as_fd(), c"root");
+            if root.is_ok_and(|root| walk.pages.get(root) == b"/") {
+                whole.push(pid);
+            } else if chrooted.len() < TRIES_MAX {
+                chrooted.push(pid);
             }
         }
-    }
-    let in_order = |(mut whole, chrooted): (Vec<u32>, Vec<u32>)| {
-        whole.extend(chrooted);
-        whole
-    };
+        Ok(())
+    })?;
+    let in_order = |(whole, chrooted): (Vec<u32>, Vec<u32>)| whole.into_iter().chain(chrooted).collect();
     Ok(found.into_iter().map(|(namespace, pids)| (namespace, in_order(pids))).collect())
-}
-
-/// `mnt:[4026531841]`
-fn namespace_in(target: &[u8]) -> Option<u64> {
-    let digits = target.strip_prefix(b"mnt:[")?.strip_suffix(b"]")?;
-    str::from_utf8(digits).ok()?.parse().ok()
-}
-
-fn pids(host: &Host) -> io::Result<Vec<u32>> {
-    let mut pids = Vec::new();
-    for entry in rustix::fs::Dir::read_from(host.dir("/proc")?)? {
-        let entry = entry?;
-        let name = str::from_utf8(entry.file_name().to_bytes()).ok();
-        if let Some(pid) = name.and_then(|name| name.parse().ok())
-            && pids.len() < PROCESSES_MAX
-        {
-            pids.push(pid);
-        }
-    }
-    Ok(pids)
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use bundle::item::{Kind, Meta, NewItem, Status};
 use rustix::fs::{Advice, Statx};
-use sha2::Digest as _;
+use wire::ByteSize;
 use wire::profile::Sensitive;
-use wire::{ByteSize, Sha256};
 
+use super::digest::digest;
 use super::reader::{EXTENTS_MAX, Piece, Reader, extents};
 use super::sensitive;
 use crate::host::meta::{Type, add_target, add_xattrs, add_xattrs_at, inode_of, is_sparse, meta_of};
@@ -40,10 +40,10 @@ pub struct Copier {
 }
 
 impl Copier {
-    /// For a step that takes at most `file_bytes_max` of a file; a limit in the step's rules may be lower.
+    /// For a step that takes at most `file_bytes_max` of a file; the limit that the profile sets the step may be lower.
     pub fn new(session: &Session, file_bytes_max: Option<u64>) -> Self {
-        let of_rules = session.rules().file_bytes_max;
-        let file_bytes_max = match (file_bytes_max, of_rules) {
+        let of_step = session.file_bytes_max();
+        let file_bytes_max = match (file_bytes_max, of_step) {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b).unwrap_or(FILE_BYTES_MAX),
         };
@@ -123,7 +123,6 @@ impl Copier {
 
     /// The class whose rule withholds the content, if one does.
     fn withheld(&self, session: &Session, source: &Source<'_>) -> Option<Sensitive> {
-        let rules = session.rules();
         let path = source.entry.path;
         let is_shadow = source.before.stx_nlink > 1 && self.shadows.contains(&inode_of(source.before));
         let by_place = if is_shadow { Some(Sensitive::PasswordHashes) } else { sensitive::by_path(path) };
@@ -136,8 +135,7 @@ impl Copier {
             };
             sensitive::by_head(&head[..length])
         });
-        let classes = [by_itself, rules.sensitive];
-        classes.into_iter().flatten().find(|class| rules.withhold(*class))
+        by_itself.or_else(|| session.sensitive())
     }
 
     /// Leaves the content where it is and hands over its digest.
@@ -155,26 +153,13 @@ impl Copier {
             item = item.because(format!("sensitive: {}; longer than file_bytes_max, so not hashed", class.name()));
             return session.note(item);
         }
-        let mut reader = Reader::new(source.opened, size);
-        let mut hasher = sha2::Sha256::new();
-        let mut piece = Vec::new();
-        let mut at = 0;
-        while at < size {
-            piece.clear();
-            let ended = reader.read(session, at, (size - at).min(WHOLE_BYTES_MAX), &mut piece)?;
-            hasher.update(&piece);
-            at += piece.len() as u64;
-            if ended != Piece::Full {
-                break;
-            }
-        }
-        if let Some(error) = reader.error {
-            let status = item.status;
-            item = item.failed(&error.into());
-            item.status = status;
-        } else if reader.error_ranges.is_empty() {
-            item.sha256 = Some(Sha256(hasher.finalize().into()));
-            item.size = Some(at);
+        let digested = digest(session, source.opened, size, size)?;
+        if let Some(error) = digested.error {
+            item.errno = Some(error.raw_os_error());
+            item.error = Some(std::io::Error::from(error).to_string());
+        } else if digested.sha256.is_some() {
+            item.sha256 = digested.sha256;
+            item.size = Some(digested.size);
         }
         source.uncache();
         session.note(item)

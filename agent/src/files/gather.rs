@@ -91,6 +91,7 @@ impl Request<'_> {
             paths: paths.collect(),
             excluded: self.exclude.iter().flat_map(|glob| glob.below(&homes)).collect(),
             entered_mounts: self.mounts.iter().map(|mount| mount.clone().into_bytes()).collect(),
+            each_file_once: false,
         };
         (asked, error)
     }
@@ -125,7 +126,8 @@ struct Gathering<'a> {
 impl Visitor for Gathering<'_> {
     type Stop = Stopped;
 
-    fn go_on(&mut self) -> Result<(), Stopped> {
+    fn go_on(&mut self, path: &[u8]) -> Result<(), Stopped> {
+        self.session.at(path);
         self.session.go_on()
     }
 
@@ -155,7 +157,7 @@ struct Counting<'a> {
 impl Visitor for Counting<'_> {
     type Stop = ();
 
-    fn go_on(&mut self) -> Result<(), ()> {
+    fn go_on(&mut self, _path: &[u8]) -> Result<(), ()> {
         if Monotonic::now() < self.until { Ok(()) } else { Err(()) }
     }
 

@@ -3,6 +3,7 @@
 //! `host/` finds files and knows nothing of a run; this folder hands them over by the [`Session`](crate::run::session).
 
 pub mod copy;
+pub mod digest;
 pub mod gather;
 mod reader;
 mod sensitive;

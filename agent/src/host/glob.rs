@@ -20,8 +20,7 @@ const ALTERNATIVES_MAX: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Glob {
     text: String,
-    is_of_homes: bool,
-    alternatives: Vec<Vec<Component>>,
+    alternatives: Vec<Alternative>,
 }
 
 /// One step of a path that is asked for.
@@ -82,16 +81,8 @@ impl Glob {
         if text.len() > TEXT_BYTES_MAX {
             return Err(NotAGlob(format!("a glob has at most {TEXT_BYTES_MAX} bytes")));
         }
-        let is_of_homes = text.starts_with("~/");
-        if !is_of_homes && !text.starts_with('/') {
-            let why = format!("{text:?} is not absolute: begin it with / or, for every home, with ~/");
-            return Err(NotAGlob(why));
-        }
-        let alternatives = expand(text)?
-            .iter()
-            .map(|alternative| components(alternative.strip_prefix('~').unwrap_or(alternative)))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { text: text.to_owned(), is_of_homes, alternatives })
+        let alternatives = expand(text)?.iter().map(|text| Alternative::parse(text)).collect::<Result<_, _>>()?;
+        Ok(Self { text: text.to_owned(), alternatives })
     }
 
     /// As it was written.
@@ -101,19 +92,19 @@ impl Glob {
 
     /// The paths that it asks for, with `~` put for every one of `homes`.
     pub fn below(&self, homes: &[Vec<u8>]) -> Vec<Vec<Component>> {
-        if !self.is_of_homes {
-            return self.alternatives.clone();
-        }
         let mut asked = Vec::new();
-        for home in homes {
-            let home: Vec<Component> = names(home).collect();
-            for alternative in &self.alternatives {
-                // Some service accounts have `/` as their home: `~/.ssh` there is one folder, `~/**` the whole machine.
-                let is_open = !matches!(alternative.first(), Some(Component::Name(_)));
-                if home.is_empty() && is_open {
-                    continue;
+        for alternative in &self.alternatives {
+            if !alternative.is_of_homes {
+                asked.push(alternative.components.clone());
+                continue;
+            }
+            // Some service accounts have `/` as their home: `~/.ssh` there is one folder, `~/**` the whole machine.
+            let is_open = !matches!(alternative.components.first(), Some(Component::Name(_)));
+            for home in homes {
+                let home: Vec<Component> = names(home).collect();
+                if !(home.is_empty() && is_open) {
+                    asked.push(home.iter().chain(&alternative.components).cloned().collect());
                 }
-                asked.push(home.iter().chain(alternative).cloned().collect());
             }
         }
         asked
@@ -121,7 +112,26 @@ impl Glob {
 
     /// True when it names paths below every home.
     pub fn is_of_homes(&self) -> bool {
-        self.is_of_homes
+        self.alternatives.iter().any(|alternative| alternative.is_of_homes)
+    }
+}
+
+/// A glob without braces.
+#[derive(Clone, Debug)]
+struct Alternative {
+    is_of_homes: bool,
+    components: Vec<Component>,
+}
+
+impl Alternative {
+    fn parse(text: &str) -> Result<Self, NotAGlob> {
+        let below_home = text.strip_prefix("~/");
+        if below_home.is_none() && !text.starts_with('/') {
+            let why = format!("{text:?} is not absolute: begin it with / or, for every home, with ~/");
+            return Err(NotAGlob(why));
+        }
+        let components = components(below_home.unwrap_or(text))?;
+        Ok(Self { is_of_homes: below_home.is_some(), components })
     }
 }
 
@@ -203,11 +213,13 @@ fn first_braces(text: &str) -> Result<Option<(usize, Vec<String>, usize)>, NotAG
         if std::mem::take(&mut is_escaped) {
             continue;
         }
+        if class_at.is_some() && !matches!(character, '\\' | ']') {
+            continue;
+        }
         match (character, class_at) {
             ('\\', _) => is_escaped = true,
             // `]` right after `[`, `[!` or `[^` is a member of the class.
             (']', Some(begin)) if !matches!(&text[begin + 1..at], "" | "!" | "^") => class_at = None,
-            (_, Some(_)) => {}
             ('[', None) => class_at = Some(at),
             ('{', None) => {
                 if depth == 0 {
@@ -263,7 +275,7 @@ impl schemars::JsonSchema for Glob {
         schemars::json_schema!({
             "description": "A path of the host with ?, *, **, [..] and {a,b}: absolute, or below every home with ~/.",
             "type": "string",
-            "pattern": "^(/|~/)",
+            "pattern": "^(/|~/|[{])",
             "maxLength": TEXT_BYTES_MAX
         })
     }
@@ -290,7 +302,8 @@ mod tests {
     fn braces_homes_and_slashes() {
         assert_eq!(shown("/etc//./cron.d/**/**"), ["/etc/cron.d/**"]);
         assert_eq!(shown("/a/{b,c/d,{e,f}g}/x"), ["/a/b/x", "/a/c/d/x", "/a/eg/x", "/a/fg/x"]);
-        assert_eq!(shown("~/.ssh/{id_*,*.pem}"), ["/root/.ssh/id_*", "/root/.ssh/*.pem", "/.ssh/id_*", "/.ssh/*.pem"]);
+        assert_eq!(shown("~/.ssh/{id_*,*.pem}"), ["/root/.ssh/id_*", "/.ssh/id_*", "/root/.ssh/*.pem", "/.ssh/*.pem"]);
+        assert_eq!(shown("{/lib,~/lib}/x"), ["/lib/x", "/root/lib/x", "/lib/x"]);
         assert_eq!(shown("~/**"), ["/root/**"], "the home of `/` is not the whole machine");
         assert_eq!(shown("/a\\{b/[{,}]x"), ["/a{b/[{,}]x"]);
     }
@@ -307,6 +320,7 @@ mod tests {
     fn what_is_no_glob_says_why() {
         for (text, why) in [
             ("etc/passwd", "is not absolute"),
+            ("{/etc,lib}/x", "\"lib/x\" is not absolute"),
             ("/etc/../x", "`..`"),
             ("/etc/[a", "without `]`"),
             ("/etc/{a,b", "without `}`"),

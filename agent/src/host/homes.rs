@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn ten_thousand_homes_are_the_end() {
-        let passwd: String = (0..=HOMES_MAX).map(|n| format!("u:x:1:1::/h/{n}:/x\n")).collect();
-        assert_eq!(homes_in(passwd.as_bytes()).len(), HOMES_MAX);
+        let lines: Vec<String> = (0..=HOMES_MAX).map(|n| format!("u:x:1:1::/h/{n}:/x")).collect();
+        assert_eq!(homes_in(lines.join("\n").as_bytes()).len(), HOMES_MAX);
     }
 }

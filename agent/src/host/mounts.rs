@@ -137,6 +137,22 @@ impl Mount {
         }
     }
 
+    /// The rule that keeps a file collector out of it, if it is not among the `named` mount points.
+    ///
+    /// # Errors
+    /// The rule. The root is always entered: this program lies there, and if it hangs nothing runs at all.
+    pub fn may_enter(&self, named: &[Vec<u8>]) -> Result<(), String> {
+        let fs_type = String::from_utf8_lossy(&self.fs_type);
+        match self.class() {
+            Class::Local => Ok(()),
+            _ if self.point == b"/" => Ok(()),
+            Class::Kernel => Err(format!("{fs_type} is an interface of the kernel, not files")),
+            Class::Remote | Class::Unknown if named.contains(&self.point) => Ok(()),
+            Class::Remote => Err(format!("{fs_type} mount is not entered unless named")),
+            Class::Unknown => Err(format!("{fs_type} is not known to be local and is not entered unless named")),
+        }
+    }
+
     /// True when reading through the mount itself moves no access time.
     pub fn keeps_access_times(&self) -> bool {
         let has = |options: &[u8], wanted: &[u8]| options.split(|byte| *byte == b',').any(|option| option == wanted);
@@ -215,13 +231,16 @@ pub fn unescape(field: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A name in a folder.
+type Name = Vec<u8>;
+
 /// The mounts of one mount namespace, and how they stand on each other.
 #[derive(Debug, Default)]
 pub struct MountTable {
     mounts: Vec<Mount>,
     root: Option<usize>,
     /// By parent and folder: what is mounted on the names in that folder.
-    in_folder: HashMap<(u64, Vec<u8>), Vec<(Vec<u8>, usize)>>,
+    in_folder: HashMap<(u64, Vec<u8>), Vec<(Name, usize)>>,
     /// By parent: what is mounted on the parent's own root, and hides it.
     on_top: HashMap<u64, usize>,
 }
@@ -285,6 +304,23 @@ impl MountTable {
             start = end + 1;
         }
         Some(current)
+    }
+
+    /// The first other mount that shows all of what a bind mount shows, and more: of two that show the same, the
+    /// earlier is the one that counts.
+    pub fn shown_by(&self, mount: &Mount) -> Option<&Mount> {
+        let is_below = |root: &[u8]| {
+            let rest = mount.root.strip_prefix(root);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/") || root == b"/")
+        };
+        let position = self.mounts.iter().position(|other| other.id == mount.id)?;
+        self.mounts.iter().enumerate().find_map(|(n, other)| {
+            let is_same_device = (other.major, other.minor) == (mount.major, mount.minor);
+            let shows_more = other.root.len() < mount.root.len() || n < position;
+            let is_candidate = n != position && is_same_device && shows_more && is_below(&other.root);
+            // One that is hidden itself shows nothing.
+            (is_candidate && self.covering(&other.point).is_some_and(|seen| seen.id == other.id)).then_some(other)
+        })
     }
 
     fn top(&self, mut n: usize) -> &Mount {
@@ -351,6 +387,16 @@ not a mount
         assert_eq!(at(b"/a/b/c"), 43, "and with it the nfs that was mounted on the first");
         assert_eq!(at(b"/ab"), 27, "a prefix of the name is no prefix of the path");
         assert_eq!(at(b"/proc/1/maps"), 22);
+    }
+
+    #[test]
+    fn a_bind_mount_is_shown_by_what_it_was_made_from() {
+        let text = b"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 8:1 /srv/x /mnt rw - ext4 /dev/a rw\n\
+            3 1 8:2 /@home /home rw - btrfs /dev/b rw\n4 1 8:2 /@ /top rw - btrfs /dev/b rw\n\
+            5 1 8:2 /@ /again rw - btrfs /dev/b rw\n";
+        let table = MountTable::new(parse(text).mounts);
+        let by: Vec<_> = table.all().iter().map(|mount| table.shown_by(mount).map(|other| other.id)).collect();
+        assert_eq!(by, [None, Some(1), None, None, Some(4)]);
     }
 
     #[test]

@@ -52,7 +52,7 @@ struct First<T, F> {
 impl<T, F: Fn(&Entry<'_>) -> io::Result<T>> Visitor for First<T, F> {
     type Stop = ();
 
-    fn go_on(&mut self) -> Result<(), ()> {
+    fn go_on(&mut self, _path: &[u8]) -> Result<(), ()> {
         Ok(())
     }
 

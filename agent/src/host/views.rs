@@ -200,7 +200,10 @@ impl View {
 }
 
 /// What statx(2) says of `name` in `folder`, or of `folder` itself when the name is empty. A link is not followed.
-pub(super) fn stat(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Statx> {
+///
+/// # Errors
+/// As statx(2).
+pub fn stat(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Statx> {
     let flags = if name.is_empty() { STATX_FLAGS | AtFlags::EMPTY_PATH } else { STATX_FLAGS };
     Ok(rustix::fs::statx(folder, name, flags, STATX_MASK)?)
 }

@@ -25,7 +25,7 @@ use rustix::fs::{FileType, RawDir, Statx};
 use super::Host;
 use super::glob::{Component, names};
 use super::meta::Type;
-use super::mounts::{Class, Mount, MountTable};
+use super::mounts::{Mount, MountTable};
 use super::views::{Method, View};
 
 /// The most folders that are open at one time, which is how deep a walk goes.
@@ -77,8 +77,8 @@ pub enum Missed {
 pub trait Visitor {
     /// What ends the walk early.
     type Stop;
-    /// Called for each folder, before it is opened.
-    fn go_on(&mut self) -> Result<(), Self::Stop>;
+    /// Called with each folder, before it is opened.
+    fn go_on(&mut self, path: &[u8]) -> Result<(), Self::Stop>;
     /// An object that matches the asked paths with these numbers; none for a symbolic link on the way to one.
     fn entry(&mut self, entry: &Entry<'_>, asked: &[u32]) -> Result<(), Self::Stop>;
     /// Something that could hold asked objects and was not walked.
@@ -94,6 +94,8 @@ pub struct Asked {
     pub excluded: Vec<Vec<Component>>,
     /// Mount points of network and FUSE file systems that are entered.
     pub entered_mounts: Vec<Vec<u8>>,
+    /// Leaves out a bind mount of what another mount shows as well.
+    pub each_file_once: bool,
 }
 
 /// Walks the host for what is asked, in the order of names; each object comes once for each way that leads to it.
@@ -118,7 +120,7 @@ pub fn walk<V: Visitor>(host: &Host, asked: &Asked, visitor: &mut V) -> Result<(
         let mut walker = Walker {
             host,
             table: &table,
-            entered: &asked.entered_mounts,
+            asked,
             patterns: &patterns,
             visitor,
             redirections: Vec::new(),
@@ -184,7 +186,7 @@ struct Track {
 struct Walker<'a, V: Visitor> {
     host: &'a Host,
     table: &'a MountTable,
-    entered: &'a [Vec<u8>],
+    asked: &'a Asked,
     patterns: &'a [Pattern],
     visitor: &'a mut V,
     redirections: Vec<Pattern>,
@@ -260,8 +262,14 @@ impl<V: Visitor> Walker<'_, V> {
 
     /// Walks a mount that is mounted at `path`, if it may be entered.
     fn mount(&mut self, mount: &Mount, path: &[u8], tracks: &[Track], hits: &[usize]) -> Result<(), V::Stop> {
-        if let Err(rule) = self.may_enter(mount) {
+        if let Err(rule) = mount.may_enter(&self.asked.entered_mounts) {
             return self.visitor.missed(path, Missed::Rule(rule));
+        }
+        if self.asked.each_file_once
+            && let Some(same) = self.table.shown_by(mount)
+        {
+            let why = format!("a bind mount of what {} shows", String::from_utf8_lossy(&same.point));
+            return self.visitor.missed(path, Missed::Rule(why));
         }
         let view = match self.host.view(mount) {
             Ok(view) => view,
@@ -273,19 +281,6 @@ impl<V: Visitor> Walker<'_, V> {
         };
         let entry = Entry { path, folder: view.root(), name: c"", stat: &stat, view: &view, hidden_under: None };
         self.object(&entry, tracks, hits)
-    }
-
-    /// The root is where this program lies: if it hangs, nothing runs at all.
-    fn may_enter(&self, mount: &Mount) -> Result<(), String> {
-        let fs_type = String::from_utf8_lossy(&mount.fs_type);
-        match mount.class() {
-            Class::Local => Ok(()),
-            _ if mount.point == b"/" => Ok(()),
-            Class::Kernel => Err(format!("{fs_type} is an interface of the kernel, not files")),
-            Class::Remote | Class::Unknown if self.entered.contains(&mount.point) => Ok(()),
-            Class::Remote => Err(format!("{fs_type} mount is not entered unless named")),
-            Class::Unknown => Err(format!("{fs_type} is not known to be local and is not entered unless named")),
-        }
     }
 
     /// Hands an object over if it is asked for, and goes on below it or behind it.
@@ -344,7 +339,7 @@ impl<V: Visitor> Walker<'_, V> {
 
     /// Walks a folder.
     fn enter(&mut self, entry: &Entry<'_>, tracks: &[Track]) -> Result<(), V::Stop> {
-        self.visitor.go_on()?;
+        self.visitor.go_on(entry.path)?;
         if let Some(rule) = self.excludes_all(tracks) {
             return self.visitor.missed(entry.path, Missed::Rule(rule));
         }
