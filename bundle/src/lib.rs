@@ -10,4 +10,5 @@ pub mod name;
 pub mod sign;
 pub mod time;
 pub mod timeline;
+pub mod verify;
 pub mod zip;
