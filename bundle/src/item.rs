@@ -236,6 +236,10 @@ pub struct NewItem {
     pub meta_after: Option<Box<Meta>>,
     /// Device and inode of a file with more than one link, so that its content is stored once.
     pub inode: Option<(u64, u64)>,
+    /// Digest of content that was read and withheld.
+    pub sha256: Option<Sha256>,
+    /// Length of content that was read and withheld.
+    pub size: Option<u64>,
 }
 
 impl NewItem {
@@ -254,6 +258,8 @@ impl NewItem {
             meta: None,
             meta_after: None,
             inode: None,
+            sha256: None,
+            size: None,
         }
     }
 

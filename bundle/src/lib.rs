@@ -4,6 +4,8 @@
 //! [`std::io::Write`]; the verifier reads anything that is [`std::io::Read`].
 
 pub mod checkpoint;
+pub mod coverage;
+pub mod header;
 pub mod item;
 pub mod merkle;
 pub mod name;
@@ -11,4 +13,5 @@ pub mod sign;
 pub mod time;
 pub mod timeline;
 pub mod verify;
+pub mod write;
 pub mod zip;

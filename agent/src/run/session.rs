@@ -9,9 +9,10 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Monotonic};
 
-use bundle::item::{Kind, Meta, NewItem, Status};
+use bundle::item::{Kind, NewItem, Status};
 use bundle::time::Instant;
 use bundle::timeline::Event;
+pub use bundle::write::Ended;
 use serde::Serialize;
 
 use super::limits::Limiter;
@@ -47,28 +48,6 @@ pub enum Message {
     Limited(String),
     /// The collector returned.
     Done(Result<(), String>),
-}
-
-/// How a stream of content ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// What came of it.
-    pub status: Status,
-    /// The rule, if one cut it short.
-    pub reason: Option<String>,
-    /// Error of the operating system, if one ended it: number and words.
-    pub error: Option<(i32, String)>,
-    /// Ranges that could not be read and stand as zeros in the content.
-    pub error_ranges: Vec<(u64, u64)>,
-    /// Metadata after reading, when it differs.
-    pub meta_after: Option<Box<Meta>>,
-}
-
-impl Ended {
-    /// The content was read with this outcome and nothing to add.
-    pub fn with(status: Status) -> Self {
-        Self { status, reason: None, error: None, error_ranges: Vec::new(), meta_after: None }
-    }
 }
 
 /// The session is over: the step's time ran out, the run was interrupted, or a limit is full.

@@ -9,7 +9,7 @@ use super::content::Content;
 use super::custody::Custody;
 use super::directory::DirectoryCheck;
 use super::finding::{Findings, code};
-use super::header::{BadHeader, Header, is_canonical_line};
+use super::identity::{BadIdentity, Identity, is_canonical_line};
 use super::items::Items;
 use super::limits::{
     HEADER_BYTES_MAX, KNOWN_BYTES_MAX, LINE_BYTES_MAX, PAD_BYTES_MAX, SET_BYTES_MAX, SMALL_BYTES_MAX,
@@ -46,8 +46,8 @@ pub(super) struct Progress {
 pub(super) struct Book {
     pub findings: Findings,
     pub table: Table,
-    pub header: Option<Header>,
-    pub bad_header: Option<BadHeader>,
+    pub header: Option<Identity>,
+    pub bad_header: Option<BadIdentity>,
     pub stage: Stage,
     pub checkpoints: Vec<CheckpointSummary>,
     pub progress: Progress,
@@ -312,7 +312,7 @@ impl Book {
                     self.findings.add(code::CONTENT_CHANGED, name, offset, "it is not one line");
                 }
             }
-            Some(Place::Opening(2)) => match Header::parse(&bytes) {
+            Some(Place::Opening(2)) => match Identity::parse(&bytes) {
                 _ if self.header.is_some() => {}
                 Ok(header) => {
                     if !is_canonical_line(&bytes) {
@@ -421,8 +421,8 @@ fn form(header: &Parsed, place: Option<Place>) -> Option<&'static str> {
         }
     }
     let is_root_file = entry.name.starts_with(ROOT) && !is_folder;
-    if entry.stamp.is_some() != is_root_file {
-        return Some("entries under [root] that stand for files carry times and owners, and no others do");
+    if entry.stamp.is_some() && !is_root_file {
+        return Some("only entries under [root] that stand for files carry times and owners");
     }
     let dos_follows = entry.stamp.is_none_or(|stamp| {
         stamp.mtime.is_none_or(|mtime| Stamp::new(i64::from(mtime), stamp.uid, stamp.gid).dos == stamp.dos)

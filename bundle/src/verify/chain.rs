@@ -3,7 +3,7 @@
 use wire::{Phase, Sha256};
 
 use super::finding::{Findings, code};
-use super::header::{Header, is_canonical_line};
+use super::identity::{Identity, is_canonical_line};
 use super::items::Items;
 use super::place::Part;
 use crate::checkpoint::{Checkpoint, NAMESPACE};
@@ -55,7 +55,7 @@ struct Manifest {
 
 /// What a checkpoint is held against: the state of the bundle before its checkpoint.json.
 pub(super) struct Before<'a> {
-    pub header: Option<&'a Header>,
+    pub header: Option<&'a Identity>,
     pub items: &'a Items,
     pub custody: Sha256,
     pub stream_offset: u64,
@@ -162,7 +162,7 @@ impl Chain {
     pub fn signature(
         &mut self,
         armoured: &[u8],
-        header: Option<&Header>,
+        header: Option<&Identity>,
         offset: u64,
         findings: &mut Findings,
     ) -> Option<CheckpointSummary> {
@@ -230,7 +230,7 @@ fn broken_rules(
 pub(super) fn check_signature(
     bytes: &[u8],
     armoured: &[u8],
-    header: Option<&Header>,
+    header: Option<&Identity>,
     subject: &str,
     offset: u64,
     findings: &mut Findings,

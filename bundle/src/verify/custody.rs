@@ -32,7 +32,7 @@ impl Custody {
         self.events += 1;
         let subject = format!("{set}, event {}", self.events);
         let bytes = [line.unwrap_or_default(), b"\n"].concat();
-        let parsed = super::header::is_canonical_line(&bytes).then(|| serde_json::from_slice::<Line>(&bytes));
+        let parsed = super::identity::is_canonical_line(&bytes).then(|| serde_json::from_slice::<Line>(&bytes));
         match parsed {
             Some(Ok(event)) => {
                 if event.prev_sha256 != self.head {

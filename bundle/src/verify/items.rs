@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::finding::{Findings, code};
 use super::table::{MODE_PLAIN, MODE_SYMLINK, Table};
-use crate::item::{Item, Status};
+use crate::item::{Item, Meta, Status};
 use crate::merkle::Tree;
 use crate::zip::Method;
 
@@ -89,12 +89,15 @@ fn describe(item: &Item, table: &mut Table) -> Result<(), String> {
     if !entry.is_root_file() {
         return Ok(());
     }
-    let mode = item.meta.as_ref().map_or(Some(MODE_PLAIN), |meta| meta.st_mode());
-    match mode.map(|mode| (mode & 0o170_000, mode)) {
-        Some((0o100_000, mode)) if mode <= 0o177_777 => entry.mode = mode,
-        Some((0o120_000, _)) if entry.method == Method::Stored => entry.mode = MODE_SYMLINK,
-        Some((0o120_000, _)) => return Err(format!("item {id} is a symbolic link, and {stored:?} is not stored")),
-        _ => return Err(format!("item {id} stands for content, and its mode is of neither a file nor a link")),
+    let meta = item.meta.as_deref();
+    let mode = meta.and_then(Meta::st_mode).filter(|mode| mode >> 16 == 0).unwrap_or(MODE_PLAIN);
+    let is_symlink = meta.is_some_and(|meta| meta.file_type == "symlink");
+    if is_symlink && entry.method != Method::Stored {
+        return Err(format!("item {id} is a symbolic link, and {stored:?} is not stored"));
     }
+    if !is_symlink && mode & 0o170_000 != 0o100_000 {
+        return Err(format!("item {id} has content, and its mode is that of neither a file nor a link"));
+    }
+    entry.mode = if is_symlink { MODE_SYMLINK } else { mode };
     Ok(())
 }

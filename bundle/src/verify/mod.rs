@@ -16,7 +16,7 @@ mod content;
 mod custody;
 mod directory;
 mod finding;
-mod header;
+mod identity;
 mod items;
 pub mod limits;
 mod lines;
@@ -33,7 +33,7 @@ use std::io::Read;
 
 pub use chain::CheckpointSummary;
 pub use finding::{Finding, Findings, code};
-pub use header::{Continues, FORMAT, Header};
+pub use identity::Identity;
 pub use read::{ReadError, read_entries};
 pub use report::{Content, NotVerified, Report, State, Trust, Verified};
 pub use sidecar::{Sidecar, SidecarSummary};
@@ -42,7 +42,7 @@ pub use table::EntryRecord;
 use crate::checkpoint::NAMESPACE;
 use crate::sign::AllowedSigners;
 use book::Book;
-use header::BadHeader;
+use identity::BadIdentity;
 use stream::Stream;
 use walk::{Ended, walk};
 
@@ -99,8 +99,8 @@ fn without_header(book: Book, ended: Ended, bytes: u64) -> NotVerified {
     let began_as_a_bundle = book.table.records().first().is_none_or(|entry| entry.name() == "bagit.txt");
     let was_changed = book.findings.names(code::CONTENT_CHANGED, "bundle.json");
     match book.bad_header {
-        Some(BadHeader::Unsupported(why)) if !was_changed => return NotVerified::Unsupported(why),
-        Some(BadHeader::Unreadable(why)) if !was_changed => {
+        Some(BadIdentity::Unsupported(why)) if !was_changed => return NotVerified::Unsupported(why),
+        Some(BadIdentity::Unreadable(why)) if !was_changed => {
             return NotVerified::NotABundle(format!("its bundle.json cannot be used: {why}"));
         }
         Some(_) => return NotVerified::Rejected(Box::new(report(&book, State::Unverified, ended, bytes))),
@@ -133,7 +133,7 @@ fn report(book: &Book, state: State, ended: Ended, bytes: u64) -> Report {
 }
 
 /// The key must have been valid at the last signature, by the host's clock.
-fn trust(header: &Header, report: &Report, signers: Option<&AllowedSigners>) -> Trust {
+fn trust(header: &Identity, report: &Report, signers: Option<&AllowedSigners>) -> Trust {
     let at = report.checkpoints.last().map_or(header.started, |checkpoint| checkpoint.time);
     let trusted = signers.is_some_and(|signers| signers.allow(&header.signer, &header.principal, NAMESPACE, at));
     if trusted { Trust::Trusted { principal: header.principal.clone() } } else { Trust::Unknown }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use super::chain::CheckpointSummary;
 use super::finding::Findings;
-use super::header::Header;
+use super::identity::Identity;
 use super::sidecar::SidecarSummary;
 use super::table::EntryRecord;
 use crate::item::Status;
@@ -37,7 +37,7 @@ pub enum Trust {
 #[derive(Clone, Debug)]
 pub struct Report {
     /// `bundle.json`, when it could be read.
-    pub header: Option<Header>,
+    pub header: Option<Identity>,
     /// How far the bundle goes; only believable without findings.
     pub state: State,
     /// Whether the signer is trusted.
@@ -74,19 +74,19 @@ pub enum Content {}
 #[derive(Clone, Debug)]
 pub struct Verified<What = Content> {
     report: Report,
-    header: Header,
+    header: Identity,
     entries: Vec<EntryRecord>,
     what: PhantomData<What>,
 }
 
 impl<What> Verified<What> {
-    pub(super) fn new(report: Report, header: Header, mut entries: Vec<EntryRecord>) -> Self {
+    pub(super) fn new(report: Report, header: Identity, mut entries: Vec<EntryRecord>) -> Self {
         entries.truncate(usize::try_from(report.entries).unwrap_or(usize::MAX));
         Self { report, header, entries, what: PhantomData }
     }
 
     /// `bundle.json`.
-    pub fn header(&self) -> &Header {
+    pub fn header(&self) -> &Identity {
         &self.header
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use wire::Sha256;
 
 use super::finding::{Findings, code};
-use super::header::Header;
+use super::identity::Identity;
 use super::limits::{SIDECAR_BYTES_MAX, SIDECAR_LINE_BYTES_MAX};
 use crate::checkpoint::{Layer, NAMESPACE, StreamCheckpoint};
 use crate::sign::{verifies, verifies_itself};
@@ -74,7 +74,7 @@ impl Sidecar {
     /// Holds every line against the signer and the bytes: `reached` are the digests at the marks, `held` is the length.
     pub(super) fn judge(
         &self,
-        header: &Header,
+        header: &Identity,
         reached: &[(u64, Sha256)],
         held: u64,
         findings: &mut Findings,
@@ -150,7 +150,7 @@ impl Line {
     }
 
     /// The checkpoint, when the bundle's signer signed it for this bundle.
-    fn believe(&self, header: &Header) -> Result<&StreamCheckpoint, (&'static str, String)> {
+    fn believe(&self, header: &Identity) -> Result<&StreamCheckpoint, (&'static str, String)> {
         let checkpoint = self.parsed.as_ref().map_err(|why| (code::SIDECAR_MISMATCH, (*why).to_owned()))?;
         if (checkpoint.v, checkpoint.kind.as_str()) != (1, "evidence-stream-checkpoint") {
             return Err((code::SIDECAR_MISMATCH, "its type or version is another".to_owned()));

@@ -1,17 +1,16 @@
-//! `bundle.json`, as far as verification and a first look need it. Unknown fields are ignored.
+//! `bundle.json`, as far as verification and a first look need it. Unknown fields are ignored, so that a bundle of a
+//! later agent still verifies; [`crate::header::Header`] is the whole of it.
 
 use serde::Deserialize;
 use ssh_key::PublicKey;
-use wire::{BundleId, Sha256};
+use wire::BundleId;
 
+use crate::header::{Continues, FORMAT};
 use crate::time::Instant;
-
-/// The format that this version reads.
-pub const FORMAT: &str = "holdfast-bundle/1";
 
 /// What `bundle.json` says. All of it comes from a host: escape it before a screen.
 #[derive(Clone, Debug)]
-pub struct Header {
+pub struct Identity {
     /// The bundle's id.
     pub bundle: BundleId,
     /// From 1; more than one when the evidence was too much for one file.
@@ -32,20 +31,9 @@ pub struct Header {
     pub principal: String,
 }
 
-/// The part that a bundle goes on from.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Continues {
-    /// Its id.
-    pub bundle: BundleId,
-    /// Its number.
-    pub part: u32,
-    /// Digest of its final checkpoint.json.
-    pub checkpoint_sha256: Sha256,
-}
-
 /// Why `bundle.json` cannot be used.
 #[derive(Debug)]
-pub(super) enum BadHeader {
+pub(super) enum BadIdentity {
     /// It is not JSON, or lacks a field.
     Unreadable(String),
     /// Another version of the format, or a kind of key that is not known here.
@@ -83,27 +71,27 @@ fn first_part() -> u32 {
     1
 }
 
-impl Header {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, BadHeader> {
+impl Identity {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, BadIdentity> {
         // The format's version first: another one may have other fields.
         let value: serde_json::Value =
-            serde_json::from_slice(bytes).map_err(|error| BadHeader::Unreadable(error.to_string()))?;
+            serde_json::from_slice(bytes).map_err(|error| BadIdentity::Unreadable(error.to_string()))?;
         let format = value.get("format").and_then(|format| format.as_str()).unwrap_or_default();
         if format != FORMAT {
-            return Err(BadHeader::Unsupported(format!("the format is {format:?}, this version reads {FORMAT:?}")));
+            return Err(BadIdentity::Unsupported(format!("the format is {format:?}, this version reads {FORMAT:?}")));
         }
-        let raw: Raw = serde_json::from_value(value).map_err(|error| BadHeader::Unreadable(error.to_string()))?;
+        let raw: Raw = serde_json::from_value(value).map_err(|error| BadIdentity::Unreadable(error.to_string()))?;
         if (raw.v, raw.kind.as_str(), raw.format.as_str()) != (1, "evidence-bundle", FORMAT) {
-            return Err(BadHeader::Unsupported(format!("type {:?} in version {}", raw.kind, raw.v)));
+            return Err(BadIdentity::Unsupported(format!("type {:?} in version {}", raw.kind, raw.v)));
         }
         let signer = PublicKey::from_openssh(&raw.signer)
-            .map_err(|_| BadHeader::Unsupported("the signer is no plain OpenSSH public key".to_owned()))?;
+            .map_err(|_| BadIdentity::Unsupported("the signer is no plain OpenSSH public key".to_owned()))?;
         let agent = raw.signer_principal.strip_prefix("agent:");
         if agent.is_none_or(|agent| agent.parse::<wire::AgentId>().is_err()) {
-            return Err(BadHeader::Unreadable(format!("the principal {:?} is not agent:<id>", raw.signer_principal)));
+            return Err(BadIdentity::Unreadable(format!("the principal {:?} is not agent:<id>", raw.signer_principal)));
         }
         if raw.part == 0 || (raw.part > 1) != raw.continues.is_some() {
-            return Err(BadHeader::Unreadable(format!("part {} and `continues` do not fit", raw.part)));
+            return Err(BadIdentity::Unreadable(format!("part {} and `continues` do not fit", raw.part)));
         }
         Ok(Self {
             bundle: raw.bundle,
