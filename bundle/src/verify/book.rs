@@ -226,7 +226,7 @@ impl Book {
     /// The entry's content was read to its end, and the stream stands at `end`.
     pub fn end(&mut self, reading: Reading, header: &Parsed, content: &Content, end: u64) {
         let Reading { name, offset, place, stream_sha256, role, .. } = reading;
-        self.check_content(&name, offset, header, content, place);
+        self.check_content(&name, offset, header, content);
         match role {
             Role::Hash => {}
             Role::Hold { bytes, .. } => self.held(&name, place, bytes, offset, stream_sha256),
@@ -280,7 +280,7 @@ impl Book {
         }
     }
 
-    fn check_content(&mut self, name: &str, offset: u64, header: &Parsed, content: &Content, place: Option<Place>) {
+    fn check_content(&mut self, name: &str, offset: u64, header: &Parsed, content: &Content) {
         let known = !header.entry.streamed;
         if let Some(why) = content.damage {
             self.findings.add(code::CONTENT_CHANGED, name, offset, why);
@@ -290,11 +290,6 @@ impl Book {
                 header.size, header.crc32, content.size, content.crc32
             );
             self.findings.add(code::CONTENT_CHANGED, name, offset, message);
-        }
-        let right_form = if known { content.size <= KNOWN_BYTES_MAX } else { content.size > KNOWN_BYTES_MAX };
-        if !right_form && !is_always_stored(place) {
-            let message = "content of up to 1 MiB is written with known sizes, and longer content with a descriptor";
-            self.findings.add(code::NON_CANONICAL, name, offset, message);
         }
     }
 
