@@ -137,11 +137,14 @@ impl Chain {
     pub fn json(&mut self, bytes: Vec<u8>, before: &Before, findings: &mut Findings) {
         let Some(block) = &mut self.block else { return };
         let name = subject(block.seq);
-        let checkpoint = serde_json::from_slice::<Checkpoint>(&bytes).ok().filter(|_| is_canonical_line(&bytes));
+        let checkpoint = serde_json::from_slice::<Checkpoint>(&bytes).ok();
         let mut wrong = |code, message: &str| findings.add(code, &name, before.stream_offset, message);
         match &checkpoint {
-            None => wrong(code::CHECKPOINT_CHAIN, "its checkpoint.json is no checkpoint in one canonical line"),
+            None => wrong(code::CHECKPOINT_CHAIN, "its checkpoint.json is no checkpoint"),
             Some(checkpoint) => {
+                if !is_canonical_line(&bytes) {
+                    wrong(code::CHECKPOINT_CHAIN, "it is not one line of JSON with sorted keys and no spaces");
+                }
                 for (code, message) in broken_rules(checkpoint, block, self.head, self.phase, before) {
                     // After the first difference in the container every later prefix differs too.
                     let repeated = code == code::STREAM_MISMATCH && self.stream_differs;

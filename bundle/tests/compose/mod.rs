@@ -44,6 +44,7 @@ pub struct Composer {
     pub out: Vec<u8>,
     pub sidecar: Vec<u8>,
     pub key: SigningKey,
+    with_index: bool,
     changes: Vec<Change>,
     entries: Vec<(Entry, EntryPlace, Sha256)>,
     since: usize,
@@ -57,11 +58,14 @@ pub struct Composer {
 }
 
 /// The bundle with these changes, and its transport checkpoints.
-pub fn compose(changes: &[Change]) -> (Vec<u8>, Vec<u8>) {
+///
+/// Without an index the bundle is smaller, and has one transport checkpoint only.
+pub fn compose(with_index: bool, changes: &[Change]) -> (Vec<u8>, Vec<u8>) {
     let mut composer = Composer {
         out: Vec::new(),
         sidecar: Vec::new(),
         key: key(),
+        with_index,
         changes: changes.to_vec(),
         entries: Vec::new(),
         since: 0,
@@ -93,7 +97,6 @@ impl Composer {
         }
         self.custody("collection_started");
         self.folder("checkpoints/");
-        self.checkpoint("start", false);
         self.folder("data/volatile/");
         let content = b"{\"pid\":1}\n".repeat(20);
         self.known("data/volatile/processes.jsonl", Method::Deflate, DEFLATED, &content, None);
@@ -101,7 +104,8 @@ impl Composer {
         self.item(json!({"errno": 13, "error": "Permission denied", "path": "/proc/2/environ", "status": "denied"}), None);
         self.folder("data/items/");
         self.custody("tier_completed");
-        self.checkpoint("volatile", true);
+        let with_index = self.with_index;
+        self.checkpoint("volatile", with_index);
         self.root("[root]/etc/passwd", "0100644", "file", b"root:x:0:0:root:/root:/bin/sh\n");
         self.root("[root]/etc/alias", "0120777", "symlink", b"passwd");
         self.item(json!({"hardlink_of": 3, "path": "/etc/passwd-"}), None);
@@ -197,8 +201,7 @@ impl Composer {
     }
 
     fn item_of_root(&mut self, name: &str, mode: &str, file_type: &str) {
-        let meta = json!({"blocks512": 8, "dev": "8:1", "gid": 0, "ino": 9, "mode": mode, "mtime_ns": "1700000000000000001",
-            "nlink": 1, "size": 30, "type": file_type, "uid": 0});
+        let meta = json!({"mode": mode, "mtime_ns": "1700000000000000001", "type": file_type});
         let path = name.strip_prefix("[root]").unwrap();
         self.item(json!({"kind": "file", "meta": meta, "path": path}), Some(name));
     }
@@ -254,7 +257,7 @@ impl Composer {
         listed.map(|(entry, _, sha256)| format!("{sha256}  {}\n", entry.name)).collect()
     }
 
-    fn checkpoint(&mut self, phase: &str, index: bool) {
+    pub fn checkpoint(&mut self, phase: &str, index: bool) {
         self.write_set();
         let seq = self.seq + 1;
         if self.at(&format!("skip checkpoint {seq}"), &mut Vec::new()) {
