@@ -175,7 +175,12 @@ impl Book {
                     let message = format!("the set of checkpoint {seq} comes before it");
                     self.findings.add(code::CHECKPOINT_MISSING, &format!("checkpoint {due}"), offset, message);
                 } else if seq < due {
-                    self.findings.add(code::OUT_OF_ORDER, name, offset, format!("it comes after checkpoint {}", due - 1));
+                    self.findings.add(
+                        code::OUT_OF_ORDER,
+                        name,
+                        offset,
+                        format!("it comes after checkpoint {}", due - 1),
+                    );
                 }
                 let lines = Lines::new(LINE_BYTES_MAX);
                 if matches!(place, Some(Place::Items(_))) { Role::Items(lines) } else { Role::Custody(lines) }

@@ -115,7 +115,11 @@ impl Chain {
         let due = self.due();
         self.gap = seq != due;
         if seq > due {
-            let message = if seq - due > 1 { format!("and all up to {} are not there", seq - 1) } else { "it is not there".into() };
+            let message = if seq - due > 1 {
+                format!("and all up to {} are not there", seq - 1)
+            } else {
+                "it is not there".into()
+            };
             findings.add(code::CHECKPOINT_MISSING, &subject(due), offset, message);
         } else if seq < due {
             findings.add(code::OUT_OF_ORDER, &subject(seq), offset, format!("it comes after checkpoint {}", due - 1));
@@ -198,7 +202,8 @@ fn broken_rules(
             broken.push((code, message.to_owned()));
         }
     };
-    let known = checkpoint.v == 1 && checkpoint.kind == "evidence-checkpoint" && checkpoint.merkle.alg == "rfc6962-sha256";
+    let known =
+        checkpoint.v == 1 && checkpoint.kind == "evidence-checkpoint" && checkpoint.merkle.alg == "rfc6962-sha256";
     rule(known, code::CHECKPOINT_CHAIN, "its version, type or tree is another");
     rule(checkpoint.seq == block.seq, code::CHECKPOINT_CHAIN, "its number is not that of its folder");
     rule(checkpoint.prev_sha256 == head, code::CHECKPOINT_CHAIN, "it does not follow from the checkpoint before it");

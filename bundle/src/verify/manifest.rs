@@ -67,7 +67,8 @@ impl ManifestCheck {
     }
 
     fn line(&mut self, digest: Sha256, name: &str, table: &Table, findings: &mut Findings) {
-        let due = table.records().get(self.next..).and_then(|rest| rest.iter().position(|entry| self.lists.include(entry)));
+        let due =
+            table.records().get(self.next..).and_then(|rest| rest.iter().position(|entry| self.lists.include(entry)));
         let due = due.map(|ahead| self.next + ahead).filter(|due| table.records()[*due].name() == name);
         let Some(found) = due.or_else(|| table.find(name)) else {
             let message = format!("{:?} lists it, and it is not there", self.name);

@@ -4,6 +4,8 @@
 //! to be written. What follows (digests, offsets, signatures) is computed from the changed bytes, so that exactly the
 //! rule that stands at the site is broken.
 
+#![allow(dead_code, missing_docs, clippy::pedantic, clippy::unwrap_used, reason = "each test uses its part of it")]
+
 pub mod files;
 pub mod vectors;
 
@@ -100,8 +102,14 @@ impl Composer {
         self.folder("data/volatile/");
         let content = b"{\"pid\":1}\n".repeat(20);
         self.known("data/volatile/processes.jsonl", Method::Deflate, DEFLATED, &content, None);
-        self.item(json!({"kind": "record", "path": "data/volatile/processes.jsonl"}), Some("data/volatile/processes.jsonl"));
-        self.item(json!({"errno": 13, "error": "Permission denied", "path": "/proc/2/environ", "status": "denied"}), None);
+        self.item(
+            json!({"kind": "record", "path": "data/volatile/processes.jsonl"}),
+            Some("data/volatile/processes.jsonl"),
+        );
+        self.item(
+            json!({"errno": 13, "error": "Permission denied", "path": "/proc/2/environ", "status": "denied"}),
+            None,
+        );
         self.folder("data/items/");
         self.custody("tier_completed");
         let with_index = self.with_index;
@@ -251,9 +259,9 @@ impl Composer {
     }
 
     fn manifest(&self, first: usize, wanted: fn(&str, u32) -> bool) -> String {
-        let listed = self.entries[first..].iter().filter(|(entry, place, _)| {
-            !entry.name.ends_with('/') && wanted(&entry.name, place.mode)
-        });
+        let listed = self.entries[first..]
+            .iter()
+            .filter(|(entry, place, _)| !entry.name.ends_with('/') && wanted(&entry.name, place.mode));
         listed.map(|(entry, _, sha256)| format!("{sha256}  {}\n", entry.name)).collect()
     }
 

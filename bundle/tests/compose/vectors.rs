@@ -18,7 +18,8 @@ pub struct Vector {
 }
 
 /// A rule, broken: the vector's name, what it shows, the changes, the codes that must be found.
-type Broken = (&'static str, &'static str, &'static [(&'static str, fn(&mut Composer, &mut Vec<u8>))], &'static [&'static str]);
+type Broken =
+    (&'static str, &'static str, &'static [(&'static str, fn(&mut Composer, &mut Vec<u8>))], &'static [&'static str]);
 
 const CHECKPOINT_2: &str = "checkpoint 2";
 
@@ -137,7 +138,8 @@ fn vector(
 
 /// Where the second checkpoint's index ends, and where the first checkpoint does.
 fn cuts(good: &[u8]) -> Vec<Vector> {
-    let find = |needle: &[u8], from: usize| from + good[from..].windows(needle.len()).position(|w| w == needle).unwrap();
+    let find =
+        |needle: &[u8], from: usize| from + good[from..].windows(needle.len()).position(|w| w == needle).unwrap();
     let first_json = find(b"checkpoints/000001/checkpoint.json", 0);
     let boundary = find(b"PK\x05\x06", 0) + 22;
     let su = find(b"[root]/etc/su", boundary) + 60;
@@ -165,18 +167,78 @@ fn transport(good: &[u8], sidecar: &[u8]) -> Vec<Vector> {
         vector(name, shows, bundle.to_vec(), Some(sidecar), exit, state, findings)
     };
     vec![
-        with("stream-partial", "a cut bundle with the transport checkpoints up to there", &good[..boundary], sidecar[..first].to_vec(), 3, "partial", &[]),
+        with(
+            "stream-partial",
+            "a cut bundle with the transport checkpoints up to there",
+            &good[..boundary],
+            sidecar[..first].to_vec(),
+            3,
+            "partial",
+            &[],
+        ),
         with("stream-cut-in-line", "a sidecar that was cut", good, sidecar[..first + 100].to_vec(), 0, "sealed", &[]),
-        with("stream-truncated", "cut back after it was sealed", &good[..boundary], sidecar.to_vec(), 1, "tampered", &["truncated"]),
-        with("stream-other-bundle", "transport checkpoints of another bundle", good,
-            changed("sidecar 2", |_, b| set(b, "/bundle", json!("019aa781-d4e0-7707-8707-070707070708"))), 1, "tampered", &["sidecar_mismatch"]),
-        with("stream-order", "an offset that does not increase", good,
-            changed("sidecar 2", |_, b| set(b, "/seq", json!(1))), 1, "tampered", &["sidecar_mismatch"]),
-        with("stream-other-digest", "a transport checkpoint for other bytes", good,
-            changed("sidecar 1", |_, b| set(b, "/sha256", json!(ZEROS))), 1, "tampered", &["transport_mismatch"]),
-        with("stream-other-signer", "a transport checkpoint by another key", good,
-            changed("sidecar 2", |c, _| c.key = other_key()), 1, "tampered", &["signer_changed"]),
-        with("stream-line-changed", "a line shows what it does not sign", good, one_bit, 1, "tampered", &["sidecar_mismatch"]),
-        with("stream-trailing-bytes", "bytes after the signer's last word", &[good, b"x"].concat(), sidecar.to_vec(), 1, "tampered", &["trailing_bytes"]),
+        with(
+            "stream-truncated",
+            "cut back after it was sealed",
+            &good[..boundary],
+            sidecar.to_vec(),
+            1,
+            "tampered",
+            &["truncated"],
+        ),
+        with(
+            "stream-other-bundle",
+            "transport checkpoints of another bundle",
+            good,
+            changed("sidecar 2", |_, b| set(b, "/bundle", json!("019aa781-d4e0-7707-8707-070707070708"))),
+            1,
+            "tampered",
+            &["sidecar_mismatch"],
+        ),
+        with(
+            "stream-order",
+            "an offset that does not increase",
+            good,
+            changed("sidecar 2", |_, b| set(b, "/seq", json!(1))),
+            1,
+            "tampered",
+            &["sidecar_mismatch"],
+        ),
+        with(
+            "stream-other-digest",
+            "a transport checkpoint for other bytes",
+            good,
+            changed("sidecar 1", |_, b| set(b, "/sha256", json!(ZEROS))),
+            1,
+            "tampered",
+            &["transport_mismatch"],
+        ),
+        with(
+            "stream-other-signer",
+            "a transport checkpoint by another key",
+            good,
+            changed("sidecar 2", |c, _| c.key = other_key()),
+            1,
+            "tampered",
+            &["signer_changed"],
+        ),
+        with(
+            "stream-line-changed",
+            "a line shows what it does not sign",
+            good,
+            one_bit,
+            1,
+            "tampered",
+            &["sidecar_mismatch"],
+        ),
+        with(
+            "stream-trailing-bytes",
+            "bytes after the signer's last word",
+            &[good, b"x"].concat(),
+            sidecar.to_vec(),
+            1,
+            "tampered",
+            &["trailing_bytes"],
+        ),
     ]
 }
