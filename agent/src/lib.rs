@@ -1,4 +1,14 @@
-//! The Holdfast agent.
+//! The Holdfast agent: takes the evidence of a Linux host, the most volatile first, into a sealed bundle.
+//!
+//! The way of the data: [`profiles`] → [`run`] (steps in the order of volatility) → [`collect`] (one file each, through
+//! [`host`]) → the `bundle` crate → [`transport`].
+
 pub mod collect;
+pub mod commands;
+pub mod files;
 pub mod host;
+pub mod log;
+pub mod profiles;
 pub mod run;
+pub mod state;
+pub mod transport;

@@ -47,7 +47,7 @@ impl Default for Coverage {
 /// What one step asked and got.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collected {
-    /// Things attempted: items without the agent's own records.
+    /// Things attempted: rows, and items that are not the files which hold rows.
     pub asked: u64,
     /// Items by status.
     pub by_status: BTreeMap<Status, u64>,
@@ -59,7 +59,7 @@ pub struct Collected {
     pub denied: u64,
     /// When the step ended.
     pub ended: Instant,
-    /// Things that were read, or whose metadata was taken where that is all there is.
+    /// Rows, and things that were read, or whose metadata was taken where that is all there is.
     pub got: u64,
     /// See [`Outcome`].
     pub outcome: Outcome,
@@ -102,6 +102,8 @@ impl Coverage {
     pub(crate) fn rows(&mut self, rows: u64) {
         if let Some(step) = self.collectors.last_mut() {
             step.rows += rows;
+            step.asked += rows;
+            step.got += rows;
         }
     }
 

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
+use crate::Sha256;
+
 /// The id of one bundle: a UUIDv7 (RFC 9562), so that bundles sort by the time they were begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -94,6 +96,22 @@ text_id!(
 );
 
 impl AgentId {
+    /// The host's name made plain, and eight hex digits of its key's digest: host names collide, keys do not.
+    pub fn of_host(host_name: &str, key: Sha256) -> Self {
+        let mut id: String = host_name
+            .chars()
+            .take(48)
+            .map(|c| c.to_ascii_lowercase())
+            .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
+            .collect();
+        id = id.trim_matches('-').to_owned();
+        if !id.is_empty() {
+            id.push('-');
+        }
+        id.push_str(&key.to_string()[..8]);
+        Self(id)
+    }
+
     /// The name under which the agent's key signs: `agent:<id>`.
     pub fn principal(&self) -> String {
         format!("agent:{self}")
@@ -110,6 +128,10 @@ mod tests {
         for bad in ["", "Web", "a b", "../x", &"a".repeat(65)] {
             assert!(bad.parse::<AgentId>().is_err(), "{bad:?}");
         }
+        let key = Sha256::of(b"");
+        assert_eq!(AgentId::of_host("Web_1.", key).as_str(), "web-1-e3b0c442");
+        assert_eq!(AgentId::of_host("...", key).as_str(), "e3b0c442");
+        assert!(AgentId::of_host(&"x".repeat(300), key).as_str().parse::<AgentId>().is_ok());
         assert!("INC-2026-0007".parse::<IncidentId>().is_ok());
         assert!("INC 1".parse::<IncidentId>().is_err());
         assert!(serde_json::from_str::<AgentId>("\"a\\nb\"").is_err());

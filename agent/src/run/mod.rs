@@ -1,3 +1,166 @@
-//! A run.
+//! A run: the steps of a profile, in the order of volatility, into one sealed bundle.
+//!
+//! This thread owns the bundle and nothing that can block on the host. Each collector runs on a worker and hands its
+//! evidence over a bounded channel; a worker that does not come back is left behind, and what it sends later is dropped.
+//!
+//! Architecture invariant: a run always ends in a seal. Only an output that cannot be written ends it without one.
+
+pub mod bind;
+pub mod footprint;
 pub mod limits;
+pub mod progress;
 pub mod session;
+#[cfg(test)]
+pub mod testing;
+mod worker;
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant as Monotonic};
+
+use bundle::coverage::{Coverage, Outcome};
+use bundle::write::{Output, Sealed, WriteError, Writer};
+use wire::Tier;
+use wire::profile::Limits;
+
+use crate::host::Host;
+use bind::BoundStep;
+use footprint::Footprint;
+use limits::Rates;
+use progress::Progress;
+use session::Seen;
+use worker::Worker;
+
+/// A profile may not ask for a longer run than this.
+const WALL_SECS_DEFAULT: u64 = 3600;
+/// A volatile step that takes longer than this has met something that is not volatile.
+const VOLATILE_STEP_SECS: u64 = 30;
+/// Workers that may be left behind before the run stops starting new ones.
+const ABANDONED_MAX: usize = 4;
+
+/// What a run needs beside the bundle.
+pub struct Run {
+    /// The host under examination.
+    pub host: Arc<Host>,
+    /// The steps, their arguments bound.
+    pub steps: Vec<BoundStep>,
+    /// Limits of the whole run.
+    pub limits: Limits,
+    /// Set from outside to end the run early; the bundle is sealed all the same.
+    pub interrupted: Arc<AtomicBool>,
+    /// The agent's log so far, to be stored in the bundle.
+    pub log: crate::log::Log,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Finished {
+    /// The bundle in numbers.
+    pub sealed: Sealed,
+    /// What was asked and got.
+    pub coverage: Coverage,
+    /// True when the run was interrupted.
+    pub interrupted: bool,
+}
+
+impl Finished {
+    /// True when every step went through everything that it was asked for.
+    pub fn is_complete(&self) -> bool {
+        self.coverage.collectors.iter().all(|step| matches!(step.outcome, Outcome::Completed | Outcome::Failed))
+    }
+}
+
+impl Run {
+    /// Runs the steps and seals the bundle.
+    ///
+    /// # Errors
+    /// [`WriteError`]: the output failed, and what it holds is a partial bundle.
+    pub fn execute<W: Output, S: Write>(
+        self,
+        mut writer: Writer<W, S>,
+        progress: &mut dyn Progress,
+    ) -> Result<Finished, WriteError> {
+        let mut footprint = Footprint::begin(&self.host);
+        let deadline = Monotonic::now() + Duration::from_secs(self.limits.wall_secs_max.unwrap_or(WALL_SECS_DEFAULT));
+        let seen = Arc::new(Seen::default());
+        let content_bytes = Arc::new(AtomicU64::new(0));
+        let mut abandoned = 0;
+        for tier in Tier::ALL {
+            let steps: Vec<&BoundStep> = self.steps.iter().filter(|step| step.collector.tier == tier).collect();
+            if steps.is_empty() {
+                continue;
+            }
+            let tier_started = Monotonic::now();
+            for step in steps {
+                let name = step.collector.name;
+                if let Some(reason) = self.reason_not_to_start(deadline, abandoned) {
+                    tracing::warn!(collector = name, reason, "not collected");
+                    writer.not_run(tier, name, reason);
+                    continue;
+                }
+                progress.step(tier, name);
+                let worker = Worker {
+                    host: Arc::clone(&self.host),
+                    step,
+                    seen: Arc::clone(&seen),
+                    rates: self.rates(tier),
+                    content_bytes: Arc::clone(&content_bytes),
+                    content_bytes_max: self.limits.bytes_max.map_or(u64::MAX, |size| size.0),
+                    wall: wall_of(step, deadline),
+                    interrupted: Arc::clone(&self.interrupted),
+                };
+                let ended = worker.run(&mut writer, progress)?;
+                abandoned += usize::from(ended.abandoned);
+                if let Some(reason) = &ended.reason {
+                    tracing::warn!(collector = name, outcome = ?ended.outcome, reason, "step ended early");
+                }
+                writer.end_step(ended.outcome, ended.reason)?;
+                if tier == Tier::Volatile {
+                    writer.group_end(tier)?;
+                }
+            }
+            writer.tier_end(tier)?;
+            footprint.tier(tier, tier_started.elapsed());
+            progress.tier_done(tier, tier_started.elapsed(), writer.items(), writer.bytes());
+            tracing::info!(%tier, items = writer.items(), bytes = writer.bytes(), "tier complete");
+        }
+        let interrupted = self.interrupted.load(Ordering::Relaxed);
+        if interrupted {
+            writer.custody("interrupted", []);
+        }
+        let coverage = writer.coverage().clone();
+        let (sealed, ..) = writer.seal(&footprint.end(&self.host), &self.log.text())?;
+        Ok(Finished { sealed, coverage, interrupted })
+    }
+
+    fn reason_not_to_start(&self, deadline: Monotonic, abandoned: usize) -> Option<&'static str> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            Some("the run was interrupted")
+        } else if Monotonic::now() >= deadline {
+            Some("the run's wall_secs_max had gone by")
+        } else if abandoned >= ABANDONED_MAX {
+            Some("too many earlier steps hang")
+        } else {
+            None
+        }
+    }
+
+    /// The volatile tier is held to no rate: what it waits for is gone.
+    fn rates(&self, tier: Tier) -> Rates {
+        if tier == Tier::Volatile {
+            return Rates::default();
+        }
+        Rates {
+            read_bytes_per_sec_max: self.limits.read_bytes_per_sec_max.map(|size| size.0),
+            cpu_percent_max: self.limits.cpu_percent_max,
+        }
+    }
+}
+
+fn wall_of(step: &BoundStep, deadline: Monotonic) -> Duration {
+    let own = step.limits.wall_secs_max;
+    let own = own.or((step.collector.tier == Tier::Volatile).then_some(VOLATILE_STEP_SECS));
+    let left = deadline.saturating_duration_since(Monotonic::now());
+    own.map_or(left, |secs| left.min(Duration::from_secs(secs)))
+}

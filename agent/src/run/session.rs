@@ -14,6 +14,7 @@ use bundle::time::Instant;
 use bundle::timeline::Event;
 pub use bundle::write::Ended;
 use serde::Serialize;
+use wire::profile::{Limits, Sensitive};
 
 use super::limits::Limiter;
 use crate::host::Host;
@@ -62,6 +63,21 @@ pub struct Seen {
     inodes: Mutex<HashSet<(u64, u64)>>,
 }
 
+/// The thing that a step is at, so that a step which hangs can say on what.
+#[derive(Clone, Debug, Default)]
+pub struct Current(Arc<Mutex<Option<Vec<u8>>>>);
+
+impl Current {
+    fn set(&self, path: &[u8]) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_vec());
+    }
+
+    /// The path of the last thing that was begun.
+    pub fn take(&self) -> Option<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// What a collector works with. See the module.
 pub struct Session {
     host: Arc<Host>,
@@ -71,6 +87,9 @@ pub struct Session {
     limiter: Limiter,
     stop: Arc<AtomicBool>,
     deadline: Monotonic,
+    file_bytes_max: Option<u64>,
+    sensitive: Option<Sensitive>,
+    current: Current,
 }
 
 impl Session {
@@ -84,7 +103,35 @@ impl Session {
         wall: Duration,
     ) -> Self {
         let deadline = Monotonic::now() + wall;
-        Self { host, messages, rows: Vec::with_capacity(BATCH_BYTES), seen, limiter, stop, deadline }
+        Self {
+            host,
+            messages,
+            rows: Vec::with_capacity(BATCH_BYTES),
+            seen,
+            limiter,
+            stop,
+            deadline,
+            file_bytes_max: None,
+            sensitive: None,
+            current: Current::default(),
+        }
+    }
+
+    /// Binds what the profile says of this step.
+    pub fn bind(&mut self, limits: &Limits, sensitive: Option<Sensitive>, current: Current) {
+        self.file_bytes_max = limits.file_bytes_max.map(|size| size.0);
+        self.sensitive = sensitive;
+        self.current = current;
+    }
+
+    /// The longest content of one file that the profile allows this step.
+    pub fn file_bytes_max(&self) -> Option<u64> {
+        self.file_bytes_max
+    }
+
+    /// The class of sensitive content that the profile says this step's paths hold.
+    pub fn sensitive(&self) -> Option<Sensitive> {
+        self.sensitive
     }
 
     /// The host under examination.
@@ -148,6 +195,8 @@ impl Session {
 
     /// A thing of this kind at `path`, attempted now; to be completed and handed over.
     pub fn item(&self, kind: Kind, path: impl Into<Vec<u8>>, method: &'static str, status: Status) -> NewItem {
+        let path = path.into();
+        self.current.set(&path);
         NewItem::new(kind, path, method, status, self.now())
     }
 
@@ -160,12 +209,19 @@ impl Session {
         self.send(Message::Item(Box::new(item)))
     }
 
-    /// Notes that `path` (a kernel file behind a record) could not be read.
+    /// Notes that `path` (a kernel file behind a record) could not be read. A file that was never there is `skipped`;
+    /// one of a process, whose folder was there a moment ago, has `vanished`.
     ///
     /// # Errors
     /// [`Stopped`] when the step must end.
     pub fn unreadable(&mut self, path: impl Into<Vec<u8>>, error: &std::io::Error) -> Result<(), Stopped> {
-        let item = self.item(Kind::Record, path, "procfs", Status::Error).failed(error);
+        let mut item = self.item(Kind::Record, path, "procfs", Status::Error).failed(error);
+        let of_process =
+            item.path.strip_prefix(b"/proc/").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
+        if item.errno == Some(libc::ENOENT) && !of_process {
+            item.status = Status::Skipped;
+            item = item.because("there is no such file");
+        }
         self.note(item)
     }
 
@@ -205,12 +261,19 @@ impl Session {
         self.send(Message::End(ended))
     }
 
-    /// Hands over raw bytes that stand behind records, read from `path`; stored as `data/raw/<collector>/<name>`.
+    /// Hands over raw bytes that stand behind records, read from `path` by `method`; stored as
+    /// `data/raw/<collector>/<name>`.
     ///
     /// # Errors
     /// [`Stopped`] when the step must end.
-    pub fn raw(&mut self, path: impl Into<Vec<u8>>, name: impl Into<String>, bytes: Vec<u8>) -> Result<(), Stopped> {
-        let item = self.item(Kind::Record, path, "procfs", Status::Ok);
+    pub fn raw(
+        &mut self,
+        path: impl Into<Vec<u8>>,
+        method: &'static str,
+        name: impl Into<String>,
+        bytes: Vec<u8>,
+    ) -> Result<(), Stopped> {
+        let item = self.item(Kind::Record, path, method, Status::Ok);
         self.send(Message::Raw(Box::new(item), name.into(), bytes))
     }
 
@@ -236,6 +299,11 @@ impl Session {
     /// [`Stopped`] when the step must end.
     pub fn limited(&mut self, rule: impl Into<String>) -> Result<(), Stopped> {
         self.send(Message::Limited(rule.into()))
+    }
+
+    /// Says what the step is at, for the case that it does not come back from it. An item says so by itself.
+    pub fn at(&self, path: &[u8]) {
+        self.current.set(path);
     }
 
     /// True the first time that `path` is named in this run: later times it is already in the bundle.

@@ -1,0 +1,72 @@
+//! Runs one collector in a test, with nothing behind it but a list.
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use bundle::item::NewItem;
+
+use super::limits::{Limiter, Rates};
+use super::session::{Message, Seen, Session};
+use crate::collect::Step;
+use crate::host::Host;
+
+/// Everything that `step` hands over on `host`, in order; the last message is how it ended.
+pub fn collect(step: &dyn Step, host: Arc<Host>) -> Vec<Message> {
+    let (messages, received) = mpsc::sync_channel(64);
+    let limiter = Limiter::new(Rates::default(), u64::MAX, Arc::new(AtomicU64::new(0)), u64::MAX);
+    let stopped = Arc::new(AtomicBool::new(false));
+    let wall = Duration::from_mins(5);
+    let mut session = Session::new(host, messages, Arc::new(Seen::default()), limiter, stopped, wall);
+    std::thread::scope(|scope| {
+        let drained = scope.spawn(move || received.iter().collect());
+        let outcome = step.collect(&mut session).map_err(|failure| failure.to_string());
+        session.done(outcome);
+        drained.join().unwrap_or_default()
+    })
+}
+
+/// The rows among the messages, parsed.
+///
+/// # Panics
+/// When a row is no JSON: the test fails then.
+pub fn rows(messages: &[Message]) -> Vec<serde_json::Value> {
+    let bytes: Vec<u8> = messages
+        .iter()
+        .filter_map(|message| match message {
+            Message::Rows(rows) => Some(rows.as_slice()),
+            _ => None,
+        })
+        .collect::<Vec<_>>()
+        .concat();
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+/// The items among the messages, with content or without.
+pub fn items(messages: &[Message]) -> Vec<NewItem> {
+    messages
+        .iter()
+        .filter_map(|message| match message {
+            Message::Item(item) | Message::Whole(item, _) | Message::Begin(item) | Message::Raw(item, ..) => {
+                Some((**item).clone())
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Fails unless every row has its keys in alphabetical order.
+///
+/// # Panics
+/// When one does not: the test fails then.
+pub fn assert_keys_sorted(messages: &[Message]) {
+    for message in messages {
+        if let Message::Rows(lines) = message {
+            for line in str::from_utf8(lines).unwrap().lines() {
+                let value: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert_eq!(line, value.to_string(), "keys out of order");
+            }
+        }
+    }
+}

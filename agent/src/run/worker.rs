@@ -1,0 +1,207 @@
+//! One step on its way: a worker thread that collects, and the loop that takes what it hands over.
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant as Monotonic};
+
+use bundle::coverage::Outcome;
+use bundle::item::{Kind, NewItem, Status};
+use bundle::write::{Ended, Output, WriteError, Writer};
+
+use super::bind::BoundStep;
+use super::limits::{Limiter, Rates};
+use super::progress::Progress;
+use super::session::{Current, Message, Seen, Session};
+use crate::collect::Failure;
+use crate::host::Host;
+
+/// Messages that may wait: at most a mebibyte each.
+const MESSAGES_MAX: usize = 8;
+/// How often the loop looks at the clock while nothing comes.
+const TICK: Duration = Duration::from_millis(50);
+/// How long a worker may take to notice that its time is up.
+const GRACE: Duration = Duration::from_secs(2);
+/// A worker that hands nothing over for this long hangs, whatever time it has left.
+const STALL: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub(super) struct Worker<'a> {
+    pub(super) host: Arc<Host>,
+    pub(super) step: &'a BoundStep,
+    pub(super) seen: Arc<Seen>,
+    pub(super) rates: Rates,
+    pub(super) content_bytes: Arc<AtomicU64>,
+    pub(super) content_bytes_max: u64,
+    pub(super) wall: Duration,
+    pub(super) interrupted: Arc<AtomicBool>,
+}
+
+/// How a step ended.
+pub(super) struct StepEnd {
+    pub(super) outcome: Outcome,
+    pub(super) reason: Option<String>,
+    /// True when the worker was left behind.
+    pub(super) abandoned: bool,
+}
+
+/// What the loop has seen of a worker.
+#[derive(Default)]
+struct Watch {
+    limited: Option<String>,
+    done: Option<Result<(), String>>,
+}
+
+impl Worker<'_> {
+    /// Runs the step; everything that it hands over is in `writer` afterwards.
+    pub(super) fn run<W: Output, S: Write>(
+        self,
+        writer: &mut Writer<W, S>,
+        progress: &mut dyn Progress,
+    ) -> Result<StepEnd, WriteError> {
+        let collector = self.step.collector;
+        writer.begin_step(collector.tier, collector.name);
+        let stop = Arc::new(AtomicBool::new(false));
+        let current = Current::default();
+        let (messages, inbox) = sync_channel(MESSAGES_MAX);
+        let step_bytes_max = self.step.limits.bytes_max.map_or(u64::MAX, |size| size.0);
+        let limiter = Limiter::new(self.rates, step_bytes_max, Arc::clone(&self.content_bytes), self.content_bytes_max);
+        let mut session = Session::new(
+            Arc::clone(&self.host),
+            messages,
+            Arc::clone(&self.seen),
+            limiter,
+            Arc::clone(&stop),
+            self.wall,
+        );
+        session.bind(&self.step.limits, self.step.sensitive, current.clone());
+        let step = Arc::clone(&self.step.step);
+        let spawned = std::thread::Builder::new().name(format!("collect-{}", collector.name)).spawn(move || {
+            let collected = catch_unwind(AssertUnwindSafe(|| step.collect(&mut session)));
+            session.done(match collected {
+                Ok(Ok(()) | Err(Failure::Stopped(_))) => Ok(()),
+                Ok(Err(failure)) => Err(with_causes(&failure)),
+                Err(_) => Err("the collector panicked; the agent's log says where".to_owned()),
+            });
+        });
+        if let Err(error) = spawned {
+            let reason = Some(format!("no thread could be started: {error}"));
+            return Ok(StepEnd { outcome: Outcome::Failed, reason, abandoned: false });
+        }
+        let end = self.take_all(&inbox, &stop, writer, progress)?;
+        if writer.is_streaming() {
+            let reason = end.reason.clone();
+            writer.end(Ended { reason, ..Ended::with(status_of(end.outcome)) })?;
+        } else if end.abandoned
+            && let Some(path) = current.take()
+        {
+            let item = NewItem::new(Kind::File, path, "read", Status::TimedOut, self.host.now());
+            writer.note(item.because("the step did not come back from it"))?;
+        }
+        Ok(end)
+    }
+
+    fn take_all<W: Output, S: Write>(
+        &self,
+        inbox: &Receiver<Message>,
+        stop: &AtomicBool,
+        writer: &mut Writer<W, S>,
+        progress: &mut dyn Progress,
+    ) -> Result<StepEnd, WriteError> {
+        let started = Monotonic::now();
+        let mut heard = started;
+        let mut watch = Watch::default();
+        loop {
+            match inbox.recv_timeout(TICK) {
+                Ok(message) => {
+                    heard = Monotonic::now();
+                    take(message, writer, &mut watch)?;
+                    progress.moved(writer.items(), writer.bytes());
+                    if let Some(done) = watch.done.take() {
+                        return Ok(self.ended(done, watch.limited, started));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let reason = Some("the collector's thread ended without a word".to_owned());
+                    return Ok(StepEnd { outcome: Outcome::Failed, reason, abandoned: true });
+                }
+            }
+            if self.interrupted.load(Ordering::Relaxed) {
+                stop.store(true, Ordering::Relaxed);
+            }
+            let overdue = started.elapsed() > self.wall + GRACE;
+            let stalled = heard.elapsed() > STALL || (stop.load(Ordering::Relaxed) && heard.elapsed() > GRACE);
+            if overdue || stalled {
+                stop.store(true, Ordering::Relaxed);
+                let interrupted = self.interrupted.load(Ordering::Relaxed);
+                let outcome = if interrupted { Outcome::Interrupted } else { Outcome::TimedOut };
+                let reason = Some(format!("the collector did not come back within {} s", started.elapsed().as_secs()));
+                return Ok(StepEnd { outcome, reason, abandoned: true });
+            }
+        }
+    }
+
+    /// The collector came back by itself.
+    fn ended(&self, done: Result<(), String>, limited: Option<String>, started: Monotonic) -> StepEnd {
+        let (outcome, reason) = match (done, limited) {
+            (Err(reason), _) => (Outcome::Failed, Some(reason)),
+            (Ok(()), _) if self.interrupted.load(Ordering::Relaxed) => {
+                (Outcome::Interrupted, Some("the run was interrupted".to_owned()))
+            }
+            (Ok(()), _) if started.elapsed() >= self.wall => {
+                (Outcome::TimedOut, Some(format!("its {} s had gone by", self.wall.as_secs())))
+            }
+            (Ok(()), Some(rule)) => (Outcome::Limited, Some(rule)),
+            (Ok(()), None) => (Outcome::Completed, None),
+        };
+        StepEnd { outcome, reason, abandoned: false }
+    }
+}
+
+fn take<W: Output, S: Write>(message: Message, writer: &mut Writer<W, S>, watch: &mut Watch) -> Result<(), WriteError> {
+    match message {
+        Message::Rows(lines) => writer.rows(&lines),
+        Message::Item(item) => writer.note(*item),
+        Message::Whole(item, content) => writer.whole(*item, content),
+        Message::Begin(item) => writer.begin(*item),
+        Message::Chunk(bytes) => writer.chunk(bytes),
+        Message::End(ended) => writer.end(ended),
+        Message::Raw(item, name, bytes) => writer.raw(*item, &name, bytes),
+        Message::Bodyfile(lines) => writer.bodyfile(&lines),
+        Message::Event(event) => {
+            writer.event(&event);
+            Ok(())
+        }
+        Message::Limited(rule) => {
+            watch.limited.get_or_insert(rule);
+            Ok(())
+        }
+        Message::Done(done) => {
+            watch.done = Some(done);
+            Ok(())
+        }
+    }
+}
+
+/// What an unfinished item's status says of how its step ended.
+fn status_of(outcome: Outcome) -> Status {
+    match outcome {
+        Outcome::TimedOut => Status::TimedOut,
+        Outcome::Failed => Status::Error,
+        _ => Status::Truncated,
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

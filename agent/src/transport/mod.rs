@@ -1,0 +1,3 @@
+//! Where a bundle goes: a file, a folder or standard output.
+
+pub mod output;

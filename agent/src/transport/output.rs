@@ -1,0 +1,181 @@
+//! A bundle into a file, a folder or standard output, with its transport checkpoints beside it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use bundle::write::Output;
+
+/// Writes to the medium are at least this long, but for the end of a tier.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Where a person asked for the bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A file of this name.
+    File(PathBuf),
+    /// A file in this folder, named after host, time and id.
+    Folder(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+impl Target {
+    /// `-` is standard output; a name that ends in `.zip` a file; anything else a folder.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "-" => Self::Stdout,
+            file if file.ends_with(".zip") => Self::File(file.into()),
+            folder => Self::Folder(folder.into()),
+        }
+    }
+}
+
+/// An output that was opened: nothing of another bundle is ever overwritten.
+pub struct Opened {
+    /// Takes the bundle.
+    pub out: Out,
+    /// Takes the transport checkpoints.
+    pub sidecar: Box<dyn Write + Send>,
+    /// The bundle's file, unless it is standard output.
+    pub path: Option<PathBuf>,
+    /// The transport checkpoints' file.
+    pub stream_path: Option<PathBuf>,
+}
+
+/// An output that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be created", path.display())]
+pub struct OpenError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Target {
+    /// Opens the output. `name` is the bundle's name in a folder; `stream` overrides where the transport checkpoints go.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(&self, name: &str, stream: Option<&Path>) -> Result<Opened, OpenError> {
+        let path = match self {
+            Self::Stdout => None,
+            Self::File(path) => Some(path.clone()),
+            Self::Folder(folder) => {
+                fs::create_dir_all(folder).map_err(|source| OpenError { path: folder.clone(), source })?;
+                Some(folder.join(name))
+            }
+        };
+        let beside = path.as_ref().map(|path| {
+            let mut beside = path.clone().into_os_string();
+            beside.push(".stream.jsonl");
+            PathBuf::from(beside)
+        });
+        let stream_path = stream.map(Path::to_owned).or(beside);
+        let sidecar: Box<dyn Write + Send> = match &stream_path {
+            Some(path) => Box::new(create(path)?),
+            None => Box::new(io::sink()),
+        };
+        let out = match &path {
+            Some(path) => Out::File(BufWriter::with_capacity(BUFFER_BYTES, create(path)?)),
+            None => Out::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout())),
+        };
+        Ok(Opened { out, sidecar, path, stream_path })
+    }
+}
+
+fn create(path: &Path) -> Result<File, OpenError> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| OpenError { path: path.to_owned(), source })
+}
+
+/// Leaves the line of the agent's own key in `allowed_signers` beside the bundle: it says which key sealed, and is
+/// evidence for nobody but those who got it another way.
+///
+/// # Errors
+/// As the file system has them.
+pub fn leave_signer(bundle: &Path, line: &str) -> io::Result<PathBuf> {
+    let path = bundle.with_file_name("allowed_signers");
+    let there = fs::read_to_string(&path).unwrap_or_default();
+    if !there.lines().any(|known| known == line) {
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o644).open(&path)?;
+        writeln!(file, "{line}")?;
+    }
+    Ok(path)
+}
+
+/// The bundle's bytes on their way to the medium.
+pub enum Out {
+    /// A regular file.
+    File(BufWriter<File>),
+    /// Standard output.
+    Stdout(BufWriter<io::Stdout>),
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.write(bytes),
+            Self::Stdout(stdout) => stdout.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.flush(),
+            Self::Stdout(stdout) => stdout.flush(),
+        }
+    }
+}
+
+impl Output for Out {
+    fn make_durable(&mut self) -> io::Result<()> {
+        self.flush()?;
+        match self {
+            Self::File(file) => file.get_ref().sync_data(),
+            Self::Stdout(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target::Folder(folder.path().join("new"));
+        let mut opened = target.open("a.evidence.zip", None).unwrap();
+        opened.out.write_all(b"x").unwrap();
+        opened.out.make_durable().unwrap();
+        assert_eq!(fs::read(opened.path.unwrap()).unwrap(), b"x");
+        assert!(opened.stream_path.unwrap().ends_with("a.evidence.zip.stream.jsonl"));
+        let again = target.open("a.evidence.zip", None);
+        assert_eq!(again.err().unwrap().source.kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn a_target_is_told_by_its_name() {
+        assert_eq!(Target::parse("-"), Target::Stdout);
+        assert_eq!(Target::parse("x.evidence.zip"), Target::File("x.evidence.zip".into()));
+        assert_eq!(Target::parse("out"), Target::Folder("out".into()));
+    }
+
+    #[test]
+    fn the_signer_is_left_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let bundle = folder.path().join("a.zip");
+        leave_signer(&bundle, "agent:a k1").unwrap();
+        leave_signer(&bundle, "agent:a k1").unwrap();
+        let path = leave_signer(&bundle, "agent:b k2").unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), "agent:a k1\nagent:b k2\n");
+    }
+}
