@@ -347,7 +347,9 @@ class Verifier:
             except zlib.error:
                 why = "its compressed data cannot be read"
                 break
-            at += len(piece) - (len(inflate.unconsumed_tail) + len(inflate.unused_data) if inflate else 0)
+            # At the end zlib may name the rest twice: as unused, and as a tail of the piece before.
+            rest = b"" if not inflate else inflate.unused_data if inflate.eof else inflate.unconsumed_tail
+            at += len(piece) - len(rest)
             crc, size = zlib.crc32(out, crc), size + len(out)
             digest.update(out)
             if keep and size <= SET_MAX:
