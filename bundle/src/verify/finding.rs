@@ -85,7 +85,7 @@ impl Findings {
         if same_code().any(|finding| finding.subject == subject) {
             return;
         }
-        let of_code_max = if code == self::code::NON_CANONICAL { NON_CANONICAL_MAX } else { FINDINGS_PER_CODE_MAX };
+        let of_code_max = if code == code::NON_CANONICAL { NON_CANONICAL_MAX } else { FINDINGS_PER_CODE_MAX };
         let room = self.kept.len() < FINDINGS_MAX && same_code().count() < of_code_max;
         *self.counts.entry(code).or_default() += 1;
         if room {
