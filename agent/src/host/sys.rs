@@ -1,4 +1,6 @@
 //! System calls that have no safe wrapper elsewhere: one in each function, with what makes it sound.
+//!
+//! Architecture invariant: this is the only module of the agent with unsafe code.
 #![expect(unsafe_code, reason = "the one module for system calls without a safe wrapper")]
 
 use std::io;

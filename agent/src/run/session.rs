@@ -14,9 +14,9 @@ use bundle::time::Instant;
 use bundle::timeline::Event;
 pub use bundle::write::Ended;
 use serde::Serialize;
-use wire::profile::{Limits, Sensitive};
 
 use super::limits::Limiter;
+use super::rules::ContentRules;
 use crate::host::Host;
 
 /// Content of at most this many bytes is handed over in one piece; longer content is streamed.
@@ -85,10 +85,9 @@ pub struct Session {
     rows: Vec<u8>,
     seen: Arc<Seen>,
     limiter: Limiter,
+    rules: ContentRules,
     stop: Arc<AtomicBool>,
     deadline: Monotonic,
-    file_bytes_max: Option<u64>,
-    sensitive: Option<Sensitive>,
     current: Current,
 }
 
@@ -103,35 +102,22 @@ impl Session {
         wall: Duration,
     ) -> Self {
         let deadline = Monotonic::now() + wall;
-        Self {
-            host,
-            messages,
-            rows: Vec::with_capacity(BATCH_BYTES),
-            seen,
-            limiter,
-            stop,
-            deadline,
-            file_bytes_max: None,
-            sensitive: None,
-            current: Current::default(),
-        }
+        let rows = Vec::with_capacity(BATCH_BYTES);
+        let (rules, current) = (ContentRules::default(), Current::default());
+        Self { host, messages, rows, seen, limiter, rules, current, stop, deadline }
     }
 
-    /// Binds what the profile says of this step.
-    pub fn bind(&mut self, limits: &Limits, sensitive: Option<Sensitive>, current: Current) {
-        self.file_bytes_max = limits.file_bytes_max.map(|size| size.0);
-        self.sensitive = sensitive;
+    /// The same session under these rules of content, saying in `current` what it is at.
+    #[must_use]
+    pub fn under(mut self, rules: ContentRules, current: Current) -> Self {
+        self.rules = rules;
         self.current = current;
+        self
     }
 
-    /// The longest content of one file that the profile allows this step.
-    pub fn file_bytes_max(&self) -> Option<u64> {
-        self.file_bytes_max
-    }
-
-    /// The class of sensitive content that the profile says this step's paths hold.
-    pub fn sensitive(&self) -> Option<Sensitive> {
-        self.sensitive
+    /// What the step may do with content.
+    pub fn rules(&self) -> &ContentRules {
+        &self.rules
     }
 
     /// The host under examination.
