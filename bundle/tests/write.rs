@@ -97,9 +97,13 @@ fn hard_links_are_stored_once_and_denials_are_items() {
 
 #[test]
 fn checkpoints_come_in_the_middle_of_a_long_step() {
-    let mut writer =
-        bundle::write::Writer::start(Vec::new(), Vec::new(), common::header(&common::key()), common::world(common::key()))
-            .unwrap();
+    let mut writer = bundle::write::Writer::start(
+        Vec::new(),
+        Vec::new(),
+        common::header(&common::key()),
+        common::world(common::key()),
+    )
+    .unwrap();
     writer.begin_step(wire::Tier::Files, "files");
     for n in 0..12_000 {
         let path = format!("/srv/{n:05}");

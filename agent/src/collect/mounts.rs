@@ -154,7 +154,7 @@ fn hand_over(session: &mut Session, namespace: u64, pid: u32, text: Vec<u8>, is_
     if parsed.has_more || is_cut {
         session.limited(format!("more than {} mounts or {TEXT_BYTES_MAX} bytes of mounts", mounts::MOUNTS_MAX))?;
     }
-    session.raw(path, format!("mountinfo-{namespace}"), text)?;
+    session.raw(path, "procfs", format!("mountinfo-{namespace}"), text)?;
     Ok(())
 }
 

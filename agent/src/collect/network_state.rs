@@ -213,7 +213,7 @@ fn by_netlink(session: &mut Session, netns: u64, socket: &OwnedFd) -> Result<(),
         say(session, netns, name, rows, &dump)?;
         raw.append(&mut dump.bytes);
     }
-    session.raw(format!("netlink/route/{netns}"), format!("netns-{netns}/rtnetlink.bin"), raw)
+    session.raw(format!("netlink/route/{netns}"), "netlink", format!("netns-{netns}/rtnetlink.bin"), raw)
 }
 
 /// Notes what kept a dump from being whole.
@@ -273,7 +273,7 @@ fn by_procfs(session: &mut Session, namespace: &NetNamespace) -> Result<(), Fail
                 for row in read(namespace.inode, &text) {
                     session.row(&row)?;
                 }
-                session.raw(path, format!("netns-{}/{name}", namespace.inode), text)?;
+                session.raw(path, "procfs", format!("netns-{}/{name}", namespace.inode), text)?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => session.unreadable(path, &error)?,

@@ -185,7 +185,7 @@ impl Collect for ProcessImages {
 impl ProcessImages {
     fn image(&self, session: &mut Session, processes: &mut Processes, image: &Image) -> Result<(), Failure> {
         let mut row = image.row();
-        let of_step = session.rules().file_bytes_max.unwrap_or(FILE_BYTES_MAX);
+        let of_step = session.file_bytes_max().unwrap_or(FILE_BYTES_MAX);
         let bytes_max = self.file_bytes_max.map_or(FILE_BYTES_MAX, |size| size.0).min(of_step);
         let kind = if image.is_deleted() { Kind::Deleted } else { Kind::File };
         let item = session.item(kind, image.path(), "procfs exe", Status::Ok);

@@ -104,7 +104,7 @@ fn utmp(session: &mut Session, path: &'static str, first: &mut Option<(u64, u64)
         }
         offset += record_bytes.len() as u64;
     }
-    session.raw(path, if path.starts_with("/run") { "utmp" } else { "var-run-utmp" }, bytes)
+    session.raw(path, "read", if path.starts_with("/run") { "utmp" } else { "var-run-utmp" }, bytes)
 }
 
 /// Notes that a file of records ends in the middle of one.
@@ -149,7 +149,7 @@ fn logind(session: &mut Session, object: &str) -> Result<(), Failure> {
             properties: properties(&text),
             record: "logind",
         })?;
-        session.raw(path, raw_name, text)?;
+        session.raw(path, "read", raw_name, text)?;
     }
     Ok(())
 }

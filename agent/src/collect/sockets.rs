@@ -179,7 +179,7 @@ fn keep(session: &mut Session, path: &[u8], netns: u64, file: &str, bytes: &[u8]
         return Ok(());
     }
     let kept = bytes.get(..RAW_BYTES_MAX).unwrap_or(bytes);
-    session.raw(path, format!("netns-{netns}/{file}"), kept.to_vec())?;
+    session.raw(path, "procfs", format!("netns-{netns}/{file}"), kept.to_vec())?;
     if kept.len() < bytes.len() && bytes.len() < TABLE_BYTES_MAX {
         cut_short(session, path, RAW_BYTES_MAX)?;
     }

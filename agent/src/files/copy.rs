@@ -44,7 +44,7 @@ pub struct Copier {
 impl Copier {
     /// For a step that takes at most `file_bytes_max` of a file; the limit that the profile sets the step may be lower.
     pub fn new(session: &Session, file_bytes_max: Option<u64>) -> Self {
-        let of_step = session.rules().file_bytes_max;
+        let of_step = session.file_bytes_max();
         let file_bytes_max = match (file_bytes_max, of_step) {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b).unwrap_or(FILE_BYTES_MAX),
@@ -142,8 +142,7 @@ impl Copier {
             };
             sensitive::by_head(&head[..length])
         });
-        let rules = session.rules();
-        [by_itself, rules.sensitive].into_iter().flatten().find(|class| rules.withhold(*class))
+        by_itself.or_else(|| session.sensitive())
     }
 
     /// Leaves the content where it is and hands over its digest.

@@ -9,7 +9,6 @@ pub mod bind;
 pub mod footprint;
 pub mod limits;
 pub mod progress;
-pub mod rules;
 pub mod session;
 #[cfg(test)]
 pub mod testing;

@@ -14,9 +14,9 @@ use bundle::time::Instant;
 use bundle::timeline::Event;
 pub use bundle::write::Ended;
 use serde::Serialize;
+use wire::profile::{Limits, Sensitive};
 
 use super::limits::Limiter;
-use super::rules::ContentRules;
 use crate::host::Host;
 
 /// Content of at most this many bytes is handed over in one piece; longer content is streamed.
@@ -85,9 +85,10 @@ pub struct Session {
     rows: Vec<u8>,
     seen: Arc<Seen>,
     limiter: Limiter,
-    rules: ContentRules,
     stop: Arc<AtomicBool>,
     deadline: Monotonic,
+    file_bytes_max: Option<u64>,
+    sensitive: Option<Sensitive>,
     current: Current,
 }
 
@@ -102,22 +103,35 @@ impl Session {
         wall: Duration,
     ) -> Self {
         let deadline = Monotonic::now() + wall;
-        let rows = Vec::with_capacity(BATCH_BYTES);
-        let (rules, current) = (ContentRules::default(), Current::default());
-        Self { host, messages, rows, seen, limiter, rules, current, stop, deadline }
+        Self {
+            host,
+            messages,
+            rows: Vec::with_capacity(BATCH_BYTES),
+            seen,
+            limiter,
+            stop,
+            deadline,
+            file_bytes_max: None,
+            sensitive: None,
+            current: Current::default(),
+        }
     }
 
-    /// The same session under these rules of content, saying in `current` what it is at.
-    #[must_use]
-    pub fn under(mut self, rules: ContentRules, current: Current) -> Self {
-        self.rules = rules;
+    /// Binds what the profile says of this step.
+    pub fn bind(&mut self, limits: &Limits, sensitive: Option<Sensitive>, current: Current) {
+        self.file_bytes_max = limits.file_bytes_max.map(|size| size.0);
+        self.sensitive = sensitive;
         self.current = current;
-        self
     }
 
-    /// What the step may do with content.
-    pub fn rules(&self) -> &ContentRules {
-        &self.rules
+    /// The longest content of one file that the profile allows this step.
+    pub fn file_bytes_max(&self) -> Option<u64> {
+        self.file_bytes_max
+    }
+
+    /// The class of sensitive content that the profile says this step's paths hold.
+    pub fn sensitive(&self) -> Option<Sensitive> {
+        self.sensitive
     }
 
     /// The host under examination.
@@ -195,12 +209,19 @@ impl Session {
         self.send(Message::Item(Box::new(item)))
     }
 
-    /// Notes that `path` (a kernel file behind a record) could not be read.
+    /// Notes that `path` (a kernel file behind a record) could not be read. A file that was never there is `skipped`;
+    /// one of a process, whose folder was there a moment ago, has `vanished`.
     ///
     /// # Errors
     /// [`Stopped`] when the step must end.
     pub fn unreadable(&mut self, path: impl Into<Vec<u8>>, error: &std::io::Error) -> Result<(), Stopped> {
-        let item = self.item(Kind::Record, path, "procfs", Status::Error).failed(error);
+        let mut item = self.item(Kind::Record, path, "procfs", Status::Error).failed(error);
+        let of_process =
+            item.path.strip_prefix(b"/proc/").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
+        if item.errno == Some(libc::ENOENT) && !of_process {
+            item.status = Status::Skipped;
+            item = item.because("there is no such file");
+        }
         self.note(item)
     }
 
@@ -240,12 +261,19 @@ impl Session {
         self.send(Message::End(ended))
     }
 
-    /// Hands over raw bytes that stand behind records, read from `path`; stored as `data/raw/<collector>/<name>`.
+    /// Hands over raw bytes that stand behind records, read from `path` by `method`; stored as
+    /// `data/raw/<collector>/<name>`.
     ///
     /// # Errors
     /// [`Stopped`] when the step must end.
-    pub fn raw(&mut self, path: impl Into<Vec<u8>>, name: impl Into<String>, bytes: Vec<u8>) -> Result<(), Stopped> {
-        let item = self.item(Kind::Record, path, "procfs", Status::Ok);
+    pub fn raw(
+        &mut self,
+        path: impl Into<Vec<u8>>,
+        method: &'static str,
+        name: impl Into<String>,
+        bytes: Vec<u8>,
+    ) -> Result<(), Stopped> {
+        let item = self.item(Kind::Record, path, method, Status::Ok);
         self.send(Message::Raw(Box::new(item), name.into(), bytes))
     }
 

@@ -14,7 +14,6 @@ use bundle::write::{Ended, Output, WriteError, Writer};
 use super::bind::BoundStep;
 use super::limits::{Limiter, Rates};
 use super::progress::Progress;
-use super::rules::ContentRules;
 use super::session::{Current, Message, Seen, Session};
 use crate::collect::Failure;
 use crate::host::Host;
@@ -69,12 +68,7 @@ impl Worker<'_> {
         let (messages, inbox) = sync_channel(MESSAGES_MAX);
         let step_bytes_max = self.step.limits.bytes_max.map_or(u64::MAX, |size| size.0);
         let limiter = Limiter::new(self.rates, step_bytes_max, Arc::clone(&self.content_bytes), self.content_bytes_max);
-        let rules = ContentRules {
-            sensitive: self.step.sensitive,
-            approved: Vec::new(),
-            file_bytes_max: self.step.limits.file_bytes_max.map(|size| size.0),
-        };
-        let session = Session::new(
+        let mut session = Session::new(
             Arc::clone(&self.host),
             messages,
             Arc::clone(&self.seen),
@@ -82,7 +76,7 @@ impl Worker<'_> {
             Arc::clone(&stop),
             self.wall,
         );
-        let mut session = session.under(rules, current.clone());
+        session.bind(&self.step.limits, self.step.sensitive, current.clone());
         let step = Arc::clone(&self.step.step);
         let spawned = std::thread::Builder::new().name(format!("collect-{}", collector.name)).spawn(move || {
             let collected = catch_unwind(AssertUnwindSafe(|| step.collect(&mut session)));

@@ -21,7 +21,6 @@ use crate::host::FixedClock;
 use crate::host::views::Method;
 use crate::host::walk::{Asked, Entry, Missed, Visitor, walk};
 use crate::run::limits::{Limiter, Rates};
-use crate::run::rules::ContentRules;
 use crate::run::session::{Current, Ended, Message, Seen, Stopped};
 use crate::run::testing::{collect, items};
 
@@ -81,23 +80,12 @@ fn collect_with(
     host: Arc<Host>,
     content_bytes_max: u64,
     run: impl FnOnce(&mut Session) + Send,
-    met: impl FnMut(&Message),
-) -> Vec<Message> {
-    collect_under(host, content_bytes_max, ContentRules::default(), run, met)
-}
-
-fn collect_under(
-    host: Arc<Host>,
-    content_bytes_max: u64,
-    rules: ContentRules,
-    run: impl FnOnce(&mut Session) + Send,
     mut met: impl FnMut(&Message),
 ) -> Vec<Message> {
     let (sender, receiver) = mpsc::sync_channel(0);
     let limiter = Limiter::new(Rates::default(), content_bytes_max, Arc::new(AtomicU64::new(0)), u64::MAX);
     let stop = Arc::new(AtomicBool::new(false));
-    let session = Session::new(host, sender, Arc::new(Seen::default()), limiter, stop, Duration::from_mins(5));
-    let mut session = session.under(rules, Current::default());
+    let mut session = Session::new(host, sender, Arc::new(Seen::default()), limiter, stop, Duration::from_mins(5));
     std::thread::scope(|scope| {
         scope.spawn(move || run(&mut session));
         receiver.iter().inspect(|message| met(message)).collect()
@@ -395,28 +383,27 @@ fn secrets_come_as_digests() {
 }
 
 #[test]
-fn the_rules_of_a_step_withhold_or_let_through() {
-    use wire::profile::Sensitive::{Personal, PrivateKeys};
+fn what_the_profile_says_of_a_step_holds() {
+    use wire::profile::{Limits, Sensitive};
     let tree = tempfile::tempdir().unwrap();
-    write(tree.path().join("home/a/.ssh/id_rsa"), "key");
-    write(tree.path().join("home/a/letter"), "dear");
-    let under = |approved| {
-        let rules = ContentRules { sensitive: Some(Personal), approved, file_bytes_max: Some(3) };
-        let step = files(json!({ "paths": ["/home/**"], "types": ["file"] }));
-        let run = |session: &mut Session| step.collect(session).unwrap();
-        collect_under(at(tree.path()), u64::MAX, rules, run, |_| {})
+    write(tree.path().join("a"), "dea");
+    write(tree.path().join("b"), "dear");
+    let under = |sensitive| {
+        let run = move |session: &mut Session| {
+            let limits = Limits { file_bytes_max: Some(ByteSize(3)), ..Limits::default() };
+            session.bind(&limits, sensitive, Current::default());
+            files(json!({ "paths": ["/*"] })).collect(session).unwrap();
+        };
+        collect_with(at(tree.path()), u64::MAX, run, |_| {})
     };
-    let strict = under(vec![]);
-    assert_eq!(item(&strict, b"/home/a/.ssh/id_rsa").reason.as_deref(), Some("sensitive: private_keys"));
-    let letter = item(&strict, b"/home/a/letter");
-    assert_eq!(letter.reason.as_deref(), Some("sensitive: personal; longer than file_bytes_max, so not hashed"));
+    let strict = under(Some(Sensitive::Personal));
+    assert_eq!(item(&strict, b"/a").reason.as_deref(), Some("sensitive: personal"));
+    let b = item(&strict, b"/b");
+    assert_eq!(b.reason.as_deref(), Some("sensitive: personal; longer than file_bytes_max, so not hashed"));
     assert!(contents(&strict).values().all(Option::is_none));
-    let half = under(vec![PrivateKeys]);
-    assert_eq!(item(&half, b"/home/a/.ssh/id_rsa").reason.as_deref(), Some("sensitive: personal"));
-    let open = under(vec![PrivateKeys, Personal]);
-    assert_eq!(contents(&open)[b"/home/a/.ssh/id_rsa".as_slice()].as_deref(), Some(b"key".as_slice()));
-    assert_eq!(item(&open, b"/home/a/letter").status, Status::Truncated);
-    assert_eq!(contents(&open)[b"/home/a/letter".as_slice()].as_deref(), Some(b"dea".as_slice()));
+    let open = under(None);
+    assert_eq!((item(&open, b"/a").status, item(&open, b"/b").status), (Status::Ok, Status::Truncated));
+    assert_eq!(contents(&open)[b"/b".as_slice()].as_deref(), Some(b"dea".as_slice()));
 }
 
 #[test]
