@@ -147,7 +147,7 @@ def unbearable(name):
     parts = (name[:-1] if name.endswith("/") else name).split("/")
     if len(name.encode()) > NAME_MAX or any(p in ("", ".", "..") or len(p.encode()) > PART_MAX for p in parts):
         return "it is too long, or leads out of the extraction folder"
-    if re.search("[\u2028\u2029]|%(0[AaDd]|25)", name) or any(unicodedata.category(c) == "Cc" for c in name):
+    if name != name.rstrip() or re.search("[\u2028\u2029]|%(0[AaDd]|25)", name) or any(unicodedata.category(c) == "Cc" for c in name):
         return "it holds characters that the format escapes"
     return None
 

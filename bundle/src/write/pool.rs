@@ -116,7 +116,10 @@ fn run(job: Job, compressor: &mut Compressor, deflater: &mut Compress) {
             let _ = answer.send(pack(content, compressor));
         }
         Job::Piece(content, answer) => {
-            let _ = answer.send(Piece { bytes: deflate_piece(&content, deflater), crc: crc_of(&content) });
+            let crc = crc_of(&content);
+            let bytes =
+                if shrinks(&content, compressor) { deflate_piece(&content, deflater) } else { as_it_is(&content) };
+            let _ = answer.send(Piece { bytes, crc });
         }
     }
 }
@@ -151,6 +154,29 @@ pub(super) fn stored(content: Vec<u8>) -> Packed {
         size: content.len() as u64,
         bytes: content,
     }
+}
+
+/// True when a piece is worth compressing, judged by a sample from its middle: archives, media and ciphertext are not,
+/// and cost zlib the most time.
+fn shrinks(content: &[u8], compressor: &mut Compressor) -> bool {
+    const SAMPLE_BYTES: usize = 32 << 10;
+    let start = content.len().saturating_sub(SAMPLE_BYTES) / 2;
+    let sample = &content[start..content.len().min(start + SAMPLE_BYTES)];
+    let mut room = vec![0; sample.len() - sample.len() / 32];
+    compressor.deflate_compress(sample, &mut room).is_ok()
+}
+
+/// Stored blocks (RFC 1951, 3.2.4), none of them final. They begin on a byte, as every piece does.
+fn as_it_is(content: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(content.len() + content.len() / 0xffff * 5 + 5);
+    for block in content.chunks(0xffff) {
+        let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
+        bytes.push(0);
+        bytes.extend(length.to_le_bytes());
+        bytes.extend((!length).to_le_bytes());
+        bytes.extend(block);
+    }
+    bytes
 }
 
 /// Blocks that end on a byte (`Z_SYNC_FLUSH`), so that the pieces of one content, compressed apart, are one stream when
@@ -197,6 +223,26 @@ mod tests {
         flate2::read::DeflateDecoder::new(&stream[..]).read_to_end(&mut again).unwrap();
         assert_eq!(again, text);
         assert_eq!(crc.finalize(), crc32fast::hash(&text));
+    }
+
+    #[test]
+    fn pieces_that_do_not_shrink_are_stored_in_the_stream() {
+        let pool = Pool::new();
+        // A linear congruential generator: bytes that no compressor shortens.
+        let noise: Vec<u8> = (0..300_000)
+            .scan(1u32, |state, _| {
+                *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                Some(state.to_be_bytes()[0])
+            })
+            .collect();
+        let text = b"evidence ".repeat(10_000);
+        let mut stream = pool.piece(noise.clone()).recv().unwrap().bytes;
+        assert_eq!(stream.len(), noise.len() + 5 * 5);
+        stream.extend(pool.piece(text.clone()).recv().unwrap().bytes);
+        stream.extend(LAST_BLOCK);
+        let mut again = Vec::new();
+        flate2::read::DeflateDecoder::new(&stream[..]).read_to_end(&mut again).unwrap();
+        assert_eq!(again, [noise, text].concat());
     }
 
     #[test]
