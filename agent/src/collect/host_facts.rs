@@ -186,10 +186,7 @@ fn timezone(session: &mut Session) -> Result<(), Stopped> {
         Ok(target) => fact.put_bytes("localtime", target.as_os_str().as_bytes()),
         // A copy of a zone file is no link (EINVAL).
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => fact.put("localtime", "not a link"),
-        Err(error) => {
-            let item = session.item(Kind::Record, *b"/etc/localtime", "readlink", Status::Error).failed(&error);
-            session.note(item)?;
-        }
+        Err(error) => session.unreadable(*b"/etc/localtime", &error)?,
     }
     fact.put_file(session, "timezone_file", "/etc/timezone")?;
     fact.hand_over(session)

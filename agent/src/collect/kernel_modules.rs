@@ -238,6 +238,8 @@ impl Sysfs {
                     row.listed_in.push("sys");
                     self.module(session, module.as_fd(), &path, row)?;
                 }
+                // An attribute of the folder itself, such as `compression`, is no module.
+                Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {}
                 Err(error) => session.unreadable(path, &error)?,
             }
         }
