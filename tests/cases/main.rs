@@ -1,0 +1,5 @@
+//! The end-to-end cases. Each module is one promise to the people who use Holdfast.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test says that it failed")]
+
+mod seal;
