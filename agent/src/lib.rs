@@ -5,6 +5,7 @@
 
 pub mod collect;
 pub mod commands;
+pub mod files;
 pub mod host;
 pub mod log;
 pub mod profiles;

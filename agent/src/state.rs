@@ -57,7 +57,11 @@ pub fn folder() -> PathBuf {
         return "/var/lib/holdfast".into();
     }
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
-    std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home).unwrap_or_else(|| "/tmp".into()).join("holdfast")
+    std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(home)
+        .unwrap_or_else(|| "/tmp".into())
+        .join("holdfast")
 }
 
 /// This agent's identity, made at first use. On a file system that cannot be written the identity lasts for this

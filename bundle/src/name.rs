@@ -20,6 +20,7 @@ pub fn of_path(path: &[u8]) -> Option<String> {
     let mut name = String::with_capacity(ROOT.len() + path.len());
     name.push_str(ROOT);
     escape(path, &mut name);
+    escape_trailing_blanks(&mut name);
     let extractable = name.len() <= NAME_BYTES_MAX
         && name.split('/').all(|part| !matches!(part, "" | "." | "..") && part.len() <= COMPONENT_BYTES_MAX);
     extractable.then_some(name)
@@ -52,6 +53,16 @@ pub fn escape(bytes: &[u8], out: &mut String) {
     }
 }
 
+/// Writes white space at the end of a name as `=HH`: bagit's reader strips it from the line.
+fn escape_trailing_blanks(name: &mut String) {
+    let kept = name.trim_end().len();
+    if kept < name.len() {
+        for byte in name.split_off(kept).bytes() {
+            let _ = write!(name, "={byte:02X}");
+        }
+    }
+}
+
 /// `<host>_<yyyymmddThhmmssZ>_<first 8 hex of the bundle id>.evidence.zip`, the host name cut to plain characters.
 pub fn of_bundle(host: &str, started: Instant, bundle: BundleId) -> String {
     let host: String =
@@ -75,6 +86,8 @@ mod tests {
             ("/tmp/\u{2028}".as_bytes(), "[root]/tmp/=E2=80=A8"),
             (b"/tmp/a%0Ab%41", "[root]/tmp/a=250Ab%41"),
             (b"/tmp/.. /x", "[root]/tmp/.. /x"),
+            (b"/tmp/ trailing  ", "[root]/tmp/ trailing=20=20"),
+            ("/tmp/wide\u{3000}".as_bytes(), "[root]/tmp/wide=E3=80=80"),
         ] {
             assert_eq!(of_path(path).as_deref(), Some(name));
         }

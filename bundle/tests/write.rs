@@ -94,3 +94,26 @@ fn hard_links_are_stored_once_and_denials_are_items() {
     let ids: Vec<u64> = items.iter().map(|item| item.id).collect();
     assert_eq!(ids, (1..=items.len() as u64).collect::<Vec<_>>());
 }
+
+#[test]
+fn checkpoints_come_in_the_middle_of_a_long_step() {
+    let mut writer = bundle::write::Writer::start(
+        Vec::new(),
+        Vec::new(),
+        common::header(&common::key()),
+        common::world(common::key()),
+    )
+    .unwrap();
+    writer.begin_step(wire::Tier::Files, "files");
+    for n in 0..12_000 {
+        let path = format!("/srv/{n:05}");
+        writer.whole(common::file(path.as_bytes(), "0100644", 5), format!("{n:05}").into_bytes()).unwrap();
+    }
+    writer.end_step(bundle::coverage::Outcome::Completed, None).unwrap();
+    writer.tier_end(wire::Tier::Files).unwrap();
+    let (sealed, bytes, _) = writer.seal(&serde_json::json!({}), b"").unwrap();
+    assert_eq!(sealed.items, 12_000);
+    assert_eq!(sealed.checkpoints, 5, "start, two at 5,000 items, the tier's end, the seal");
+    let mut archive = zip::ZipArchive::new(Cursor::new(&bytes)).unwrap();
+    assert!(archive.by_name("[root]/srv/11999").is_ok());
+}

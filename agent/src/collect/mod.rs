@@ -6,12 +6,21 @@
 //! Architecture invariant: a collector runs no program, opens nothing for writing, and knows nothing of bundles, of
 //! outputs or of the network. Its tier is its own: no profile can move it.
 
+pub mod file_timeline;
+pub mod files;
 pub mod host_facts;
 pub mod kernel_modules;
+pub mod login_records;
+pub mod logs;
 pub mod memory_maps;
+pub mod mounts;
+pub mod network_state;
 pub mod open_files;
 mod per_process;
+pub mod process_images;
 pub mod processes;
+pub mod sessions;
+pub mod sockets;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -27,7 +36,16 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<processes::Processes>(),
     Collector::of::<memory_maps::MemoryMaps>(),
     Collector::of::<open_files::OpenFiles>(),
+    Collector::of::<sockets::Sockets>(),
+    Collector::of::<network_state::NetworkState>(),
+    Collector::of::<sessions::Sessions>(),
     Collector::of::<kernel_modules::KernelModules>(),
+    Collector::of::<process_images::ProcessImages>(),
+    Collector::of::<mounts::Mounts>(),
+    Collector::of::<login_records::LoginRecords>(),
+    Collector::of::<logs::Logs>(),
+    Collector::of::<files::Files>(),
+    Collector::of::<file_timeline::FileTimeline>(),
 ];
 
 /// What a collector must provide. The implementing type holds the arguments, already checked.

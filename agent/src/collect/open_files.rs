@@ -4,6 +4,7 @@
 //! `/proc/PID/fdinfo/N` (proc_pid_fd(5), proc_pid_fdinfo(5)). Nothing behind a link is ever touched: stat through it
 //! waits for a network server or a FUSE daemon that may be gone.
 
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use rustix::io::Errno;
@@ -11,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::Tier;
 
-use super::per_process::{Walk, every_process};
+use super::per_process::{Walk, every_process, path};
 use super::{Collect, Failure, Plan};
 use crate::host::Host;
 use crate::host::proc::fdinfo::{FdInfo, FlagNames};
@@ -145,7 +146,18 @@ fn descriptor(
 ) -> Result<(), Stopped> {
     let link = walk.pages.link_number(fd, number);
     let info = fdinfo.map(|fdinfo| walk.pages.read_number(fdinfo, number, FDINFO_BYTES_MAX));
-    let link = noted(session, link, || format!("/proc/{pid}/fd/{number}"))?;
+    let link = match link {
+        // What is refused for one descriptor is refused for all of the process: one item says it, and the rows have
+        // the numbers.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            if !walk.refused {
+                walk.refused = true;
+                session.unreadable(path(pid, "fd"), &error)?;
+            }
+            None
+        }
+        link => noted(session, link, || format!("/proc/{pid}/fd/{number}"))?,
+    };
     let info = match info {
         Some(info) => noted(session, info, || format!("/proc/{pid}/fdinfo/{number}"))?,
         None => None,
@@ -181,7 +193,7 @@ fn descriptor(
 /// The piece, or an item that says why there is none. A descriptor that was closed meanwhile is `vanished`.
 fn noted(
     session: &mut Session,
-    read: std::io::Result<Piece>,
+    read: io::Result<Piece>,
     path: impl FnOnce() -> String,
 ) -> Result<Option<Piece>, Stopped> {
     match read {

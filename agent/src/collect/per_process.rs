@@ -48,6 +48,7 @@ pub fn every_process(
 
 /// The walk's state: the buffer, and what is known of this kernel's files.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one process and of one walk, not a state")]
 pub struct Walk {
     /// What was read of the process at hand.
     pub pages: Pages,
@@ -57,6 +58,8 @@ pub struct Walk {
     pub bare: bool,
     /// Files of the process at hand that a bound cut short.
     pub cut: Vec<&'static str>,
+    /// True when links of the process at hand were refused, and an item says so.
+    pub refused: bool,
     absent: BTreeSet<&'static CStr>,
     limited: bool,
 }
@@ -72,6 +75,7 @@ impl Walk {
         self.cut.clear();
         self.gone = false;
         self.bare = false;
+        self.refused = false;
     }
 
     /// Reads a file of the process at hand; `None` when there is nothing to read, with the reason noted.

@@ -72,10 +72,8 @@ impl Collect {
         tell_what_is_lacking(&steps, &host);
         tracing::info!(%bundle, profile = found.profile.name, agent = %agent.id, "collection started");
         let world = World { key: agent.key.clone(), clock: Box::new(SystemClock), random: Box::new(random()) };
-        let run =
-            Run { host: Arc::clone(&host), steps, limits: found.profile.limits, interrupted, log: log.clone() };
-        let finished =
-            Writer::start(out, sidecar, header, world).and_then(|writer| run.execute(writer, &mut *lines));
+        let run = Run { host: Arc::clone(&host), steps, limits: found.profile.limits, interrupted, log: log.clone() };
+        let finished = Writer::start(out, sidecar, header, world).and_then(|writer| run.execute(writer, &mut *lines));
         let finished = finished.map_err(|error| unsealed(&error, path.as_deref()))?;
         let signer = format!("{} namespaces=\"holdfast-bundle\" {}", agent.id.principal(), agent.key.public_line());
         let signers = path.as_deref().and_then(|path| {
@@ -85,7 +83,11 @@ impl Collect {
         });
         let code = if finished.is_complete() { 0 } else { exit::INCOMPLETE };
         let told = Told { bundle, finished: &finished, agent: &agent, path, stream_path, signers, code };
-        if self.json { told.as_json() } else { told.to_people() }
+        if self.json {
+            told.as_json()
+        } else {
+            told.to_people()
+        }
         Ok(code.into())
     }
 
@@ -184,7 +186,9 @@ fn tell_what_is_lacking(steps: &[BoundStep], host: &Host) {
 
 fn refuse_state(error: StateError) -> Refusal {
     let hint = match &error {
-        StateError::Exposed { path, .. } => format!("look who touched it, then: chmod go= {0}; or move it away", path.display()),
+        StateError::Exposed { path, .. } => {
+            format!("look who touched it, then: chmod go= {0}; or move it away", path.display())
+        }
         StateError::BadKey { path, .. } => format!("move {} away: a new key is then made", path.display()),
         StateError::NoRandom => "the kernel's random device is not ready".to_owned(),
     };
@@ -244,12 +248,20 @@ impl Told<'_> {
         text.push_str(&format!("{how}: {place}\n"));
         text.push_str(&format!(
             "  bundle   {}\n  size     {} in {} entries\n  sha256   {}\n  signer   {}\n",
-            self.bundle, ByteSize(sealed.bytes), sealed.entries, sealed.sha256, self.agent.id.principal(),
+            self.bundle,
+            ByteSize(sealed.bytes),
+            sealed.entries,
+            sealed.sha256,
+            self.agent.id.principal(),
         ));
         let sum = |of: fn(&bundle::coverage::Collected) -> u64| coverage.collectors.iter().map(of).sum::<u64>();
         text.push_str(&format!(
             "  things   {} asked, {} got, {} denied, {} vanished, {} timed out\n",
-            sum(|c| c.asked), sum(|c| c.got), sum(|c| c.denied), sum(|c| c.vanished), sum(|c| c.timed_out),
+            sum(|c| c.asked),
+            sum(|c| c.got),
+            sum(|c| c.denied),
+            sum(|c| c.vanished),
+            sum(|c| c.timed_out),
         ));
         for step in coverage.collectors.iter().filter(|step| step.outcome != Outcome::Completed) {
             let reason = step.reason.as_deref().unwrap_or("no reason was given");

@@ -58,7 +58,8 @@ impl Plan {
             }
         }
         if !self.json {
-            let wall = profile.limits.wall_secs_max.map_or("no limit of time".into(), |secs| format!("at most {secs} s"));
+            let wall =
+                profile.limits.wall_secs_max.map_or("no limit of time".into(), |secs| format!("at most {secs} s"));
             let stored = profile.limits.bytes_max.map_or("no limit of size".into(), |size| format!("at most {size}"));
             print(&format!("\n{files} files, {} to read; {wall}, {stored}", ByteSize(bytes)));
             print("Nothing was read but names and metadata, and nothing on the host was changed.");

@@ -5,10 +5,28 @@
 
 pub mod capabilities;
 mod clock;
+pub mod glob;
+pub mod homes;
 pub mod identity;
+pub mod login_row;
+pub mod meta;
+pub mod mounts;
+pub mod net_census;
+pub mod net_sysctl;
+pub mod netlink;
+pub mod netns;
 pub mod proc;
+pub mod proc_net;
+pub mod proc_net_state;
+mod read;
+pub mod regular;
+pub mod rtnetlink;
 pub mod sys;
 pub mod text;
+pub mod tokens;
+pub mod utmp;
+pub mod views;
+pub mod walk;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -25,17 +43,18 @@ pub struct Host {
     root: PathBuf,
     live: bool,
     clock: Box<dyn Clock + Send + Sync>,
+    views: views::Views,
 }
 
 impl Host {
     /// The running machine.
     pub fn live() -> Self {
-        Self { root: PathBuf::from("/"), live: true, clock: Box::new(SystemClock) }
+        Self { root: PathBuf::from("/"), live: true, clock: Box::new(SystemClock), views: views::Views::default() }
     }
 
     /// A tree that stands for a host, with a clock of its own.
     pub fn at(root: impl Into<PathBuf>, clock: impl Clock + Send + Sync + 'static) -> Self {
-        Self { root: root.into(), live: false, clock: Box::new(clock) }
+        Self { root: root.into(), live: false, clock: Box::new(clock), views: views::Views::default() }
     }
 
     /// True for the running machine: only then do system calls about processes and namespaces mean anything.

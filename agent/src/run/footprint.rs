@@ -45,6 +45,7 @@ impl Footprint {
             "tiers_wall_ms": live.then_some(&self.tiers),
             "type": "evidence-footprint",
             "v": 1,
+            "views": host.views_report(),
             "wall_ms": live.then(|| self.started.elapsed().as_millis()),
         })
     }

@@ -103,7 +103,18 @@ impl Session {
         wall: Duration,
     ) -> Self {
         let deadline = Monotonic::now() + wall;
-        Self { host, messages, rows: Vec::with_capacity(BATCH_BYTES), seen, limiter, stop, deadline, file_bytes_max: None, sensitive: None, current: Current::default() }
+        Self {
+            host,
+            messages,
+            rows: Vec::with_capacity(BATCH_BYTES),
+            seen,
+            limiter,
+            stop,
+            deadline,
+            file_bytes_max: None,
+            sensitive: None,
+            current: Current::default(),
+        }
     }
 
     /// Binds what the profile says of this step.
@@ -198,12 +209,19 @@ impl Session {
         self.send(Message::Item(Box::new(item)))
     }
 
-    /// Notes that `path` (a kernel file behind a record) could not be read.
+    /// Notes that `path` (a kernel file behind a record) could not be read. A file that was never there is `skipped`;
+    /// one of a process, whose folder was there a moment ago, has `vanished`.
     ///
     /// # Errors
     /// [`Stopped`] when the step must end.
     pub fn unreadable(&mut self, path: impl Into<Vec<u8>>, error: &std::io::Error) -> Result<(), Stopped> {
-        let item = self.item(Kind::Record, path, "procfs", Status::Error).failed(error);
+        let mut item = self.item(Kind::Record, path, "procfs", Status::Error).failed(error);
+        let of_process =
+            item.path.strip_prefix(b"/proc/").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
+        if item.errno == Some(libc::ENOENT) && !of_process {
+            item.status = Status::Skipped;
+            item = item.because("there is no such file");
+        }
         self.note(item)
     }
 
@@ -243,12 +261,19 @@ impl Session {
         self.send(Message::End(ended))
     }
 
-    /// Hands over raw bytes that stand behind records, read from `path`; stored as `data/raw/<collector>/<name>`.
+    /// Hands over raw bytes that stand behind records, read from `path` by `method`; stored as
+    /// `data/raw/<collector>/<name>`.
     ///
     /// # Errors
     /// [`Stopped`] when the step must end.
-    pub fn raw(&mut self, path: impl Into<Vec<u8>>, name: impl Into<String>, bytes: Vec<u8>) -> Result<(), Stopped> {
-        let item = self.item(Kind::Record, path, "procfs", Status::Ok);
+    pub fn raw(
+        &mut self,
+        path: impl Into<Vec<u8>>,
+        method: &'static str,
+        name: impl Into<String>,
+        bytes: Vec<u8>,
+    ) -> Result<(), Stopped> {
+        let item = self.item(Kind::Record, path, method, Status::Ok);
         self.send(Message::Raw(Box::new(item), name.into(), bytes))
     }
 
@@ -274,6 +299,11 @@ impl Session {
     /// [`Stopped`] when the step must end.
     pub fn limited(&mut self, rule: impl Into<String>) -> Result<(), Stopped> {
         self.send(Message::Limited(rule.into()))
+    }
+
+    /// Says what the step is at, for the case that it does not come back from it. An item says so by itself.
+    pub fn at(&self, path: &[u8]) {
+        self.current.set(path);
     }
 
     /// True the first time that `path` is named in this run: later times it is already in the bundle.

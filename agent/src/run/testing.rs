@@ -16,7 +16,7 @@ pub fn collect(step: &dyn Step, host: Arc<Host>) -> Vec<Message> {
     let (messages, received) = mpsc::sync_channel(64);
     let limiter = Limiter::new(Rates::default(), u64::MAX, Arc::new(AtomicU64::new(0)), u64::MAX);
     let stopped = Arc::new(AtomicBool::new(false));
-    let wall = Duration::from_secs(300);
+    let wall = Duration::from_mins(5);
     let mut session = Session::new(host, messages, Arc::new(Seen::default()), limiter, stopped, wall);
     std::thread::scope(|scope| {
         let drained = scope.spawn(move || received.iter().collect());
@@ -54,4 +54,19 @@ pub fn items(messages: &[Message]) -> Vec<NewItem> {
             _ => None,
         })
         .collect()
+}
+
+/// Fails unless every row has its keys in alphabetical order.
+///
+/// # Panics
+/// When one does not: the test fails then.
+pub fn assert_keys_sorted(messages: &[Message]) {
+    for message in messages {
+        if let Message::Rows(lines) = message {
+            for line in str::from_utf8(lines).unwrap().lines() {
+                let value: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert_eq!(line, value.to_string(), "keys out of order");
+            }
+        }
+    }
 }

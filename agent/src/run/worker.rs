@@ -67,8 +67,7 @@ impl Worker<'_> {
         let current = Current::default();
         let (messages, inbox) = sync_channel(MESSAGES_MAX);
         let step_bytes_max = self.step.limits.bytes_max.map_or(u64::MAX, |size| size.0);
-        let limiter =
-            Limiter::new(self.rates, step_bytes_max, Arc::clone(&self.content_bytes), self.content_bytes_max);
+        let limiter = Limiter::new(self.rates, step_bytes_max, Arc::clone(&self.content_bytes), self.content_bytes_max);
         let mut session = Session::new(
             Arc::clone(&self.host),
             messages,
@@ -162,11 +161,7 @@ impl Worker<'_> {
     }
 }
 
-fn take<W: Output, S: Write>(
-    message: Message,
-    writer: &mut Writer<W, S>,
-    watch: &mut Watch,
-) -> Result<(), WriteError> {
+fn take<W: Output, S: Write>(message: Message, writer: &mut Writer<W, S>, watch: &mut Watch) -> Result<(), WriteError> {
     match message {
         Message::Rows(lines) => writer.rows(&lines),
         Message::Item(item) => writer.note(*item),

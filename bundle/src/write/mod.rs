@@ -44,6 +44,8 @@ const CHECKPOINT_BYTES: u64 = 64 << 20;
 const CHECKPOINT_ITEMS: u64 = 5_000;
 /// … or this much time.
 const CHECKPOINT_NS: u64 = 15_000_000_000;
+/// … or bytes of item, bodyfile and timeline lines that wait for it.
+const SET_BYTES_MAX: usize = 8 << 20;
 /// An interim index is written when the stream grew by this many times its size since the last one.
 const INDEX_EVERY: u64 = 16;
 
@@ -222,7 +224,7 @@ impl<W: Output, S: Write> Writer<W, S> {
         if let Some(step) = &mut self.step {
             step.rows.extend_from_slice(lines);
         }
-        Ok(())
+        self.advance()
     }
 
     fn flush_rows(&mut self) -> Result<(), WriteError> {
@@ -254,13 +256,11 @@ impl<W: Output, S: Write> Writer<W, S> {
             Some(target) if item.status == Status::Ok || item.status == Status::MetaOnly => {
                 item.status = Status::Ok;
                 let name = self.place(&item);
-                self.put(name, stamp_of(&item), MODE_SYMLINK, Some(item), target)
+                self.put(name, stamp_of(&item), MODE_SYMLINK, Some(item), target)?;
             }
-            _ => {
-                self.queue.push(Queued::Note(Box::new(item)));
-                self.advance()
-            }
+            _ => self.queue.push(Queued::Note(Box::new(item))),
         }
+        self.advance()
     }
 
     /// A thing with all its content.
@@ -270,7 +270,8 @@ impl<W: Output, S: Write> Writer<W, S> {
     pub fn whole(&mut self, item: NewItem, content: Vec<u8>) -> Result<(), WriteError> {
         let name = self.place(&item);
         let mode = mode_of(&item, &name);
-        self.put(name, stamp_of(&item), mode, Some(item), content)
+        self.put(name, stamp_of(&item), mode, Some(item), content)?;
+        self.advance()
     }
 
     /// Raw bytes that stand behind records: `data/raw/<collector>/<name>`.
@@ -282,7 +283,8 @@ impl<W: Output, S: Write> Writer<W, S> {
         let mut path = format!("data/raw/{}/", step.collector);
         crate::name::escape(name.as_bytes(), &mut path);
         let name = self.names.unique(path);
-        self.put(name, None, MODE_FILE, Some(item), content)
+        self.put(name, None, MODE_FILE, Some(item), content)?;
+        self.advance()
     }
 
     /// Begins a thing whose content comes in [`Writer::chunk`]s until [`Writer::end`].
@@ -448,9 +450,10 @@ impl<W: Output, S: Write> Writer<W, S> {
             self.queue.begin(Content { entry, mode, item });
             for piece in content.chunks(WHOLE_BYTES_MAX) {
                 self.queue.chunk(piece.to_vec());
-                self.advance()?;
+                self.make_room()?;
             }
-            return self.end(Ended::with(status));
+            self.queue.end(Ended::with(status));
+            return self.make_room();
         }
         let answer = if content.is_empty() || mode == MODE_SYMLINK {
             Answer::Ready(stored(content))
@@ -458,7 +461,7 @@ impl<W: Output, S: Write> Writer<W, S> {
             self.queue.pack(content)
         };
         self.queue.push(Queued::Whole(Content { entry, mode, item }, answer));
-        self.advance()
+        self.make_room()
     }
 
     /// An entry of the format's own, compressed where it is worth it.
@@ -467,12 +470,19 @@ impl<W: Output, S: Write> Writer<W, S> {
         self.put(name.to_owned(), None, MODE_FILE, None, content)
     }
 
-    /// Takes from the queue what must go for it to hold to its bound, and checkpoints when one is due.
-    fn advance(&mut self) -> Result<(), WriteError> {
+    /// Takes from the queue what must go for it to hold to its bound.
+    fn make_room(&mut self) -> Result<(), WriteError> {
         while self.queue.is_full() && self.emit_next()? {}
+        Ok(())
+    }
+
+    /// Ends a call from outside: makes room, and checkpoints when one is due. Never called on the way to a checkpoint.
+    fn advance(&mut self) -> Result<(), WriteError> {
+        self.make_room()?;
         let (offset, time) = self.checkpoint_at;
         let due = self.sink.offset() - offset >= CHECKPOINT_BYTES
-            || self.set.items_held >= CHECKPOINT_ITEMS
+            || self.set.items_held + self.queue.len() >= CHECKPOINT_ITEMS
+            || self.set.held_bytes() >= SET_BYTES_MAX
             || self.world.clock.boottime_ns().saturating_sub(time) >= CHECKPOINT_NS;
         match &self.step {
             Some(step) if due && !self.is_streaming() => {

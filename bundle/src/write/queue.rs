@@ -115,6 +115,11 @@ impl Queue {
         self.bytes > BYTES_MAX || self.waiting.len() > THINGS_MAX
     }
 
+    /// Things that wait.
+    pub(super) fn len(&self) -> u64 {
+        self.waiting.len() as u64
+    }
+
     pub(super) fn pop(&mut self) -> Option<Queued> {
         let queued = self.waiting.pop_front()?;
         self.bytes -= match &queued {

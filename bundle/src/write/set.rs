@@ -39,6 +39,11 @@ impl Set {
         }
     }
 
+    /// Bytes of the lines that wait.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.items.len() + self.bodyfile.len() + self.timeline.len() + self.custody.len()
+    }
+
     /// The id that the next item gets.
     pub(super) fn next_id(&self) -> u64 {
         self.tree.size() + 1

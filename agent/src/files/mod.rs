@@ -1,0 +1,10 @@
+//! Files of the host on their way into the bundle: what is asked for, what is withheld, how content is read.
+//!
+//! `host/` finds files and knows nothing of a run; this folder hands them over by the [`Session`](crate::run::session).
+
+pub mod copy;
+pub mod digest;
+pub mod gather;
+mod reader;
+mod sensitive;
+pub mod since;

@@ -1,0 +1,74 @@
+//! Single files of the host's disks, by path: through the view of their mount, so that no access time moves, no network
+//! mount is entered, and symbolic links lead where they lead on the host.
+
+use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
+
+use super::Host;
+use super::glob::names;
+use super::meta::{Type, inode_of};
+use super::walk::{Asked, Entry, Missed, Visitor, walk};
+
+impl Host {
+    /// Reads a regular file, at most `bytes_max` of it. For files on disks; what the kernel makes up (`/proc`, `/sys`)
+    /// is for [`Host::read`].
+    ///
+    /// # Errors
+    /// As open(2) and read(2); `NotFound` when there is no regular file, `FileTooLarge` when there is more.
+    pub fn read_file(&self, path: &[u8], bytes_max: u64) -> io::Result<Vec<u8>> {
+        self.object_at(path, |entry| {
+            let opened = entry.view.open_file(entry.folder, entry.name)?;
+            if Type::of(entry.view.stat(opened.as_fd(), c"")?.stx_mode) != Type::File {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            let mut bytes = Vec::new();
+            std::fs::File::from(opened).take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > bytes_max {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            Ok(bytes)
+        })
+    }
+
+    /// Device and inode of the regular file at `path`, if there is one.
+    pub fn inode_at(&self, path: &[u8]) -> Option<(u64, u64)> {
+        self.object_at(path, |entry| Ok(inode_of(entry.stat))).ok()
+    }
+
+    fn object_at<T>(&self, path: &[u8], with: impl Fn(&Entry<'_>) -> io::Result<T>) -> io::Result<T> {
+        let asked = Asked { paths: vec![(0, names(path).collect())], ..Asked::default() };
+        let mut first = First { with, outcome: None };
+        let _ = walk(self, &asked, &mut first);
+        first.outcome.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+    }
+}
+
+/// Takes the first regular file that the walk finds.
+struct First<T, F> {
+    with: F,
+    outcome: Option<io::Result<T>>,
+}
+
+impl<T, F: Fn(&Entry<'_>) -> io::Result<T>> Visitor for First<T, F> {
+    type Stop = ();
+
+    fn go_on(&mut self, _path: &[u8]) -> Result<(), ()> {
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &Entry<'_>, asked: &[u32]) -> Result<(), ()> {
+        if asked.is_empty() || entry.hidden_under.is_some() || entry.file_type() != Type::File {
+            return Ok(());
+        }
+        self.outcome = Some((self.with)(entry));
+        Err(())
+    }
+
+    fn missed(&mut self, _path: &[u8], why: Missed) -> Result<(), ()> {
+        self.outcome = Some(Err(match why {
+            Missed::Error(error) => error,
+            Missed::Rule(rule) => io::Error::other(rule),
+        }));
+        Ok(())
+    }
+}
