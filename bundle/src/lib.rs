@@ -12,5 +12,6 @@ pub mod name;
 pub mod sign;
 pub mod time;
 pub mod timeline;
+pub mod verify;
 pub mod write;
 pub mod zip;

@@ -1,0 +1,140 @@
+//! Verification: one pass over the bytes, in bounded memory apart from one small record for each entry.
+//!
+//! Nothing in a bundle is believed before its checkpoint verified, and no bit is free: the content is hashed against
+//! manifests, items and signatures, and the container is written again from the parsed values and compared. Whoever
+//! wants to read a bundle needs a [`Verified`], and [`check`] is the only way to one.
+//!
+//! Data that ends early is not tampering: a bundle streams from a host that may be wiped at any moment. It is `Partial`
+//! up to its last checkpoint. It *is* tampering when a transport checkpoint says that the signer had come further.
+//!
+//! Known limits: encrypted bundles are refused, server receipts are not read, and a part is checked for itself, not
+//! against the part that it continues.
+
+mod book;
+mod chain;
+mod content;
+mod custody;
+mod directory;
+mod finding;
+mod identity;
+mod items;
+pub mod limits;
+mod lines;
+mod manifest;
+mod place;
+mod read;
+mod report;
+mod sidecar;
+mod stream;
+mod table;
+mod walk;
+
+use std::io::Read;
+
+pub use chain::CheckpointSummary;
+pub use finding::{Finding, Findings, code};
+pub use identity::Identity;
+pub use read::{ReadError, read_entries};
+pub use report::{Content, NotVerified, Report, State, Trust, Verified};
+pub use sidecar::{Sidecar, SidecarSummary};
+pub use table::EntryRecord;
+
+use crate::checkpoint::NAMESPACE;
+use crate::sign::AllowedSigners;
+use book::Book;
+use identity::BadIdentity;
+use stream::Stream;
+use walk::{Ended, walk};
+
+/// What a bundle is held against, besides itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Against<'a> {
+    /// The keys that are trusted, and for whom.
+    pub signers: Option<&'a AllowedSigners>,
+    /// The transport checkpoints that lie beside the bundle.
+    pub sidecar: Option<&'a Sidecar>,
+}
+
+/// Verifies a bundle, whole or partial, in one pass.
+///
+/// # Errors
+/// [`NotVerified`]: with all findings when it was changed, otherwise with the reason why there is nothing to verify.
+pub fn check(bundle: impl Read, against: Against) -> Result<Verified, NotVerified> {
+    let marks = against.sidecar.map(Sidecar::marks).unwrap_or_default();
+    let mut stream = Stream::new(bundle, marks);
+    let mut book = Book::new();
+    let ended = walk(&mut stream, &mut book)?;
+    let read_to = stream.position();
+    stream.skip(u64::MAX)?;
+    let bytes = stream.position();
+    let Some(header) = book.header.clone() else { return Err(without_header(book, ended, bytes)) };
+    let sidecar =
+        against.sidecar.map(|sidecar| sidecar.judge(&header, stream.reached(), bytes, &mut book.findings));
+    let is_sealed = ended == Ended::Whole && read_to == bytes && book.findings.is_empty();
+    let state = match (is_sealed, book.checkpoints.is_empty()) {
+        (true, _) => State::Sealed,
+        (false, false) => State::Partial,
+        (false, true) => State::Unverified,
+    };
+    if is_sealed {
+        book.progress.entries = book.table.records().len();
+        book.progress.verified_to = bytes;
+        book.progress.boundary = Some(bytes);
+    }
+    let mut report = report(&book, state, ended, bytes);
+    report.sidecar = sidecar;
+    report.trust = trust(&header, &report, against.signers);
+    report.header = Some(header.clone());
+    if !report.findings.is_empty() {
+        Err(NotVerified::Rejected(Box::new(report)))
+    } else if state == State::Unverified {
+        Err(NotVerified::Unverified(Box::new(report)))
+    } else {
+        Ok(Verified::new(report, header, book.table.into_records()))
+    }
+}
+
+/// Without a readable bundle.json there is no signer to hold anything against.
+fn without_header(book: Book, ended: Ended, bytes: u64) -> NotVerified {
+    let began_as_a_bundle = book.table.records().first().is_none_or(|entry| entry.name() == "bagit.txt");
+    let was_changed = book.findings.names(code::CONTENT_CHANGED, "bundle.json");
+    match book.bad_header {
+        Some(BadIdentity::Unsupported(why)) if !was_changed => return NotVerified::Unsupported(why),
+        Some(BadIdentity::Unreadable(why)) if !was_changed => {
+            return NotVerified::NotABundle(format!("its bundle.json cannot be used: {why}"));
+        }
+        Some(_) => return NotVerified::Rejected(Box::new(report(&book, State::Unverified, ended, bytes))),
+        None => {}
+    }
+    let report = report(&book, State::Unverified, ended, bytes);
+    match report.cut_in {
+        _ if !began_as_a_bundle => NotVerified::NotABundle("it is a ZIP file without a bundle.json".to_owned()),
+        _ if !report.findings.is_empty() => NotVerified::Rejected(Box::new(report)),
+        _ => NotVerified::Unverified(Box::new(report)),
+    }
+}
+
+fn report(book: &Book, state: State, ended: Ended, bytes: u64) -> Report {
+    Report {
+        header: None,
+        state,
+        trust: Trust::Unknown,
+        bytes,
+        verified_to: book.progress.verified_to,
+        boundary: book.progress.boundary,
+        entries: book.progress.entries as u64,
+        items: book.progress.items.by_status.clone(),
+        custody_events: book.progress.custody_events,
+        checkpoints: book.checkpoints.clone(),
+        cut_in: if let Ended::Cut(inside) = ended { inside } else { None },
+        sidecar: None,
+        findings: book.findings.clone(),
+    }
+}
+
+/// The key must have been valid at the last signature, by the host's clock.
+fn trust(header: &Identity, report: &Report, signers: Option<&AllowedSigners>) -> Trust {
+    let at = report.checkpoints.last().map_or(header.started, |checkpoint| checkpoint.time);
+    let trusted = signers.is_some_and(|signers| signers.allow(&header.signer, &header.principal, NAMESPACE, at));
+    if trusted { Trust::Trusted { principal: header.principal.clone() } } else { Trust::Unknown }
+}

@@ -1,0 +1,179 @@
+//! `<bundle>.stream.jsonl`: the transport checkpoints, signed over the bytes of the file from its beginning.
+
+use std::io::{self, Read};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
+use wire::Sha256;
+
+use super::finding::{Findings, code};
+use super::identity::Identity;
+use super::limits::{SIDECAR_BYTES_MAX, SIDECAR_LINE_BYTES_MAX};
+use crate::checkpoint::{Layer, NAMESPACE, StreamCheckpoint};
+use crate::sign::{verifies, verifies_itself};
+
+/// The transport checkpoints as read; nothing of them is believed yet.
+#[derive(Debug, Default)]
+pub struct Sidecar {
+    lines: Vec<Line>,
+    cut_in_line: bool,
+    too_long: bool,
+}
+
+#[derive(Debug)]
+struct Line {
+    parsed: Result<StreamCheckpoint, &'static str>,
+    signed: Vec<u8>,
+    signature: String,
+}
+
+/// What the transport checkpoints say, once they are held against the bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SidecarSummary {
+    /// Whole lines.
+    pub lines: u64,
+    /// How far the signer reached.
+    pub reached: u64,
+    /// True when the last of them is the signer's last word.
+    pub is_final: bool,
+    /// True when the last line is cut: it is ignored.
+    pub cut_in_line: bool,
+}
+
+impl Sidecar {
+    /// Reads the lines; whether they hold is for the verification to say.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn read(source: impl Read) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        source.take(SIDECAR_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        let mut sidecar = Self { too_long: bytes.len() as u64 > SIDECAR_BYTES_MAX, ..Self::default() };
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let text = piece.strip_suffix(b"\n").unwrap_or(piece);
+            let is_cut = text.len() == piece.len();
+            if is_cut && may_be_cut(text) {
+                sidecar.cut_in_line = true;
+            } else {
+                sidecar.lines.push(Line::parse(text));
+            }
+        }
+        Ok(sidecar)
+    }
+
+    /// The offsets at which the digest of the bytes is wanted, increasing.
+    pub(super) fn marks(&self) -> Vec<u64> {
+        let mut marks: Vec<u64> =
+            self.lines.iter().filter_map(|line| line.parsed.as_ref().ok()).map(|line| line.offset).collect();
+        marks.sort_unstable();
+        marks.dedup();
+        marks
+    }
+
+    /// Holds every line against the signer and the bytes: `reached` are the digests at the marks, `held` is the length.
+    pub(super) fn judge(
+        &self,
+        header: &Identity,
+        reached: &[(u64, Sha256)],
+        held: u64,
+        findings: &mut Findings,
+    ) -> SidecarSummary {
+        let mut summary =
+            SidecarSummary { lines: self.lines.len() as u64, cut_in_line: self.cut_in_line, ..SidecarSummary::default() };
+        if self.too_long {
+            findings.add(code::LIMIT, "transport checkpoints", 0, "they are longer than this version takes");
+        }
+        let mut differs = false;
+        for (number, line) in self.lines.iter().enumerate() {
+            let subject = format!("transport checkpoint {}", number + 1);
+            let checkpoint = match line.believe(header) {
+                Ok(checkpoint) => checkpoint,
+                Err((code, message)) => {
+                    findings.add(code, &subject, 0, message);
+                    continue;
+                }
+            };
+            let offset = checkpoint.offset;
+            if summary.is_final || checkpoint.seq != number as u64 + 1 || offset <= summary.reached {
+                let message = "its number or offset does not follow from the line before it";
+                findings.add(code::SIDECAR_MISMATCH, &subject, offset, message);
+            }
+            summary.reached = summary.reached.max(offset);
+            summary.is_final |= checkpoint.is_final;
+            let found = reached.binary_search_by_key(&offset, |(there, _)| *there).ok().map(|at| reached[at].1);
+            if found.is_some_and(|found| found != checkpoint.sha256) && !differs {
+                differs = true;
+                let message = format!("the first {offset} bytes are not those that it was signed for");
+                findings.add(code::TRANSPORT_MISMATCH, &subject, offset, message);
+            }
+        }
+        if summary.reached > held {
+            let message = format!("the signer reached offset {}, you hold {held}", summary.reached);
+            findings.add(code::TRUNCATED, "the file", held, message);
+        } else if summary.is_final && summary.reached < held {
+            let message = format!("the signer ended at offset {}; {} bytes more", summary.reached, held - summary.reached);
+            findings.add(code::TRAILING_BYTES, "the file", summary.reached, message);
+        }
+        summary
+    }
+}
+
+impl Line {
+    fn parse(text: &[u8]) -> Self {
+        match Self::try_parse(text) {
+            Ok((checkpoint, signed, signature)) => Self { parsed: Ok(checkpoint), signed, signature },
+            Err(why) => Self { parsed: Err(why), signed: Vec::new(), signature: String::new() },
+        }
+    }
+
+    fn try_parse(text: &[u8]) -> Result<(StreamCheckpoint, Vec<u8>, String), &'static str> {
+        const NO_LINE: &str = "it is no transport checkpoint";
+        if text.len() > SIDECAR_LINE_BYTES_MAX {
+            return Err("it is longer than this version takes");
+        }
+        let line: Value = serde_json::from_slice(text).map_err(|_| NO_LINE)?;
+        let field = |name| line.get(name).and_then(Value::as_str).ok_or(NO_LINE);
+        let (signature, signed_b64) = (field("sig_ssh")?.to_owned(), field("signed_b64")?.to_owned());
+        let signed = BASE64_STANDARD.decode(&signed_b64).map_err(|_| NO_LINE)?;
+        let value: Value = serde_json::from_slice(&signed).map_err(|_| NO_LINE)?;
+        // The line is the signed object with the two fields added, sorted: what people read is what was signed.
+        let mut shown = value.clone();
+        let fields = shown.as_object_mut().ok_or(NO_LINE)?;
+        fields.insert("sig_ssh".to_owned(), signature.clone().into());
+        fields.insert("signed_b64".to_owned(), signed_b64.into());
+        if value.to_string().as_bytes() != signed || shown.to_string().as_bytes() != text {
+            return Err("what it shows is not what it signs");
+        }
+        let checkpoint: StreamCheckpoint = serde_json::from_value(value).map_err(|_| NO_LINE)?;
+        Ok((checkpoint, signed, signature))
+    }
+
+    /// The checkpoint, when the bundle's signer signed it for this bundle.
+    fn believe(&self, header: &Identity) -> Result<&StreamCheckpoint, (&'static str, String)> {
+        let checkpoint = self.parsed.as_ref().map_err(|why| (code::SIDECAR_MISMATCH, (*why).to_owned()))?;
+        if (checkpoint.v, checkpoint.kind.as_str()) != (1, "evidence-stream-checkpoint") {
+            return Err((code::SIDECAR_MISMATCH, "its type or version is another".to_owned()));
+        }
+        if checkpoint.bundle != header.bundle {
+            let message = format!("transport checkpoints of another bundle, {}", checkpoint.bundle);
+            return Err((code::SIDECAR_MISMATCH, message));
+        }
+        if checkpoint.layer != Layer::Zip {
+            return Err((code::SIDECAR_MISMATCH, "it is for the encrypted file, and this one is not".to_owned()));
+        }
+        let signature = self.signature.as_bytes();
+        if verifies(&header.signer, NAMESPACE, &self.signed, signature) {
+            Ok(checkpoint)
+        } else if verifies_itself(NAMESPACE, &self.signed, signature) {
+            Err((code::SIGNER_CHANGED, "it is signed by another key than the bundle's".to_owned()))
+        } else {
+            Err((code::SIGNATURE_BAD, "its signature does not verify".to_owned()))
+        }
+    }
+}
+
+/// True when a last line without LF is the beginning of a line: a copy that was cut, not one that was changed.
+fn may_be_cut(text: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(text).is_err_and(|error| error.is_eof())
+}

@@ -1,0 +1,150 @@
+//! `holdfast verify`: was this bundle changed, how far does it go, and who sealed it?
+//!
+//! Exit codes: 0 sealed and trusted; 1 tampered with; 3 partial, its signer trusted; 4 consistent, but nobody here
+//! vouches for the signer; 64 usage; 65 no bundle, encrypted, or nothing in it is signed; 74 reading or writing failed.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use bundle::sign::AllowedSigners;
+use bundle::verify::{Against, NotVerified, Report, Sidecar, State, Trust, Verified, check};
+
+use super::{Failure, INPUT, IO, USAGE};
+use crate::extract::extract;
+
+mod show;
+
+/// Check that nobody changed an evidence bundle, and who sealed it.
+#[derive(clap::Args)]
+#[command(after_help = "Exit codes: 0 sealed and trusted, 1 tampered with, 3 partial and trusted, 4 consistent but \
+    signer unknown, 64 usage, 65 no bundle or nothing verifiable, 74 input or output failed.")]
+pub struct Verify {
+    /// The bundle, or `-` for standard input.
+    bundle: PathBuf,
+    /// Keys that you trust: an OpenSSH allowed_signers file. The one that lies beside a bundle is never taken by itself.
+    #[arg(long, value_name = "FILE")]
+    signers: Option<PathBuf>,
+    /// The transport checkpoints; by default BUNDLE.stream.jsonl, where it exists.
+    #[arg(long, value_name = "FILE")]
+    stream: Option<PathBuf>,
+    /// Write the verified entries here; the folder must be empty or not there.
+    #[arg(long, value_name = "DIR")]
+    extract: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is printed: the facts, and where the trust comes from.
+struct Outcome<'a> {
+    report: &'a Report,
+    verdict: &'static str,
+    signers: Option<&'a Path>,
+    sidecar: Option<&'a Path>,
+    extracted: Option<(u64, &'a Path)>,
+}
+
+impl Verify {
+    /// Verifies, extracts where that was asked for, prints. Returns the exit code.
+    pub fn run(&self) -> Result<u8, Failure> {
+        let is_stdin = self.bundle.as_os_str() == "-";
+        if is_stdin && self.extract.is_some() {
+            return Err(Failure::new(USAGE, anyhow!("--extract reads the bundle twice, which standard input cannot"))
+                .hint("save it to a file first"));
+        }
+        let signers = self.signers.as_deref().map(read_signers).transpose()?;
+        let beside = self.stream.clone().or_else(|| beside(&self.bundle).filter(|path| !is_stdin && path.exists()));
+        let sidecar = beside.as_deref().map(read_sidecar).transpose()?;
+        let against = Against { signers: signers.as_ref(), sidecar: sidecar.as_ref() };
+        let checked = if is_stdin { check(io::stdin().lock(), against) } else { check(self.open()?, against) };
+        let outcome = |report, verdict, extracted| Outcome {
+            report,
+            verdict,
+            signers: self.signers.as_deref(),
+            sidecar: beside.as_deref(),
+            extracted,
+        };
+        match checked {
+            Ok(verified) => {
+                let extracted = match &self.extract {
+                    Some(dir) => Some((extract(&verified, self.open()?, dir)?, dir.as_path())),
+                    None => None,
+                };
+                let (verdict, code) = verdict(&verified);
+                self.show(&outcome(verified.report(), verdict, extracted), code)
+            }
+            Err(NotVerified::Rejected(report)) => self.show(&outcome(&report, "tampered", None), 1),
+            Err(NotVerified::Unverified(report)) => self.show(&outcome(&report, "unverified", None), INPUT),
+            Err(other) => Err(self.refused(other)),
+        }
+    }
+
+    fn show(&self, outcome: &Outcome, code: u8) -> Result<u8, Failure> {
+        let mut stdout = io::stdout().lock();
+        let shown = if self.json { show::json(&mut stdout, outcome) } else { show::text(&mut stdout, outcome) };
+        // A reader that has seen enough (`| head`) does not change the verdict.
+        match shown {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(IO, error)),
+            _ => Ok(code),
+        }
+    }
+
+    fn open(&self) -> Result<impl Read + use<>, Failure> {
+        open(&self.bundle)
+    }
+
+    fn refused(&self, error: NotVerified) -> Failure {
+        let name = self.bundle.display().to_string();
+        let (code, hint) = match &error {
+            NotVerified::Encrypted => (INPUT, "decrypt it first: age -d -i KEY BUNDLE.age > BUNDLE, then verify BUNDLE"),
+            NotVerified::Unsupported(_) => (INPUT, "verify it with the version of holdfast that knows it"),
+            NotVerified::Io(_) => (IO, "copy it to a medium that can be read, and verify the copy"),
+            _ => (INPUT, "give the .evidence.zip as it came from the agent or the server"),
+        };
+        Failure { code, error: anyhow::Error::new(error).context(name), hint: Some(hint.to_owned()) }
+    }
+}
+
+fn verdict(verified: &Verified) -> (&'static str, u8) {
+    match (verified.state(), verified.trust()) {
+        (State::Sealed, Trust::Trusted { .. }) => ("sealed", 0),
+        (State::Sealed, Trust::Unknown) => ("sealed", 4),
+        (_, Trust::Trusted { .. }) => ("partial", 3),
+        (_, Trust::Unknown) => ("partial", 4),
+    }
+}
+
+/// `<bundle>.stream.jsonl`.
+fn beside(bundle: &Path) -> Option<PathBuf> {
+    let mut name = OsString::from(bundle.file_name()?);
+    name.push(".stream.jsonl");
+    Some(bundle.with_file_name(name))
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
+    File::open(path).with_context(|| format!("{} cannot be opened", path.display())).map_err(|error| Failure::new(IO, error))
+}
+
+fn read_signers(path: &Path) -> Result<AllowedSigners, Failure> {
+    /// More keys than any fleet has.
+    const BYTES_MAX: u64 = 16 << 20;
+    let mut text = String::new();
+    open(path)?
+        .take(BYTES_MAX)
+        .read_to_string(&mut text)
+        .with_context(|| format!("{} cannot be read", path.display()))
+        .map_err(|error| Failure::new(IO, error))?;
+    AllowedSigners::parse(&text).map_err(|error| {
+        let error = anyhow::Error::new(error).context(path.display().to_string());
+        Failure::new(INPUT, error).hint("each line: PRINCIPALS [OPTIONS] ssh-ed25519 KEY; see ALLOWED SIGNERS in ssh-keygen(1)")
+    })
+}
+
+fn read_sidecar(path: &Path) -> Result<Sidecar, Failure> {
+    Sidecar::read(open(path)?)
+        .with_context(|| format!("{} cannot be read", path.display()))
+        .map_err(|error| Failure::new(IO, error))
+}
