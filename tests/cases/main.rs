@@ -2,4 +2,13 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test says that it failed")]
 
+mod access_times;
+mod commodity;
+mod cut;
+mod ends;
+mod footprint;
+mod hostile;
+mod mistakes;
 mod seal;
+mod tampered;
+mod unprivileged;

@@ -21,7 +21,7 @@ pub fn agent() -> &'static Path {
 /// `$HOLDFAST_BIN`, or `holdfast`, built now.
 pub fn holdfast() -> &'static Path {
     static HOLDFAST: OnceLock<PathBuf> = OnceLock::new();
-    HOLDFAST.get_or_init(|| given_or_built("HOLDFAST_BIN", &["--package", "responder", "--bin", "holdfast"]))
+    HOLDFAST.get_or_init(|| given_or_built("HOLDFAST_BIN", &["--package", "holdfast", "--bin", "holdfast"]))
 }
 
 /// The verifier for those who have none of our software.

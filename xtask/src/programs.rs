@@ -31,7 +31,7 @@ pub fn agent(build: Build) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// When it does not compile.
 pub fn holdfast(build: Build) -> anyhow::Result<PathBuf> {
-    compile(build, &["--package", "responder", "--bin", "holdfast"])
+    compile(build, &["--package", "holdfast", "--bin", "holdfast"])
 }
 
 /// A program of `tests/benches`.
