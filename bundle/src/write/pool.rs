@@ -102,7 +102,8 @@ fn work(queue: &Mutex<Receiver<Job>>) {
 }
 
 fn compressor() -> Compressor {
-    Compressor::new(CompressionLvl::fastest())
+    // `CompressionLvl::fastest()` is level 0, which only stores.
+    Compressor::new(CompressionLvl::new(1).unwrap_or_default())
 }
 
 fn deflater() -> Compress {
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn pieces_that_were_packed_apart_are_one_stream() {
         let pool = Pool::new();
-        let text: Vec<u8> = (0..200_000u32).flat_map(|n| (n * n).to_le_bytes()).collect();
+        let text: Vec<u8> = (0..200_000u32).flat_map(|n| n.wrapping_mul(n).to_le_bytes()).collect();
         let pieces: Vec<_> = text.chunks(100_001).map(|piece| pool.piece(piece.to_vec())).collect();
         let mut stream = Vec::new();
         let mut crc = crc32fast::Hasher::new();
@@ -204,6 +205,8 @@ mod tests {
         let packed = pool.whole(vec![b'a'; 5000]).recv().unwrap();
         assert_eq!((packed.method, packed.size), (Method::Deflate, 5000));
         assert!(packed.bytes.len() < 100);
+        let packed = pool.whole(b"{\"pid\":1}\n".repeat(90_000)).recv().unwrap();
+        assert_eq!((packed.method, packed.size), (Method::Deflate, 900_000));
         let packed = pool.whole(b"ab".to_vec()).recv().unwrap();
         assert_eq!((packed.method, &packed.bytes[..]), (Method::Stored, &b"ab"[..]));
     }
