@@ -125,7 +125,7 @@ fn it_ends_quickly_and_everything_is_in_the_items() {
             let _ = fs::remove_file(churn.join(((turn - 25) % 50).to_string()));
         }
     });
-    until("the churn has begun", Duration::from_secs(10), || fs::read_dir(tree.join("churn")).unwrap().nth(10));
+    let _ = until("the churn has begun", Duration::from_secs(10), || fs::read_dir(tree.join("churn")).unwrap().nth(10));
     let sealed = lab.collect(lab.tree_profile("")).within(Duration::from_secs(60)).sealed();
     drop((grows, vanishes));
     lab.verify(&sealed.path).signers(&sealed.signers).run().expect_code(0);
