@@ -63,7 +63,7 @@ fn escape_trailing_blanks(name: &mut String) {
     }
 }
 
-/// `<host>_<yyyymmddThhmmssZ>_<first 8 hex of the bundle id>.evidence.zip`, the host name cut to plain characters.
+/// `<host>_<yyyymmddThhmmssZ>_<last 8 hex of the bundle id>.evidence.zip`, the host name cut to plain characters.
 pub fn of_bundle(host: &str, started: Instant, bundle: BundleId) -> String {
     let host: String =
         host.chars().take(64).map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '-' }).collect();
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_bundle_is_named_after_a_tame_host() {
-        let id = BundleId::new(0, [0; 10]);
-        assert_eq!(of_bundle("../we b", Instant(0), id), "we-b_19700101T000000Z_00000000.evidence.zip");
+        let id = BundleId::new(0, [7; 10]);
+        assert_eq!(of_bundle("../we b", Instant(0), id), "we-b_19700101T000000Z_07070707.evidence.zip");
     }
 }

@@ -92,9 +92,8 @@ pub fn verifies(key: &PublicKey, namespace: &str, message: &[u8], armoured: &[u8
 
 /// True when `armoured` is a signature of `message` by whatever key it names: it tells another signer from damage.
 pub fn verifies_itself(namespace: &str, message: &[u8], armoured: &[u8]) -> bool {
-    SshSig::from_pem(armoured).is_ok_and(|signature| {
-        verifies(&PublicKey::from(signature.public_key().clone()), namespace, message, armoured)
-    })
+    SshSig::from_pem(armoured)
+        .is_ok_and(|signature| verifies(&PublicKey::from(signature.public_key().clone()), namespace, message, armoured))
 }
 
 /// The keys that somebody trusts, from an `allowed_signers` file.

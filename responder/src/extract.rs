@@ -22,11 +22,17 @@ pub fn extract(verified: &Verified, source: impl Read, dir: &Path) -> Result<u64
     });
     match written {
         Ok(()) => Ok(count),
-        Err(error @ ReadError::Changed(_)) => Err(Failure::new(1, error)
-            .hint(format!("what lies in {} is not verified: remove it, copy the bundle and verify the copy", dir.display()))),
+        Err(error @ ReadError::Changed(_)) => Err(Failure::new(1, error).hint(format!(
+            "what lies in {} is not verified: remove it, copy the bundle and verify the copy",
+            dir.display()
+        ))),
         Err(error @ ReadError::Io(_)) => {
             let error = anyhow::Error::new(error).context(format!("extracting to {} failed", dir.display()));
-            Err(Failure { code: IO, error, hint: Some("what lies there is incomplete: remove it and try again".into()) })
+            Err(Failure {
+                code: IO,
+                error,
+                hint: Some("what lies there is incomplete: remove it and try again".into()),
+            })
         }
     }
 }

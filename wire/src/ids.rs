@@ -19,10 +19,10 @@ impl BundleId {
         Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())
     }
 
-    /// The first eight hex digits, as they stand in a bundle's file name. They come from the clock: two bundles begun
-    /// within 65 seconds share them, so the file name carries the time as well.
+    /// The last eight hex digits, as they stand in a bundle's file name. They are random; the first eight come from the
+    /// clock, and two bundles begun within 65 seconds share them.
     pub fn short(&self) -> String {
-        self.0.simple().to_string()[..8].to_owned()
+        self.0.simple().to_string()[24..].to_owned()
     }
 }
 

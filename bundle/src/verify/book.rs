@@ -170,9 +170,17 @@ impl Book {
                 hold(SMALL_BYTES_MAX)
             }
             Some(Place::Items(seq) | Place::Custody(seq)) => {
-                if seq != self.chain.due() {
-                    let message = format!("it is the set of another checkpoint than {}", self.chain.due());
-                    self.findings.add(code::OUT_OF_ORDER, name, offset, message);
+                let due = self.chain.due();
+                if seq > due {
+                    let message = format!("the set of checkpoint {seq} comes before it");
+                    self.findings.add(code::CHECKPOINT_MISSING, &format!("checkpoint {due}"), offset, message);
+                } else if seq < due {
+                    self.findings.add(
+                        code::OUT_OF_ORDER,
+                        name,
+                        offset,
+                        format!("it comes after checkpoint {}", due - 1),
+                    );
                 }
                 let lines = Lines::new(LINE_BYTES_MAX);
                 if matches!(place, Some(Place::Items(_))) { Role::Items(lines) } else { Role::Custody(lines) }
@@ -252,6 +260,9 @@ impl Book {
                 }
             }
         }
+        // The directory is held against the header, which says what was written; the content was held against it above.
+        let (crc32, size) =
+            if header.entry.streamed { (content.crc32, content.size) } else { (header.crc32, header.size) };
         let mode = if header.entry.name.ends_with('/') { MODE_FOLDER } else { MODE_PLAIN };
         self.table.push(EntryRecord {
             name,
@@ -260,9 +271,9 @@ impl Book {
             stamp: header.entry.stamp,
             offset,
             data_offset: offset + header.length as u64,
-            crc32: content.crc32,
+            crc32,
             compressed: content.compressed,
-            size: content.size,
+            size,
             sha256: content.sha256,
             mode,
             item: 0,

@@ -115,7 +115,11 @@ impl Chain {
         let due = self.due();
         self.gap = seq != due;
         if seq > due {
-            let message = if seq - due > 1 { format!("and all up to {} are not there", seq - 1) } else { "it is not there".into() };
+            let message = if seq - due > 1 {
+                format!("and all up to {} are not there", seq - 1)
+            } else {
+                "it is not there".into()
+            };
             findings.add(code::CHECKPOINT_MISSING, &subject(due), offset, message);
         } else if seq < due {
             findings.add(code::OUT_OF_ORDER, &subject(seq), offset, format!("it comes after checkpoint {}", due - 1));
@@ -137,11 +141,14 @@ impl Chain {
     pub fn json(&mut self, bytes: Vec<u8>, before: &Before, findings: &mut Findings) {
         let Some(block) = &mut self.block else { return };
         let name = subject(block.seq);
-        let checkpoint = serde_json::from_slice::<Checkpoint>(&bytes).ok().filter(|_| is_canonical_line(&bytes));
+        let checkpoint = serde_json::from_slice::<Checkpoint>(&bytes).ok();
         let mut wrong = |code, message: &str| findings.add(code, &name, before.stream_offset, message);
         match &checkpoint {
-            None => wrong(code::CHECKPOINT_CHAIN, "its checkpoint.json is no checkpoint in one canonical line"),
+            None => wrong(code::CHECKPOINT_CHAIN, "its checkpoint.json is no checkpoint"),
             Some(checkpoint) => {
+                if !is_canonical_line(&bytes) {
+                    wrong(code::CHECKPOINT_CHAIN, "it is not one line of JSON with sorted keys and no spaces");
+                }
                 for (code, message) in broken_rules(checkpoint, block, self.head, self.phase, before) {
                     // After the first difference in the container every later prefix differs too.
                     let repeated = code == code::STREAM_MISMATCH && self.stream_differs;
@@ -195,7 +202,8 @@ fn broken_rules(
             broken.push((code, message.to_owned()));
         }
     };
-    let known = checkpoint.v == 1 && checkpoint.kind == "evidence-checkpoint" && checkpoint.merkle.alg == "rfc6962-sha256";
+    let known =
+        checkpoint.v == 1 && checkpoint.kind == "evidence-checkpoint" && checkpoint.merkle.alg == "rfc6962-sha256";
     rule(known, code::CHECKPOINT_CHAIN, "its version, type or tree is another");
     rule(checkpoint.seq == block.seq, code::CHECKPOINT_CHAIN, "its number is not that of its folder");
     rule(checkpoint.prev_sha256 == head, code::CHECKPOINT_CHAIN, "it does not follow from the checkpoint before it");

@@ -55,12 +55,16 @@ impl DirectoryCheck {
                 self.at += step;
                 bytes = &bytes[step..];
             } else {
-                self.mismatch = Some(match self.next.checked_sub(1).and_then(|last| records.get(last)).filter(|_| !self.ended) {
-                    Some(record) => {
-                        format!("its record of the entry {:?} is not the one that the entry asks for", record.name())
-                    }
-                    None => "its end record is not the one that the entries ask for".to_owned(),
-                });
+                self.mismatch =
+                    Some(match self.next.checked_sub(1).and_then(|last| records.get(last)).filter(|_| !self.ended) {
+                        Some(record) => {
+                            format!(
+                                "its record of the entry {:?} is not the one that the entry asks for",
+                                record.name()
+                            )
+                        }
+                        None => "its end record is not the one that the entries ask for".to_owned(),
+                    });
             }
         }
     }

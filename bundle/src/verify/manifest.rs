@@ -67,7 +67,10 @@ impl ManifestCheck {
     }
 
     fn line(&mut self, digest: Sha256, name: &str, table: &Table, findings: &mut Findings) {
-        let Some(found) = table.find(name) else {
+        let due =
+            table.records().get(self.next..).and_then(|rest| rest.iter().position(|entry| self.lists.include(entry)));
+        let due = due.map(|ahead| self.next + ahead).filter(|due| table.records()[*due].name() == name);
+        let Some(found) = due.or_else(|| table.find(name)) else {
             let message = format!("{:?} lists it, and it is not there", self.name);
             findings.add(code::ENTRY_MISSING, name, self.offset, message);
             return;

@@ -68,8 +68,7 @@ pub fn check(bundle: impl Read, against: Against) -> Result<Verified, NotVerifie
     stream.skip(u64::MAX)?;
     let bytes = stream.position();
     let Some(header) = book.header.clone() else { return Err(without_header(book, ended, bytes)) };
-    let sidecar =
-        against.sidecar.map(|sidecar| sidecar.judge(&header, stream.reached(), bytes, &mut book.findings));
+    let sidecar = against.sidecar.map(|sidecar| sidecar.judge(&header, stream.reached(), bytes, &mut book.findings));
     let is_sealed = ended == Ended::Whole && read_to == bytes && book.findings.is_empty();
     let state = match (is_sealed, book.checkpoints.is_empty()) {
         (true, _) => State::Sealed,

@@ -165,10 +165,30 @@ mod tests {
             assert_eq!(of_name(name), Ok(place), "{name}");
         }
         for name in [
-            "", "/", "fs/", "uploads.json", "c/x", "allowed_signers", "data", "[root]", "/etc/passwd", "../x",
-            "data/../x", "data//x", "data/./x", "data/..", "[root]/a\nb", "[root]/a\u{9b}31m", "[root]/%0Ax",
-            "checkpoints/000001/added", "checkpoints/1/pad", "checkpoints/000000/pad", "checkpoints/+00001/pad",
-            "checkpoints/x", "data/items/1.jsonl", "data/custody/000001.jsonl/x",
+            "",
+            "/",
+            "fs/",
+            "uploads.json",
+            "c/x",
+            "allowed_signers",
+            "data",
+            "[root]",
+            "/etc/passwd",
+            "../x",
+            "data/../x",
+            "data//x",
+            "data/./x",
+            "data/..",
+            "[root]/a\nb",
+            "[root]/a\u{9b}31m",
+            "[root]/%0Ax",
+            "checkpoints/000001/added",
+            "checkpoints/1/pad",
+            "checkpoints/000000/pad",
+            "checkpoints/+00001/pad",
+            "checkpoints/x",
+            "data/items/1.jsonl",
+            "data/custody/000001.jsonl/x",
         ] {
             assert!(of_name(name).is_err(), "{name:?}");
         }

@@ -79,8 +79,11 @@ impl Sidecar {
         held: u64,
         findings: &mut Findings,
     ) -> SidecarSummary {
-        let mut summary =
-            SidecarSummary { lines: self.lines.len() as u64, cut_in_line: self.cut_in_line, ..SidecarSummary::default() };
+        let mut summary = SidecarSummary {
+            lines: self.lines.len() as u64,
+            cut_in_line: self.cut_in_line,
+            ..SidecarSummary::default()
+        };
         if self.too_long {
             findings.add(code::LIMIT, "transport checkpoints", 0, "they are longer than this version takes");
         }
@@ -112,7 +115,8 @@ impl Sidecar {
             let message = format!("the signer reached offset {}, you hold {held}", summary.reached);
             findings.add(code::TRUNCATED, "the file", held, message);
         } else if summary.is_final && summary.reached < held {
-            let message = format!("the signer ended at offset {}; {} bytes more", summary.reached, held - summary.reached);
+            let message =
+                format!("the signer ended at offset {}; {} bytes more", summary.reached, held - summary.reached);
             findings.add(code::TRAILING_BYTES, "the file", summary.reached, message);
         }
         summary

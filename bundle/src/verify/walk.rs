@@ -161,4 +161,3 @@ fn directory<R: Read>(stream: &mut Stream<R>, book: &mut Book) -> io::Result<End
     }
     Ok(Ended::Whole)
 }
-

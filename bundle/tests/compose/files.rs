@@ -9,8 +9,11 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     let mut list = Vec::new();
     for vector in vectors::all() {
-        let bundle = format!("{}.evidence.zip", vector.name);
-        let sidecar = vector.sidecar.as_ref().map(|_| format!("{bundle}.stream.jsonl"));
+        // Vectors of the transport checkpoints share their bundle.
+        let same = files.iter().find(|(_, bytes): &&(String, Vec<u8>)| *bytes == vector.bundle);
+        let bundle = same.map_or_else(|| format!("{}.evidence.zip", vector.name), |(name, _)| name.clone());
+        let is_shared = same.is_some();
+        let sidecar = vector.sidecar.as_ref().map(|_| format!("{}.stream.jsonl", vector.name));
         list.push(json!({
             "bundle": bundle, "exit": vector.exit, "findings": vector.findings, "name": vector.name,
             "shows": vector.shows, "state": vector.state, "stream": sidecar,
@@ -18,7 +21,9 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
         if let (Some(name), Some(bytes)) = (sidecar, vector.sidecar) {
             files.push((name, bytes));
         }
-        files.push((bundle, vector.bundle));
+        if !is_shared {
+            files.push((bundle, vector.bundle));
+        }
     }
     let lines: Vec<String> = list.iter().map(Value::to_string).collect();
     files.push(("vectors.json".to_owned(), format!("[\n{}\n]\n", lines.join(",\n")).into_bytes()));

@@ -99,7 +99,9 @@ impl Verify {
     fn refused(&self, error: NotVerified) -> Failure {
         let name = self.bundle.display().to_string();
         let (code, hint) = match &error {
-            NotVerified::Encrypted => (INPUT, "decrypt it first: age -d -i KEY BUNDLE.age > BUNDLE, then verify BUNDLE"),
+            NotVerified::Encrypted => {
+                (INPUT, "decrypt it first: age -d -i KEY BUNDLE.age > BUNDLE, then verify BUNDLE")
+            }
             NotVerified::Unsupported(_) => (INPUT, "verify it with the version of holdfast that knows it"),
             NotVerified::Io(_) => (IO, "copy it to a medium that can be read, and verify the copy"),
             _ => (INPUT, "give the .evidence.zip as it came from the agent or the server"),
@@ -125,7 +127,9 @@ fn beside(bundle: &Path) -> Option<PathBuf> {
 }
 
 fn open(path: &Path) -> Result<File, Failure> {
-    File::open(path).with_context(|| format!("{} cannot be opened", path.display())).map_err(|error| Failure::new(IO, error))
+    File::open(path)
+        .with_context(|| format!("{} cannot be opened", path.display()))
+        .map_err(|error| Failure::new(IO, error))
 }
 
 fn read_signers(path: &Path) -> Result<AllowedSigners, Failure> {
@@ -139,7 +143,8 @@ fn read_signers(path: &Path) -> Result<AllowedSigners, Failure> {
         .map_err(|error| Failure::new(IO, error))?;
     AllowedSigners::parse(&text).map_err(|error| {
         let error = anyhow::Error::new(error).context(path.display().to_string());
-        Failure::new(INPUT, error).hint("each line: PRINCIPALS [OPTIONS] ssh-ed25519 KEY; see ALLOWED SIGNERS in ssh-keygen(1)")
+        Failure::new(INPUT, error)
+            .hint("each line: PRINCIPALS [OPTIONS] ssh-ed25519 KEY; see ALLOWED SIGNERS in ssh-keygen(1)")
     })
 }
 

@@ -25,7 +25,13 @@ pub fn text(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     writeln!(out, "items:       {} ({})", report.items.values().sum::<u64>(), by_status.join(", "))?;
     match report.checkpoints.last() {
         Some(last) => {
-            writeln!(out, "checkpoints: {}, the last at {} in phase {}", report.checkpoints.len(), last.time, last.phase)?;
+            writeln!(
+                out,
+                "checkpoints: {}, the last at {} in phase {}",
+                report.checkpoints.len(),
+                last.time,
+                last.phase
+            )?;
         }
         None => writeln!(out, "checkpoints: none")?,
     }
@@ -33,7 +39,11 @@ pub fn text(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     extent(out, outcome)?;
     findings(out, report)?;
     if let Some((entries, dir)) = outcome.extracted {
-        writeln!(out, "extracted:   {entries} entries to {}; links are text files there", shown(&dir.to_string_lossy()))?;
+        writeln!(
+            out,
+            "extracted:   {entries} entries to {}; links are text files there",
+            shown(&dir.to_string_lossy())
+        )?;
     }
     proofs(out, outcome)
 }

@@ -1,0 +1,41 @@
+//! `verify.py` says of every vector what the verifier says: whoever has none of our software still has an answer.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+#[test]
+fn the_script_agrees_on_every_vector() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dir = root.join("vectors");
+    let list: Vec<Value> = serde_json::from_slice(&std::fs::read(dir.join("vectors.json")).unwrap()).unwrap();
+    assert!(list.len() > 50);
+    for vector in list {
+        let text = |field: &str| vector[field].as_str().map(str::to_owned);
+        let mut command = Command::new("python3");
+        command.arg(root.join("verify.py")).arg(dir.join(text("bundle").unwrap()));
+        command.arg("--json").arg("--signers").arg(dir.join("allowed_signers"));
+        if let Some(stream) = text("stream") {
+            command.arg("--stream").arg(dir.join(stream));
+        }
+        let output = command.output().expect("python3 and ssh-keygen are needed: cargo xtask test installs them");
+        let name = text("name").unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code().map(i64::from), vector["exit"].as_i64(), "{name}: {errors}");
+        if text("state").as_deref() == Some("error") {
+            assert!(errors.starts_with("error: "), "{name}: {errors}");
+            continue;
+        }
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut codes: Vec<&str> =
+            report["findings"].as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(
+            (&report["state"], serde_json::json!(codes)),
+            (&vector["state"], vector["findings"].clone()),
+            "{name}"
+        );
+    }
+}
