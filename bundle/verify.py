@@ -712,8 +712,10 @@ def is_cut(line):
     try:
         json.loads(line)
         return False
+    except json.JSONDecodeError as error:
+        return not error.msg.startswith("Extra data")
     except ValueError:
-        return not line.rstrip().endswith(b"}") and line.startswith(b"{")
+        return False
 
 
 def merkle(lines):

@@ -1,5 +1,7 @@
 //! What holds for every bundle: no bit of it is free, and wherever it is cut, it is not called tampered with.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
 mod common;
 mod compose;
 

@@ -1,5 +1,7 @@
 //! `holdfast verify` as people type it: exit codes and the three lines that it always ends with.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

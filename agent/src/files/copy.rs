@@ -13,6 +13,7 @@ use wire::ByteSize;
 use wire::profile::Sensitive;
 
 use super::digest::digest;
+use super::own::OwnFiles;
 use super::reader::{EXTENTS_MAX, Piece, Reader, extents};
 use super::sensitive;
 use crate::host::meta::{Type, add_target, add_xattrs, add_xattrs_at, inode_of, is_sparse, meta_of};
@@ -37,6 +38,7 @@ pub struct Copier {
     file_bytes_max: u64,
     shadows: HashSet<(u64, u64)>,
     told_limits: HashSet<String>,
+    own: OwnFiles,
 }
 
 impl Copier {
@@ -49,7 +51,7 @@ impl Copier {
         };
         let host = session.host();
         let shadows = SHADOWS.iter().filter_map(|path| host.inode_at(path)).collect();
-        Self { file_bytes_max, shadows, told_limits: HashSet::new() }
+        Self { file_bytes_max, shadows, told_limits: HashSet::new(), own: OwnFiles::default() }
     }
 
     /// Hands an object over, once: a path that is in the bundle is passed over.
@@ -80,6 +82,11 @@ impl Copier {
 
     fn file(&mut self, session: &mut Session, entry: &Entry<'_>) -> Result<(), Stopped> {
         let item = item_of(session, entry, "read", Status::Ok);
+        if self.own.holds(entry.stat, item.collected) {
+            let mut item = item.with_meta(meta_of(entry.stat, Some(entry.view.mount()))).because("this run writes it");
+            item.status = Status::Skipped;
+            return session.note(item);
+        }
         let left = session.content_bytes_left();
         if left == 0 && entry.stat.stx_size > 0 {
             let mut meta = meta_of(entry.stat, Some(entry.view.mount()));

@@ -5,6 +5,7 @@
 pub mod copy;
 pub mod digest;
 pub mod gather;
+mod own;
 mod reader;
 mod sensitive;
 pub mod since;

@@ -231,8 +231,8 @@ pub fn unescape(field: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A name in a folder.
-type Name = Vec<u8>;
+/// Names in a folder, each with what is mounted on it.
+type MountedNames = Vec<(Vec<u8>, usize)>;
 
 /// The mounts of one mount namespace, and how they stand on each other.
 #[derive(Debug, Default)]
@@ -240,7 +240,7 @@ pub struct MountTable {
     mounts: Vec<Mount>,
     root: Option<usize>,
     /// By parent and folder: what is mounted on the names in that folder.
-    in_folder: HashMap<(u64, Vec<u8>), Vec<(Name, usize)>>,
+    in_folder: HashMap<(u64, Vec<u8>), MountedNames>,
     /// By parent: what is mounted on the parent's own root, and hides it.
     on_top: HashMap<u64, usize>,
 }

@@ -22,6 +22,9 @@ use super::table::{EntryRecord, MODE_FOLDER, MODE_PLAIN, Table};
 use crate::name::ROOT;
 use crate::zip::{Method, Parsed, Stamp};
 
+/// The content of `bagit.txt` (RFC 8493, section 2.1.1).
+const BAG_DECLARATION: &[u8] = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
+
 /// How far the order of entries has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
@@ -236,7 +239,6 @@ impl Book {
         let Reading { name, offset, place, stream_sha256, role, .. } = reading;
         self.check_content(&name, offset, header, content);
         match role {
-            Role::Hash => {}
             Role::Hold { bytes, .. } => self.held(&name, place, bytes, offset, stream_sha256),
             Role::Items(lines) if lines.is_open() => {
                 self.findings.add(code::ITEM_MISMATCH, &name, offset, "its last line does not end");
@@ -244,7 +246,7 @@ impl Book {
             Role::Custody(lines) if lines.is_open() => {
                 self.findings.add(code::CUSTODY_CHAIN, &name, offset, "its last line does not end");
             }
-            Role::Items(_) | Role::Custody(_) => {}
+            Role::Hash | Role::Items(_) | Role::Custody(_) => {}
             Role::Manifest { check, .. } => {
                 let lines = check.finish(&self.table, &mut self.findings);
                 self.chain.manifest(content.sha256, lines);
@@ -307,14 +309,11 @@ impl Book {
     /// A small entry that was held whole.
     fn held(&mut self, name: &str, place: Option<Place>, bytes: Vec<u8>, offset: u64, stream_sha256: Sha256) {
         match place {
-            Some(Place::Opening(0)) => {
-                if bytes != b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n" {
-                    self.findings.add(code::CONTENT_CHANGED, name, offset, "it is not the bag declaration");
-                }
+            Some(Place::Opening(0)) if bytes != BAG_DECLARATION => {
+                self.findings.add(code::CONTENT_CHANGED, name, offset, "it is not the bag declaration");
             }
             Some(Place::Opening(1)) => {
-                let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
-                if lines != 1 || !bytes.ends_with(b"\n") {
+                if bytes.iter().position(|byte| *byte == b'\n') != bytes.len().checked_sub(1) {
                     self.findings.add(code::CONTENT_CHANGED, name, offset, "it is not one line");
                 }
             }

@@ -33,22 +33,18 @@ impl Custody {
         let subject = format!("{set}, event {}", self.events);
         let bytes = [line.unwrap_or_default(), b"\n"].concat();
         let parsed = super::identity::is_canonical_line(&bytes).then(|| serde_json::from_slice::<Line>(&bytes));
-        match parsed {
-            Some(Ok(event)) => {
-                if event.prev_sha256 != self.head {
-                    let message = "it does not name the digest of the line before it";
-                    findings.add(code::CUSTODY_CHAIN, &subject, offset, message);
-                }
-                if event.seq != self.events {
-                    let message = format!("its number is {}", event.seq);
-                    findings.add(code::CUSTODY_CHAIN, &subject, offset, message);
-                }
-                self.last_event = event.event;
-            }
-            _ => {
-                let message = "it is no custody event: one line of JSON with sorted keys, event, prev_sha256 and seq";
+        if let Some(Ok(event)) = parsed {
+            if event.prev_sha256 != self.head {
+                let message = "it does not name the digest of the line before it";
                 findings.add(code::CUSTODY_CHAIN, &subject, offset, message);
             }
+            if event.seq != self.events {
+                findings.add(code::CUSTODY_CHAIN, &subject, offset, format!("its number is {}", event.seq));
+            }
+            self.last_event = event.event;
+        } else {
+            let message = "it is no custody event: one line of JSON with sorted keys, event, prev_sha256 and seq";
+            findings.add(code::CUSTODY_CHAIN, &subject, offset, message);
         }
         self.head = Sha256::of(&bytes);
     }

@@ -27,18 +27,15 @@ impl DirectoryCheck {
         if self.at == self.expected.len() && !self.ended {
             self.expected.clear();
             self.at = 0;
-            match records.get(self.next).filter(|_| self.next < self.entries) {
-                Some(record) => {
-                    let (entry, place) = record.zip_entry();
-                    central(&mut self.expected, &entry, &place);
-                    self.next += 1;
-                    self.bytes += self.expected.len() as u64;
-                }
-                None => {
-                    let place = End { entries: self.next as u64, bytes: self.bytes, offset: self.offset };
-                    end(&mut self.expected, place);
-                    self.ended = true;
-                }
+            if let Some(record) = records.get(self.next).filter(|_| self.next < self.entries) {
+                let (entry, place) = record.zip_entry();
+                central(&mut self.expected, &entry, &place);
+                self.next += 1;
+                self.bytes += self.expected.len() as u64;
+            } else {
+                let place = End { entries: self.next as u64, bytes: self.bytes, offset: self.offset };
+                end(&mut self.expected, place);
+                self.ended = true;
             }
         }
         &self.expected[self.at..]

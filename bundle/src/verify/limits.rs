@@ -23,6 +23,8 @@ pub const SIDECAR_LINE_BYTES_MAX: usize = 16 << 10;
 pub const FINDINGS_MAX: usize = 100;
 /// Findings of one code that are kept in words.
 pub const FINDINGS_PER_CODE_MAX: usize = 12;
+/// Headers that are not canonical: another program that packs a bundle again changes every one of them.
+pub const NON_CANONICAL_MAX: usize = 3;
 /// Content that is written with known sizes; what is longer is streamed with a descriptor (FORMAT.md, "ZIP profile").
 pub const KNOWN_BYTES_MAX: u64 = 1 << 20;
 /// `pad`: what is missing to the next 64 KiB boundary.

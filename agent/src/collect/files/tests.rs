@@ -232,6 +232,7 @@ fn of_a_long_sparse_file_only_the_data_is_read() {
     rustix::fs::ftruncate(&file, size).unwrap();
     rustix::io::pwrite(&file, &[1; 4096], 1 << 30).unwrap();
     rustix::io::pwrite(&file, b"end", size - 3).unwrap();
+    drop(file);
     let messages = collect(&files(json!({ "paths": ["/sparse"] })), at(tree.path()));
     let meta = item(&messages, b"/sparse").meta.unwrap();
     assert_eq!((meta.size, meta.sparse), (size, true));
@@ -294,6 +295,20 @@ fn hard_links_and_repeated_paths_are_read_once() {
     assert_eq!(contents[b"/b".as_slice()], None);
     let (a, b) = (item(&messages, b"/a"), item(&messages, b"/b"));
     assert!(a.inode.is_some() && a.inode == b.inode && b.status == Status::Ok);
+}
+
+#[test]
+fn what_this_process_writes_is_not_taken() {
+    let tree = tempfile::tempdir().unwrap();
+    let mut bundle = std::fs::File::create(tree.path().join("bundle.zip")).unwrap();
+    std::io::Write::write_all(&mut bundle, b"so far").unwrap();
+    let read_only = std::fs::File::open("/etc/passwd").unwrap();
+    write(tree.path().join("other"), "x");
+    let messages = collect(&files(json!({ "paths": ["/*"] })), at(tree.path()));
+    drop(read_only);
+    let own = item(&messages, b"/bundle.zip");
+    assert_eq!((own.status, own.reason.as_deref()), (Status::Skipped, Some("this run writes it")));
+    assert_eq!(contents(&messages)[b"/other".as_slice()].as_deref(), Some(b"x".as_slice()));
 }
 
 #[test]

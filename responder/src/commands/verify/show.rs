@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use bundle::sign::fingerprint;
-use bundle::verify::{Identity, Report, Trust};
+use bundle::verify::{Finding, Identity, Report, Trust, code};
 use serde_json::{Value, json};
 
 use super::Outcome;
@@ -73,7 +73,10 @@ fn extent(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
 }
 
 fn findings(out: &mut impl Write, report: &Report) -> io::Result<()> {
-    for finding in report.findings.kept() {
+    // What is wrong with the evidence first; that the container differs follows from it, or is all there is.
+    let of_container = |finding: &&Finding| matches!(finding.code, code::NON_CANONICAL | code::STREAM_MISMATCH);
+    let (container, evidence): (Vec<_>, Vec<_>) = report.findings.kept().iter().partition(of_container);
+    for finding in evidence.into_iter().chain(container) {
         let (subject, message) = (shown(&finding.subject), shown(&finding.message));
         writeln!(out, "finding:     {} at byte {}: {subject}: {message}", finding.code, finding.offset)?;
     }
@@ -90,21 +93,14 @@ fn findings(out: &mut impl Write, report: &Report) -> io::Result<()> {
 fn proofs(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     let report = outcome.report;
     let key = report.header.as_ref().map_or_else(|| "an unknown key".to_owned(), key_of);
-    if !report.findings.is_empty() {
-        writeln!(out, "sealed by:   nobody can say: the bundle names {key}, and it was changed")?;
-    } else {
-        let verb = if report.checkpoints.is_empty() { "the bundle names" } else { "key" };
-        let key = key.strip_prefix("key ").unwrap_or(&key);
-        match (&report.trust, outcome.signers) {
-            (Trust::Trusted { .. }, Some(path)) => {
-                writeln!(out, "sealed by:   {verb} {key}, trusted by {}", shown(&path.to_string_lossy()))?;
-            }
-            (_, Some(path)) => {
-                let path = shown(&path.to_string_lossy());
-                writeln!(out, "sealed by:   {verb} {key}, which {path} does not vouch for")?;
-            }
-            _ => writeln!(out, "sealed by:   {verb} {key}, which nobody here vouches for: give --signers")?,
+    let signers = outcome.signers.map(|path| shown(&path.to_string_lossy()));
+    match (&report.trust, signers) {
+        _ if !report.findings.is_empty() => {
+            writeln!(out, "sealed by:   nobody can say: the bundle names {key}, and it was changed")?;
         }
+        (Trust::Trusted { .. }, Some(path)) => writeln!(out, "sealed by:   {key}, trusted by {path}")?,
+        (_, Some(path)) => writeln!(out, "sealed by:   {key}, which {path} does not vouch for")?,
+        _ => writeln!(out, "sealed by:   {key}, which nobody here vouches for: give --signers")?,
     }
     writeln!(out, "held by:     nobody but you, as far as this shows: no receipt given")?;
     writeln!(out, "not proven:  that the kernel told the truth")
