@@ -42,7 +42,7 @@ fn cut_anywhere_it_is_partial_and_never_tampered() {
     let Bounds { first_signature_ends, whole } = bounds(&sealed);
     let mut random = Random::seeded();
     let mut places: Vec<u64> = (0..30).map(|_| random.below(whole)).collect();
-    places.extend([first_signature_ends, whole - 1, whole - 22]);
+    places.extend([0, 100, first_signature_ends - 1, first_signature_ends, whole - 22, whole - 1]);
     for at in places {
         let (path, stream) = cut(&lab, &sealed, at);
         let code = if at >= first_signature_ends { 3 } else { 65 };
