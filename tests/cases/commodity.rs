@@ -8,7 +8,7 @@ use std::time::Duration;
 use harness::{Collected, Ended, Lab, Running};
 
 fn run(program: &str, words: &[&str], folder: &Path) -> Ended {
-    Running::start(Command::new(program).args(words).current_dir(folder)).wait(Duration::from_secs(60))
+    Running::start(Command::new(program).args(words).current_dir(folder)).wait(Duration::from_mins(1))
 }
 
 /// `ssh-keygen -Y verify`, whose message comes on standard input.

@@ -31,7 +31,7 @@ fn cut(lab: &Lab, sealed: &Collected, at: u64) -> (PathBuf, PathBuf) {
     let text = fs::read_to_string(&sealed.stream).unwrap();
     let sent =
         text.lines().filter(|line| serde_json::from_str::<Value>(line).unwrap()["offset"].as_u64().unwrap() <= at);
-    fs::write(&stream, sent.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    fs::write(&stream, sent.flat_map(|line| [line, "\n"]).collect::<String>()).unwrap();
     (path, stream)
 }
 

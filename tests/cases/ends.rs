@@ -7,7 +7,7 @@ use std::time::Duration;
 use harness::{Collected, Lab, Opened, Random, Running, agent, is_root_or_skipped, path_text, until};
 use rustix::process::Signal;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// A tree that takes a minute at the rate that its profile allows.
 fn slow(lab: &Lab) -> std::path::PathBuf {

@@ -70,7 +70,7 @@ fn no_program_is_started_and_nothing_is_written_elsewhere() {
     strace.arg(format!("trace=open,openat,openat2,execve,execveat,fork,vfork,{CHANGING}")).arg("-o").arg(&trace);
     let collect = lab.collect(profile).arg("--json").command();
     strace.arg(collect.get_program()).args(collect.get_args()).env("HOLDFAST_STATE_DIR", lab.path("state"));
-    Running::start(&mut strace).wait(Duration::from_secs(300)).expect_code(0);
+    Running::start(&mut strace).wait(Duration::from_mins(5)).expect_code(0);
 
     let text = String::from_utf8_lossy(&fs::read(&trace).unwrap()).into_owned();
     let lines = whole_lines(&text);

@@ -116,9 +116,9 @@ fn it_ends_quickly_and_everything_is_in_the_items() {
     let mut growing = OpenOptions::new().append(true).create(true).open(tree.join("growing.log")).unwrap();
     // Longer than one read, so that it can be seen to grow while it is read.
     growing.write_all(&Random::seeded().bytes(2 << 20)).unwrap();
-    let grows = Meddler::start(move |_| growing.write_all(b"it grows\n").unwrap());
+    let appender = Meddler::start(move |_| growing.write_all(b"it grows\n").unwrap());
     let churn = tree.join("churn");
-    let vanishes = Meddler::start(move |turn| {
+    let churner = Meddler::start(move |turn| {
         let path = churn.join((turn % 50).to_string());
         fs::write(&path, "short-lived").unwrap();
         if turn >= 25 {
@@ -126,8 +126,8 @@ fn it_ends_quickly_and_everything_is_in_the_items() {
         }
     });
     let _ = until("the churn has begun", Duration::from_secs(10), || fs::read_dir(tree.join("churn")).unwrap().nth(10));
-    let sealed = lab.collect(lab.tree_profile("")).within(Duration::from_secs(60)).sealed();
-    drop((grows, vanishes));
+    let sealed = lab.collect(lab.tree_profile("")).within(Duration::from_mins(1)).sealed();
+    drop((appender, churner));
     lab.verify(&sealed.path).signers(&sealed.signers).run().expect_code(0);
     lab.verify_py(&sealed.path).signers(&sealed.signers).run().expect_code(0);
     let mut bundle = Opened::at(&sealed.path);
@@ -168,9 +168,9 @@ fn it_ends_quickly_and_everything_is_in_the_items() {
     let deep = item(&deep);
     assert_eq!(deep["status"], "ok", "{}", deep["status"]);
     assert_eq!(content(&deep), b"deep");
-    let grown = item(b"growing.log");
-    assert!(["ok", "grew"].contains(&grown["status"].as_str().unwrap()), "{grown}");
-    assert_eq!(content(&grown).len() as u64, grown["size"].as_u64().unwrap());
+    let log = item(b"growing.log");
+    assert!(["ok", "grew"].contains(&log["status"].as_str().unwrap()), "{log}");
+    assert_eq!(content(&log).len() as u64, log["size"].as_u64().unwrap());
     let churned: Vec<&Value> = items.iter().filter(|item| item["path"].as_str().unwrap().contains("/churn/")).collect();
     assert!(!churned.is_empty());
     for item in churned {

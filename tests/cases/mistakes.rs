@@ -8,7 +8,7 @@ use std::time::Duration;
 use harness::{Ended, Lab, Running, agent, holdfast, path_text};
 
 fn run(command: &mut Command) -> Ended {
-    Running::start(command).wait(Duration::from_secs(60))
+    Running::start(command).wait(Duration::from_mins(1))
 }
 
 /// Runs the agent and expects exactly this on standard error, nothing on standard output.

@@ -120,7 +120,7 @@ fn extracting_gives_the_files_and_no_links() {
 fn a_profile_that_the_program_ships_seals_on_this_host() {
     let lab = Lab::new();
     let profile = lab.profile("name: test\ncollect:\n  - include: volatile\n  - collect: process_images\n  - collect: mounts\n  - collect: login_records\n");
-    let collected: Collected = lab.collect(profile).within(Duration::from_secs(300)).sealed();
+    let collected: Collected = lab.collect(profile).within(Duration::from_mins(5)).sealed();
     let mut bundle = Opened::at(&collected.path);
     for (collector, tier) in [
         ("host_facts", "volatile"),
@@ -136,7 +136,7 @@ fn a_profile_that_the_program_ships_seals_on_this_host() {
     }
     let mut plain = Command::new(harness::agent());
     plain.args(["plan", "--json", "--profile"]).arg(lab.path("profile.yaml"));
-    let planned = harness::jsonl(&Running::start(&mut plain).wait(Duration::from_secs(60)).expect_code(0).stdout_bytes);
+    let planned = harness::jsonl(&Running::start(&mut plain).wait(Duration::from_mins(1)).expect_code(0).stdout_bytes);
     let planned: Vec<_> = planned.iter().map(|step| step["collector"].clone()).collect();
     let ran: Vec<_> =
         collected.told["coverage"].as_array().unwrap().iter().map(|step| step["collector"].clone()).collect();

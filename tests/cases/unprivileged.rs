@@ -33,7 +33,7 @@ fn denials_are_items_and_the_bundle_is_sealed() {
         }
     }
     command.args(["collect", "--json", "--profile"]).arg(&profile).arg("--output").arg(&out);
-    let ended = Running::start(command.env("HOLDFAST_STATE_DIR", &state)).wait(Duration::from_secs(120)).expect_code(0);
+    let ended = Running::start(command.env("HOLDFAST_STATE_DIR", &state)).wait(Duration::from_mins(2)).expect_code(0);
     assert!(ended.stderr.contains("not run as root"), "{}", ended.stderr);
     let sealed = Collected::of(&ended);
     let items = Opened::at(&sealed.path).items();

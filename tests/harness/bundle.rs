@@ -44,7 +44,8 @@ impl Opened {
     /// All lines of the JSONL entries whose names begin so.
     pub fn lines(&mut self, prefix: &str) -> Vec<Value> {
         let names: Vec<String> = self.names.iter().filter(|name| name.starts_with(prefix)).cloned().collect();
-        let names = names.iter().filter(|name| name.ends_with(".jsonl"));
+        let names =
+            names.iter().filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "jsonl"));
         names.flat_map(|name| jsonl(&self.read(name))).collect()
     }
 

@@ -13,7 +13,7 @@ use crate::process::{Ended, Running};
 use crate::programs::{agent, holdfast, verify_py};
 
 /// No run of a test takes longer, unless the test says so.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// See the module. All of it is removed at the end.
 pub struct Lab {

@@ -8,6 +8,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::missing_panics_doc,
+    clippy::print_stdout,
     clippy::must_use_candidate,
     reason = "a panic is how a test says that it failed"
 )]

@@ -65,12 +65,14 @@ fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 
 impl Running {
     /// Starts it, with no input.
+    #[must_use]
     pub fn start(command: &mut Command) -> Self {
         command.stdout(Stdio::piped());
         Self::start_with_own_output(command)
     }
 
     /// Starts it, its standard output being what the caller set.
+    #[must_use]
     pub fn start_with_own_output(command: &mut Command) -> Self {
         let what = format!("{command:?}");
         command.stdin(Stdio::null()).stderr(Stdio::piped());

@@ -36,10 +36,10 @@ fn given_or_built(variable: &str, which: &[&str]) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.current_dir(root()).args(["build", "--quiet", "--message-format", "json"]).args(which);
-    let built = build.output().unwrap();
-    assert!(built.status.success(), "{build:?}: {}", String::from_utf8_lossy(&built.stderr));
-    let messages = String::from_utf8(built.stdout).unwrap();
+    let ran = build.output().unwrap();
+    assert!(ran.status.success(), "{build:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    let messages = String::from_utf8(ran.stdout).unwrap();
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let programs = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-    programs.last().expect("cargo names the program that it built")
+    programs.collect::<Vec<_>>().pop().expect("cargo names the program that it built")
 }

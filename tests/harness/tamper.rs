@@ -24,7 +24,7 @@ pub fn tamper(bundle: &Path, folder: &Path) -> Vec<Tampered> {
     std::fs::create_dir_all(folder).unwrap();
     let mut python = Command::new("python3");
     python.arg(root().join("tests/harness/tamper.py")).arg(bundle).arg(folder);
-    let victims = Running::start(&mut python).wait(Duration::from_secs(60)).expect_code(0).stdout;
+    let victims = Running::start(&mut python).wait(Duration::from_mins(1)).expect_code(0).stdout;
     let victims: Vec<&str> = victims.lines().collect();
     let [victim, items, checkpoint, record] = victims[..] else { panic!("tamper.py names four: {victims:?}") };
     let made = |what: &'static str, named: &str| {

@@ -3,6 +3,8 @@
 mod chapters;
 mod story;
 
+use std::time::Instant;
+
 use crate::programs::{self, Build, size};
 use crate::setup::{MUSL_GCC, SSH_KEYGEN, UNZIP, prepare};
 use crate::{only, shell};
@@ -20,11 +22,13 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
     let mut story = Story::begin()?;
     story.chapter("Build");
     story.tell("The agent is one static program. The first build takes some minutes, later ones seconds.");
+    let started = Instant::now();
     prepare(&[MUSL_GCC, UNZIP, SSH_KEYGEN])?;
     let agent = programs::agent(Build::Dev)?;
     let holdfast = programs::holdfast(Build::Dev)?;
     story.tell(&format!("holdfast-agent  {}, for the host under examination", size(&agent)));
     story.tell(&format!("holdfast        {}, for the people who respond", size(&holdfast)));
+    story.tell(&format!("built in {} s", started.elapsed().as_secs()));
     story.programs(&agent, &holdfast)?;
 
     let sealed = chapters::collect(&mut story)?;

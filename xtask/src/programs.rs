@@ -60,5 +60,5 @@ fn compile(build: Build, which: &[&str]) -> anyhow::Result<PathBuf> {
 /// The length of a file, for people.
 pub fn size(path: &Path) -> String {
     let bytes = std::fs::metadata(path).map_or(0, |meta| meta.len());
-    format!("{}.{} MiB", bytes >> 20, (bytes % (1 << 20)) * 10 >> 20)
+    format!("{}.{} MiB", bytes >> 20, ((bytes % (1 << 20)) * 10) >> 20)
 }

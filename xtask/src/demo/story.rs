@@ -8,8 +8,9 @@ use anyhow::{Context as _, bail};
 
 use crate::shell::{root, shown};
 
-/// More lines of one command than this are left out.
+/// More lines of one command than this are left out, and what is longer than a line of the screen is cut.
 const LINES_MAX: usize = 24;
+const CHARACTERS_MAX: usize = 116;
 
 /// See the module.
 pub struct Story {
@@ -92,7 +93,10 @@ impl Story {
     pub fn show(&self, said: &str) {
         let lines: Vec<&str> = said.lines().collect();
         for line in lines.iter().take(LINES_MAX) {
-            self.tell(line);
+            match line.char_indices().nth(CHARACTERS_MAX) {
+                Some((end, _)) => self.tell(&format!("{}…", &line[..end])),
+                None => self.tell(line),
+            }
         }
         if lines.len() > LINES_MAX {
             self.tell(&format!("… {} more lines", lines.len() - LINES_MAX));
