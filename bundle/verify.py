@@ -15,7 +15,7 @@ NAME_MAX, PART_MAX, LINE_MAX, KNOWN_MAX = 2048, 255, 64 << 10, 1 << 20
 SMALL_MAX, HEADER_MAX, SET_MAX, SIDECAR_MAX = 64 << 10, 1 << 20, 1 << 30, 64 << 20
 PHASES = ["start", "volatile", "memory", "system", "logs", "files", "final"]
 STATUSES = "ok grew shrank changed truncated vanished denied error meta_only skipped redacted timed_out".split()
-OPENING = ["bagit.txt", "uac.log", "bundle.json", "[root]/", "[root]/etc/", "[root]/var/"]
+OPENING = ["bagit.txt", "uac.log", "bundle.json", "[root]/", "[root]/etc/", "[root]/run/", "[root]/var/"]
 PARTS = ["", "manifest-sha256.txt", "checkpoint.json", "checkpoint.json.sig", "index.zipdir", "pad"]
 BODY, BAG_INFO, PAYLOAD, FINAL, TAGS, SEALED = range(6)
 

@@ -4,7 +4,7 @@
 //! bundle. When that thread gives a step up, the channel closes and every call here answers [`Stopped`].
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Monotonic};
@@ -59,22 +59,34 @@ pub struct Stopped;
 /// What has been handed over in this run, so that no content is stored twice. Shared by all sessions of a run.
 #[derive(Debug, Default)]
 pub struct Seen {
-    paths: Mutex<HashSet<Vec<u8>>>,
+    /// Digests of paths, cut to 128 bits: a tree of a million files costs 16 MB and not its names.
+    paths: Mutex<HashSet<[u8; 16]>>,
     inodes: Mutex<HashSet<(u64, u64)>>,
 }
 
-/// The thing that a step is at, so that a step which hangs can say on what.
+/// What a step is at, so that one which hangs can say on what, and one which only works long is told from it.
 #[derive(Clone, Debug, Default)]
-pub struct Current(Arc<Mutex<Option<Vec<u8>>>>);
+pub struct Current(Arc<At>);
+
+#[derive(Debug, Default)]
+struct At {
+    path: Mutex<Option<Vec<u8>>>,
+    beats: AtomicU64,
+}
 
 impl Current {
     fn set(&self, path: &[u8]) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_vec());
+        *self.0.path.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_vec());
     }
 
     /// The path of the last thing that was begun.
     pub fn take(&self) -> Option<Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.path.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Grows as long as the step is alive.
+    pub fn beats(&self) -> u64 {
+        self.0.beats.load(Ordering::Relaxed)
     }
 }
 
@@ -149,6 +161,7 @@ impl Session {
     /// # Errors
     /// [`Stopped`] when the step must end.
     pub fn go_on(&self) -> Result<(), Stopped> {
+        self.current.0.beats.fetch_add(1, Ordering::Relaxed);
         if self.stop.load(Ordering::Relaxed) || Monotonic::now() >= self.deadline { Err(Stopped) } else { Ok(()) }
     }
 
@@ -157,8 +170,11 @@ impl Session {
     /// # Errors
     /// [`Stopped`] when the step must end.
     pub fn spend(&mut self, bytes: u64) -> Result<(), Stopped> {
-        let Self { limiter, stop, deadline, .. } = self;
-        limiter.spend(bytes, || !stop.load(Ordering::Relaxed) && Monotonic::now() < *deadline);
+        let Self { limiter, stop, deadline, current, .. } = self;
+        limiter.spend(bytes, || {
+            current.0.beats.fetch_add(1, Ordering::Relaxed);
+            !stop.load(Ordering::Relaxed) && Monotonic::now() < *deadline
+        });
         self.go_on()
     }
 
@@ -308,7 +324,9 @@ impl Session {
 
     /// True the first time that `path` is named in this run: later times it is already in the bundle.
     pub fn is_new_path(&self, path: &[u8]) -> bool {
-        self.seen.paths.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_vec())
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&wire::Sha256::of(path).0[..16]);
+        self.seen.paths.lock().unwrap_or_else(PoisonError::into_inner).insert(digest)
     }
 
     /// True the first time that this device and inode are named in this run.

@@ -24,7 +24,7 @@ const MESSAGES_MAX: usize = 8;
 const TICK: Duration = Duration::from_millis(50);
 /// How long a worker may take to notice that its time is up.
 const GRACE: Duration = Duration::from_secs(2);
-/// A worker that hands nothing over for this long hangs, whatever time it has left.
+/// A worker that gives no sign of life for this long hangs, whatever time it has left.
 const STALL: Duration = Duration::from_secs(60);
 
 /// See the module.
@@ -90,7 +90,7 @@ impl Worker<'_> {
             let reason = Some(format!("no thread could be started: {error}"));
             return Ok(StepEnd { outcome: Outcome::Failed, reason, abandoned: false });
         }
-        let end = self.take_all(&inbox, &stop, writer, progress)?;
+        let end = self.take_all(&inbox, &stop, &current, writer, progress)?;
         if writer.is_streaming() {
             let reason = end.reason.clone();
             writer.end(Ended { reason, ..Ended::with(status_of(end.outcome)) })?;
@@ -107,11 +107,12 @@ impl Worker<'_> {
         &self,
         inbox: &Receiver<Message>,
         stop: &AtomicBool,
+        current: &Current,
         writer: &mut Writer<W, S>,
         progress: &mut dyn Progress,
     ) -> Result<StepEnd, WriteError> {
         let started = Monotonic::now();
-        let mut heard = started;
+        let (mut heard, mut beats) = (started, 0);
         let mut watch = Watch::default();
         loop {
             match inbox.recv_timeout(TICK) {
@@ -128,6 +129,10 @@ impl Worker<'_> {
                     let reason = Some("the collector's thread ended without a word".to_owned());
                     return Ok(StepEnd { outcome: Outcome::Failed, reason, abandoned: true });
                 }
+            }
+            if current.beats() != beats {
+                beats = current.beats();
+                heard = Monotonic::now();
             }
             if self.interrupted.load(Ordering::Relaxed) {
                 stop.store(true, Ordering::Relaxed);

@@ -40,7 +40,8 @@ pub(super) enum Part {
 }
 
 /// The entries that every bundle begins with.
-pub(super) const OPENING: [&str; 6] = ["bagit.txt", "uac.log", "bundle.json", "[root]/", "[root]/etc/", "[root]/var/"];
+pub(super) const OPENING: [&str; 7] =
+    ["bagit.txt", "uac.log", "bundle.json", "[root]/", "[root]/etc/", "[root]/run/", "[root]/var/"];
 
 /// What a name stands for, or why it may not stand anywhere.
 pub(super) fn of_name(name: &str) -> Result<Place, &'static str> {
@@ -110,7 +111,7 @@ fn bearable(name: &str) -> Result<(), &'static str> {
     }
     let mut escaped = String::with_capacity(name.len());
     crate::name::escape(name.as_bytes(), &mut escaped);
-    if escaped != name {
+    if escaped != name || name.trim_end() != name {
         return Err("it holds characters that the format escapes");
     }
     Ok(())

@@ -193,7 +193,7 @@ impl<W: Output, S: Write> Writer<W, S> {
         self.control("bagit.txt", b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n".to_vec())?;
         self.control("uac.log", uac.into_bytes())?;
         self.control("bundle.json", header.into_bytes())?;
-        for folder in ["[root]/", "[root]/etc/", "[root]/var/"] {
+        for folder in ["[root]/", "[root]/etc/", "[root]/run/", "[root]/var/"] {
             self.names.folders_for(&format!("{folder}x"), |folder| self.queue.push(Queued::Folder(folder)));
         }
         self.drain()
@@ -256,7 +256,8 @@ impl<W: Output, S: Write> Writer<W, S> {
             Some(target) if item.status == Status::Ok || item.status == Status::MetaOnly => {
                 item.status = Status::Ok;
                 let name = self.place(&item);
-                self.put(name, stamp_of(&item), MODE_SYMLINK, Some(item), target)?;
+                let mode = if name.starts_with(crate::name::ROOT) { MODE_SYMLINK } else { MODE_FILE };
+                self.put(name, stamp_of(&item), mode, Some(item), target)?;
             }
             _ => self.queue.push(Queued::Note(Box::new(item))),
         }

@@ -10,6 +10,9 @@ use crate::merkle::Tree;
 use crate::time::Instant;
 use crate::timeline::{Event, EventLine, bodyfile_line, times_of};
 
+/// The longest item line; a reader may refuse a longer one.
+const LINE_BYTES_MAX: usize = 64 << 10;
+
 /// See the module.
 pub(super) struct Set {
     hostname: String,
@@ -51,7 +54,7 @@ impl Set {
 
     /// Adds the line of an item, and its lines in timeline and bodyfile.
     pub(super) fn item(&mut self, item: &Item, path: &[u8], with_times: bool) {
-        let line = serde_json::to_string(item).unwrap_or_default();
+        let line = bounded_line(item);
         self.tree.push(line.as_bytes());
         self.items.push_str(&line);
         self.items.push('\n');
@@ -101,6 +104,26 @@ impl Set {
             ("custody", "jsonl", std::mem::take(&mut self.custody)),
         ]
     }
+}
+
+/// The line of an item, held to [`LINE_BYTES_MAX`]: what a hostile file system can make long is left out, and said.
+fn bounded_line(item: &Item) -> String {
+    let line = serde_json::to_string(item).unwrap_or_default();
+    if line.len() <= LINE_BYTES_MAX {
+        return line;
+    }
+    let mut item = item.clone();
+    for meta in [&mut item.meta, &mut item.meta_after].into_iter().flatten() {
+        meta.xattrs_b64.clear();
+        meta.extents = None;
+    }
+    item.error_ranges.clear();
+    let said = item.reason.take().map_or_else(String::new, |reason| format!("{reason}; "));
+    item.reason = Some(format!(
+        "{said}extended attributes, extents and ranges are left out: the record had {} bytes",
+        line.len()
+    ));
+    serde_json::to_string(&item).unwrap_or_default()
 }
 
 fn push_line(out: &mut String, line: &impl serde::Serialize) {

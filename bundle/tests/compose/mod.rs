@@ -94,7 +94,7 @@ impl Composer {
             "type": "evidence-bundle", "v": 1,
         });
         self.file("bundle.json", (header.to_string() + "\n").as_bytes());
-        for folder in ["[root]/", "[root]/etc/", "[root]/var/", "data/", "data/custody/"] {
+        for folder in ["[root]/", "[root]/etc/", "[root]/run/", "[root]/var/", "data/", "data/custody/"] {
             self.folder(folder);
         }
         self.custody("collection_started");
