@@ -1,0 +1,14 @@
+//! The end-to-end cases. Each module is one promise to the people who use Holdfast.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test says that it failed")]
+
+mod access_times;
+mod commodity;
+mod cut;
+mod ends;
+mod footprint;
+mod hostile;
+mod mistakes;
+mod seal;
+mod tampered;
+mod unprivileged;

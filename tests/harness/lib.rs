@@ -1,0 +1,44 @@
+//! End-to-end tests: the real programs against this very host, each test in a place of its own.
+//!
+//! A test makes a [`Lab`], collects with the static agent and judges with `holdfast verify`, `verify.py` and commodity
+//! tools. Nothing sleeps for a time: processes have deadlines, and conditions are awaited.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::print_stdout,
+    clippy::must_use_candidate,
+    reason = "a panic is how a test says that it failed"
+)]
+
+mod bundle;
+mod lab;
+mod process;
+mod programs;
+mod random;
+mod tamper;
+
+pub use bundle::{Opened, jsonl};
+pub use lab::{Collect, Collected, Lab, Verdict, path_text};
+pub use process::{Ended, Running, until};
+pub use programs::{agent, holdfast, root, verify_py};
+pub use random::Random;
+pub use tamper::{Tampered, tamper};
+
+/// True for root. Says in a test's output, captured or not, what is skipped where it is not.
+pub fn is_root_or_skipped(what: &str) -> bool {
+    use std::io::Write as _;
+    let is_root = is_root();
+    if !is_root {
+        // Not eprintln: the test runner would swallow it with the output of a test that passes.
+        let _ = writeln!(std::io::stderr(), "skipped: {what}: needs root");
+    }
+    is_root
+}
+
+/// True for root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

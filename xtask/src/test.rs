@@ -1,0 +1,55 @@
+//! Everything that the build server runs. The tests come last, so that the last lines are their results.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use crate::programs::{self, Build, size};
+use crate::setup::{GIT, MUSL_GCC, PYTHON, SETPRIV, SSH_KEYGEN, STRACE, UNSHARE, UNZIP, prepare};
+use crate::shell::{cargo, output, root, run as run_it, stage};
+use crate::{full, only, schema};
+
+/// See `cargo xtask --help`.
+pub const SUMMARY: &str = "format, lints, schema, all tests; --full adds release size, memory, fuzzing and the bench";
+
+/// See the module.
+///
+/// # Errors
+/// The first thing that fails.
+pub fn run(options: &[String]) -> anyhow::Result<()> {
+    only(options, &["--full"])?;
+    stage("set-up", || prepare(&[MUSL_GCC, UNZIP, SSH_KEYGEN, PYTHON, STRACE, SETPRIV, UNSHARE, GIT]))?;
+    stage("format: rustfmt --check on every source", format)?;
+    stage("lints: cargo clippy", || {
+        run_it(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    })?;
+    let agent = stage("the static agent", || programs::agent(Build::Dev))?;
+    println!("   {} ({})", agent.display(), size(&agent));
+    let holdfast = stage("the command line of responders", || programs::holdfast(Build::Dev))?;
+    println!("   {}", holdfast.display());
+    stage("profiles/schema.json is current", || schema::check(&agent))?;
+    if options.iter().any(|option| option == "--full") {
+        full::run()?;
+    }
+    println!("== tests: cargo test --workspace");
+    tests(&agent, &holdfast)
+}
+
+/// `cargo fmt` does not see modules that a macro declares, so every file is named.
+fn format() -> anyhow::Result<()> {
+    let files = output(Command::new("git").args(["ls-files", "-z", "*.rs"]).current_dir(root()))?;
+    let files: Vec<&str> = files.split_terminator('\0').filter(|file| root().join(file).is_file()).collect();
+    let mut rustfmt = Command::new("rustfmt");
+    rustfmt.args(["--check", "--edition", "2024", "--config-path", "rustfmt.toml"]).args(files);
+    run_it(rustfmt.current_dir(root())).context("`cargo fmt`, or rustfmt on the files that it does not see, mends it")
+}
+
+fn tests(agent: &Path, holdfast: &Path) -> anyhow::Result<()> {
+    for which in [&["--doc"][..], &["--lib", "--bins", "--tests", "--no-fail-fast"]] {
+        let mut command = cargo();
+        command.args(["test", "--quiet", "--workspace"]).args(which);
+        run_it(command.env("HOLDFAST_AGENT", agent).env("HOLDFAST_BIN", holdfast))?;
+    }
+    Ok(())
+}
