@@ -1,5 +1,7 @@
 //! What the writer writes, read by others: the `zip` crate here; commodity tools in the end-to-end tests.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says that it failed")]
+
 mod common;
 
 use std::io::{Cursor, Read as _};

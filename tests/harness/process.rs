@@ -33,6 +33,7 @@ impl Ended {
     }
 
     /// Fails the test unless it ended with this code, with all that it said.
+    #[allow(clippy::return_self_not_must_use, reason = "an assertion first, a value where the case reads on")]
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code(), Some(code), "{}\nstdout: {}\nstderr: {}", self.status, self.stdout, self.stderr);

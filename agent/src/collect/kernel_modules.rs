@@ -239,7 +239,7 @@ impl Sysfs {
                     self.module(session, module.as_fd(), &path, row)?;
                 }
                 // An attribute of the folder itself, such as `compression`, is no module.
-                Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {}
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
                 Err(error) => session.unreadable(path, &error)?,
             }
         }

@@ -159,7 +159,7 @@ fn state_of(session: &mut Session, namespace: &NetNamespace) -> Result<(), Failu
     for Setting { path, value } in settings.into_iter().flatten() {
         match value {
             Ok(value) => {
-                session.row(&SysctlRow { netns: namespace.inode, path: &path, record: "sysctl", value: &value })?
+                session.row(&SysctlRow { netns: namespace.inode, path: &path, record: "sysctl", value: &value })?;
             }
             // No IPv6, or a kernel without this setting.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

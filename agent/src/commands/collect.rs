@@ -1,5 +1,6 @@
 //! `holdfast-agent collect`
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ impl Collect {
         let steps = bind(&found.profile).map_err(|mistakes| Refusal::new(exit::INPUT, &mistakes))?;
         let host = Arc::new(Host::live());
         let who = identity(&host);
-        let agent = state::identity(&state::folder(), &who.name).map_err(refuse_state)?;
+        let agent = state::identity(&state::folder(), &who.name).map_err(|error| refuse_state(&error))?;
         let interrupted = end_on_signals()?;
         let header = self.header(&host, who, &found, &agent)?;
         let name = bundle::name::of_bundle(&header.host.name, header.started, header.bundle);
@@ -84,9 +85,9 @@ impl Collect {
         let code = if finished.is_complete() { 0 } else { exit::INCOMPLETE };
         let told = Told { bundle, finished: &finished, agent: &agent, path, stream_path, signers, code };
         if self.json {
-            told.as_json()
+            told.as_json();
         } else {
-            told.to_people()
+            told.to_people();
         }
         Ok(code.into())
     }
@@ -101,7 +102,7 @@ impl Collect {
         let clock = SystemClock;
         let started = clock.realtime();
         let mut bytes = [0; 10];
-        getrandom::fill(&mut bytes).map_err(|_| refuse_state(StateError::NoRandom))?;
+        getrandom::fill(&mut bytes).map_err(|_| refuse_state(&StateError::NoRandom))?;
         let unix_ms = u64::try_from(started.0 / 1_000_000).unwrap_or(0);
         Ok(Header {
             agent: Agent {
@@ -184,15 +185,15 @@ fn tell_what_is_lacking(steps: &[BoundStep], host: &Host) {
     }
 }
 
-fn refuse_state(error: StateError) -> Refusal {
-    let hint = match &error {
+fn refuse_state(error: &StateError) -> Refusal {
+    let hint = match error {
         StateError::Exposed { path, .. } => {
             format!("look who touched it, then: chmod go= {0}; or move it away", path.display())
         }
         StateError::BadKey { path, .. } => format!("move {} away: a new key is then made", path.display()),
         StateError::NoRandom => "the kernel's random device is not ready".to_owned(),
     };
-    Refusal::new(exit::REFUSED, &error).hint(hint)
+    Refusal::new(exit::REFUSED, error).hint(hint)
 }
 
 fn unsealed(error: &WriteError, path: Option<&std::path::Path>) -> Refusal {
@@ -245,30 +246,32 @@ impl Told<'_> {
         let mut text = String::new();
         let how = if *interrupted { "sealed, interrupted" } else { "sealed" };
         let place = self.path.as_ref().map_or_else(|| "standard output".into(), |path| path.display().to_string());
-        text.push_str(&format!("{how}: {place}\n"));
-        text.push_str(&format!(
-            "  bundle   {}\n  size     {} in {} entries\n  sha256   {}\n  signer   {}\n",
+        let _ = writeln!(text, "{how}: {place}");
+        let _ = writeln!(
+            text,
+            "  bundle   {}\n  size     {} in {} entries\n  sha256   {}\n  signer   {}",
             self.bundle,
             ByteSize(sealed.bytes),
             sealed.entries,
             sealed.sha256,
             self.agent.id.principal(),
-        ));
+        );
         let sum = |of: fn(&bundle::coverage::Collected) -> u64| coverage.collectors.iter().map(of).sum::<u64>();
-        text.push_str(&format!(
-            "  things   {} asked, {} got, {} denied, {} vanished, {} timed out\n",
+        let _ = writeln!(
+            text,
+            "  things   {} asked, {} got, {} denied, {} vanished, {} timed out",
             sum(|c| c.asked),
             sum(|c| c.got),
             sum(|c| c.denied),
             sum(|c| c.vanished),
             sum(|c| c.timed_out),
-        ));
+        );
         for step in coverage.collectors.iter().filter(|step| step.outcome != Outcome::Completed) {
             let reason = step.reason.as_deref().unwrap_or("no reason was given");
-            text.push_str(&format!("  {:<16} {:?}: {reason}\n", step.collector, step.outcome));
+            let _ = writeln!(text, "  {:<16} {:?}: {reason}", step.collector, step.outcome);
         }
         if let (Some(path), Some(signers)) = (&self.path, &self.signers) {
-            text.push_str(&format!("verify it: holdfast verify {} --signers {}", path.display(), signers.display()));
+            let _ = write!(text, "verify it: holdfast verify {} --signers {}", path.display(), signers.display());
         }
         if self.path.is_some() {
             print(&text);

@@ -1,5 +1,7 @@
 //! A login record as a row, and as a moment of the timeline. Shared by live sessions (utmp) and login records (wtmp, btmp).
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bundle::item::{Nanos, shown};
@@ -139,8 +141,8 @@ pub fn event(path: &str, record: &Record<'_>, failed: bool) -> Option<Event> {
         }
     }
     if let Some(address) = record.address {
-        message.push_str(&format!(" [{address}]"));
+        let _ = write!(message, " [{address}]");
     }
-    message.push_str(&format!(" (pid {}, {path})", record.pid));
+    let _ = write!(message, " (pid {}, {path})", record.pid);
     Some(Event { at: Instant(time_of(record)), desc, message, data_type })
 }

@@ -67,7 +67,8 @@ impl Limiter {
         let now = Monotonic::now();
         let elapsed = now - self.started;
         let for_reading = self.rates.read_bytes_per_sec_max.map_or(Duration::ZERO, |rate| {
-            Duration::from_secs_f64(self.spent_bytes as f64 / rate.max(1) as f64).saturating_sub(elapsed)
+            let nanos = u128::from(self.spent_bytes) * 1_000_000_000 / u128::from(rate.max(1));
+            Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).saturating_sub(elapsed)
         });
         let for_cpu = match self.rates.cpu_percent_max {
             Some(percent) if now >= self.next_cpu_check => {

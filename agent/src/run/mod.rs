@@ -115,7 +115,7 @@ impl Run {
                 if let Some(reason) = &ended.reason {
                     tracing::warn!(collector = name, outcome = ?ended.outcome, reason, "step ended early");
                 }
-                writer.end_step(ended.outcome, ended.reason)?;
+                writer.end_step(ended.outcome, ended.reason.as_deref())?;
                 if tier == Tier::Volatile {
                     writer.group_end(tier)?;
                 }

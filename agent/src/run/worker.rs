@@ -25,7 +25,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// How long a worker may take to notice that its time is up.
 const GRACE: Duration = Duration::from_secs(2);
 /// A worker that gives no sign of life for this long hangs, whatever time it has left.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 
 /// See the module.
 pub(super) struct Worker<'a> {

@@ -312,10 +312,8 @@ impl Book {
             Some(Place::Opening(0)) if bytes != BAG_DECLARATION => {
                 self.findings.add(code::CONTENT_CHANGED, name, offset, "it is not the bag declaration");
             }
-            Some(Place::Opening(1)) => {
-                if bytes.iter().position(|byte| *byte == b'\n') != bytes.len().checked_sub(1) {
-                    self.findings.add(code::CONTENT_CHANGED, name, offset, "it is not one line");
-                }
+            Some(Place::Opening(1)) if bytes.iter().position(|byte| *byte == b'\n') != bytes.len().checked_sub(1) => {
+                self.findings.add(code::CONTENT_CHANGED, name, offset, "it is not one line");
             }
             Some(Place::Opening(2)) => match Identity::parse(&bytes) {
                 _ if self.header.is_some() => {}

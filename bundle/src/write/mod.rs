@@ -67,14 +67,17 @@ pub enum WriteError {
     Sign(#[from] SignError),
 }
 
+/// Fills a buffer with random bytes.
+pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
+
 /// What a writer needs of the world.
 pub struct World {
     /// Signs checkpoints and seal.
     pub key: SigningKey,
     /// Stamps them.
     pub clock: Box<dyn Clock + Send>,
-    /// Fills a buffer with random bytes, for the items' salts.
-    pub random: Box<dyn FnMut(&mut [u8]) + Send>,
+    /// For the items' salts.
+    pub random: Random,
 }
 
 /// How content that was streamed ended.
@@ -343,13 +346,13 @@ impl<W: Output, S: Write> Writer<W, S> {
     ///
     /// # Errors
     /// [`WriteError`].
-    pub fn end_step(&mut self, outcome: Outcome, reason: Option<String>) -> Result<(), WriteError> {
+    pub fn end_step(&mut self, outcome: Outcome, reason: Option<&str>) -> Result<(), WriteError> {
         self.flush_rows()?;
         self.drain()?;
         if let Some(step) = self.step.take() {
             let now = self.world.clock.realtime();
             let collector = json!(step.collector);
-            let got = self.coverage.end(outcome, reason.clone(), now);
+            let got = self.coverage.end(outcome, reason.map(str::to_owned), now);
             self.custody(
                 "collected",
                 [

@@ -57,7 +57,7 @@ impl Stamp {
                     | unsigned(there.day()) << 16
                     | unsigned(there.hour()) << 11
                     | unsigned(there.minute()) << 5
-                    | unsigned(there.second()) / 2
+                    | (unsigned(there.second()) / 2)
             }
             _ => DOS_EPOCH,
         };

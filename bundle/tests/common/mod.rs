@@ -1,4 +1,5 @@
 //! A bundle of a small made-up host, with clock, randomness and key fixed.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says that it failed")]
 
 use bundle::coverage::Outcome;
 use bundle::header::{FORMAT, Header, HostIdentity};

@@ -18,7 +18,7 @@ pub(super) fn parse(text: &str) -> Result<(Value, BTreeMap<String, usize>), (usi
         (line_in(&text), format!("not YAML that a profile may be made of: {text}"))
     })?;
     let mut lines = BTreeMap::new();
-    let value = convert(&node, String::new(), &mut lines, 0)?;
+    let value = convert(&node, "", &mut lines, 0)?;
     Ok((value, lines))
 }
 
@@ -29,22 +29,22 @@ fn line_in(text: &str) -> usize {
 
 fn convert(
     node: &Node,
-    path: String,
+    path: &str,
     lines: &mut BTreeMap<String, usize>,
     depth: usize,
 ) -> Result<Value, (usize, String)> {
-    let line = node.span().start().map_or(0, |mark| mark.line());
+    let line = node.span().start().map_or(0, marked_yaml::Marker::line);
     if depth > DEPTH_MAX {
         return Err((line, format!("nested deeper than {DEPTH_MAX}")));
     }
-    lines.entry(path.clone()).or_insert(line);
+    lines.entry(path.to_owned()).or_insert(line);
     Ok(match node {
         Node::Scalar(scalar) => scalar_value(scalar),
         Node::Sequence(sequence) => Value::Array(
             sequence
                 .iter()
                 .enumerate()
-                .map(|(n, node)| convert(node, format!("{path}[{n}]"), lines, depth + 1))
+                .map(|(n, node)| convert(node, &format!("{path}[{n}]"), lines, depth + 1))
                 .collect::<Result<_, _>>()?,
         ),
         Node::Mapping(mapping) => {
@@ -54,7 +54,7 @@ fn convert(
                 if let Some(mark) = key.span().start() {
                     lines.insert(below.clone(), mark.line());
                 }
-                map.insert(key.as_str().to_owned(), convert(node, below, lines, depth + 1)?);
+                map.insert(key.as_str().to_owned(), convert(node, &below, lines, depth + 1)?);
             }
             Value::Object(map)
         }

@@ -134,7 +134,7 @@ impl Route {
                     route.expires_secs = u32_at(value, 12)
                         .and_then(|_| i32_at(value, 8))
                         .filter(|&ticks| ticks != 0)
-                        .map(|ticks| ticks / 100)
+                        .map(|ticks| ticks / 100);
                 }
                 15 => route.table = u32_at(value, 0).map(table_name).or(route.table),
                 16 => route.mark = u32_at(value, 0),
