@@ -228,6 +228,9 @@ pub mod testing {
     use std::os::fd::OwnedFd;
 
     /// A new namespace that nothing but the descriptor keeps alive, and a listener in it; `None` without the privilege.
+    ///
+    /// # Panics
+    /// When the thread that makes it does.
     pub fn held_namespace() -> Option<(OwnedFd, TcpListener)> {
         let made = std::thread::spawn(|| {
             nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).ok()?;
