@@ -50,7 +50,7 @@ pub(super) fn compare(bench: &Bench) -> anyhow::Result<Row> {
 
 fn timed(command: &Command) -> anyhow::Result<u64> {
     let mut command = again(command);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::inherit());
     let started = Instant::now();
     run(&mut command)?;
     Ok(u64::try_from(started.elapsed().as_nanos())?)
@@ -90,8 +90,11 @@ fn write_list(bundle: &Path, list: &Path) -> anyhow::Result<(u64, u64)> {
     let (mut files, mut bytes) = (0, 0);
     for line in items.lines() {
         let item: Value = serde_json::from_str(line)?;
-        let is_whole_file = item["kind"] == "file" && item["stored"].is_string() && item["path_b64"].is_null();
-        if let (true, Some(path)) = (is_whole_file, item["path"].as_str()) {
+        // What is hidden under a mount, or has a name that is no text, tar could not be asked for in a list.
+        let is_at_its_path = item["reason"].is_null() && item["path_b64"].is_null();
+        let is_stored =
+            item["kind"] == "file" && item["stored"].as_str().is_some_and(|name| name.starts_with("[root]/"));
+        if let (true, Some(path)) = (is_stored && is_at_its_path, item["path"].as_str()) {
             write!(names, "{path}\0")?;
             files += 1;
             bytes += item["size"].as_u64().unwrap_or(0);
