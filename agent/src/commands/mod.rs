@@ -17,7 +17,7 @@ use crate::profiles::ProfileError;
 #[derive(Parser)]
 #[command(name = "holdfast-agent", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 sealed; 3 sealed, but a step timed out or met a limit; 1 no seal;\n64 usage, 65 input, 69 unavailable, 74 I/O, 77 refused by policy."
+    after_help = "Exit codes: 0 sealed; 3 sealed, but a step failed, timed out or met a limit; 1 no seal;\n64 usage, 65 input, 69 unavailable, 74 I/O, 77 refused by policy."
 )]
 pub struct Cli {
     #[command(subcommand)]
