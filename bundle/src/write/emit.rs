@@ -39,7 +39,7 @@ impl<W: Output, S: Write> Writer<W, S> {
             Queued::Folder(name) => self.emit_folder(name)?,
             Queued::Note(item) => self.record(*item, None, None),
             Queued::Whole(mut content, answer) => {
-                let packed = answer.take().ok_or_else(gone)?;
+                let packed = self.queue.packed(answer).ok_or_else(gone)?;
                 content.entry.method = packed.method;
                 let place = EntryPlace {
                     offset: self.sink.offset(),
@@ -62,7 +62,7 @@ impl<W: Output, S: Write> Writer<W, S> {
                 self.streaming = Some(Streaming { content, offset, compressed: 0, crc: crc32fast::Hasher::new() });
             }
             Queued::Piece(answer) => {
-                let piece = answer.take().ok_or_else(gone)?;
+                let piece = self.queue.piece(answer).ok_or_else(gone)?;
                 self.sink.write(&piece.bytes)?;
                 if let Some(streaming) = &mut self.streaming {
                     streaming.compressed += piece.bytes.len() as u64;

@@ -30,8 +30,8 @@ use crate::zip::{Entry, Method, Stamp};
 use emit::Streaming;
 use index::Index;
 use names::Names;
-use pool::{Pool, stored};
-use queue::{Answer, Content, Queue, Queued};
+use pool::Pool;
+use queue::{Content, Queue, Queued};
 use set::Set;
 pub use sink::Output;
 use sink::Sink;
@@ -459,11 +459,8 @@ impl<W: Output, S: Write> Writer<W, S> {
             self.queue.end(Ended::with(status));
             return self.make_room();
         }
-        let answer = if content.is_empty() || mode == MODE_SYMLINK {
-            Answer::Ready(stored(content))
-        } else {
-            self.queue.pack(content)
-        };
+        let as_it_is = content.is_empty() || mode == MODE_SYMLINK;
+        let answer = self.queue.pack(content, as_it_is);
         self.queue.push(Queued::Whole(Content { entry, mode, item }, answer));
         self.make_room()
     }

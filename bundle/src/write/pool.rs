@@ -1,14 +1,16 @@
-//! Hashing and compressing on all cores. Jobs are answered each on its own channel, so the writer takes the answers in
-//! the order in which it asked.
+//! Hashing and compressing on all cores.
+//!
+//! Each worker answers in the order in which it was asked, and each job remembers its worker: so the writer takes the
+//! answers in the order of its questions, without a lock and without a channel for each of them.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use flate2::{Compress, Compression, FlushCompress};
 use libdeflater::{CompressionLvl, Compressor};
 use wire::Sha256;
 
+use super::WHOLE_BYTES_MAX;
 use crate::zip::Method;
 
 /// No machine gains from more: the thread that hashes the stream is then the bound.
@@ -32,95 +34,171 @@ pub(super) struct Piece {
 }
 
 enum Job {
-    Whole(Vec<u8>, SyncSender<Packed>),
-    Piece(Vec<u8>, SyncSender<Piece>),
+    Whole(Vec<u8>),
+    Piece(Vec<u8>),
 }
 
-/// The threads.
+/// The answer to a job.
+pub(super) enum Done {
+    Whole(Packed),
+    Piece(Piece),
+}
+
+/// A job that was handed in: which worker has it, and how much it is.
+pub(super) struct Ticket {
+    worker: usize,
+    bytes: usize,
+}
+
+impl Ticket {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// An answer, or the right to one.
+pub(super) enum Answer {
+    Ready(Done),
+    Waiting(Ticket),
+}
+
+struct Worker {
+    jobs: Option<Sender<Job>>,
+    answers: Receiver<Done>,
+    thread: Option<JoinHandle<()>>,
+    /// Bytes of the jobs that were not taken back.
+    bytes: usize,
+}
+
+/// The workers.
 pub(super) struct Pool {
-    jobs: Option<SyncSender<Job>>,
-    threads: Vec<JoinHandle<()>>,
+    workers: Vec<Worker>,
 }
 
 impl Pool {
     pub(super) fn new() -> Self {
         let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(THREADS_MAX);
-        let (jobs, queue) = sync_channel(2 * THREADS_MAX);
-        let queue = Arc::new(Mutex::new(queue));
-        let threads = (0..count)
-            .filter_map(|_| {
-                let queue = Arc::clone(&queue);
-                std::thread::Builder::new().name("pack".into()).spawn(move || work(&queue)).ok()
-            })
-            .collect();
-        Self { jobs: Some(jobs), threads }
+        Self { workers: (0..count).filter_map(|_| Worker::start()).collect() }
     }
 
     /// Has `content` packed.
-    pub(super) fn whole(&self, content: Vec<u8>) -> Receiver<Packed> {
-        let (answer, packed) = sync_channel(1);
-        self.submit(Job::Whole(content, answer));
-        packed
+    pub(super) fn whole(&mut self, content: Vec<u8>) -> Answer {
+        let bytes = content.len();
+        self.submit(Job::Whole(content), bytes)
     }
 
     /// Has a piece of a longer content packed.
-    pub(super) fn piece(&self, content: Vec<u8>) -> Receiver<Piece> {
-        let (answer, piece) = sync_channel(1);
-        self.submit(Job::Piece(content, answer));
-        piece
+    pub(super) fn piece(&mut self, content: Vec<u8>) -> Answer {
+        let bytes = content.len();
+        self.submit(Job::Piece(content), bytes)
     }
 
-    /// With no thread to be had the work is done here, so that a host at its limit of threads still yields evidence.
-    fn submit(&self, job: Job) {
-        match &self.jobs {
-            Some(jobs) if !self.threads.is_empty() => {
-                let _ = jobs.send(job);
+    /// The worker with the least to do gets it. With no thread to be had the work is done here, so that a host at its
+    /// limit of threads still yields evidence.
+    fn submit(&mut self, job: Job, bytes: usize) -> Answer {
+        let idlest = self.workers.iter_mut().enumerate().min_by_key(|(_, worker)| worker.bytes);
+        let Some((worker, there)) = idlest else { return Answer::Ready(Packer::new().run(job)) };
+        there.bytes += bytes;
+        if let Some(jobs) = &there.jobs {
+            // A worker that is gone does not answer either: the writer then learns it.
+            let _ = jobs.send(job);
+        }
+        Answer::Waiting(Ticket { worker, bytes })
+    }
+
+    /// Waits for an answer. They must be taken in the order in which they were asked for. `None` when the worker is gone.
+    pub(super) fn take(&mut self, answer: Answer) -> Option<Done> {
+        match answer {
+            Answer::Ready(done) => Some(done),
+            Answer::Waiting(ticket) => {
+                let worker = self.workers.get_mut(ticket.worker)?;
+                worker.bytes = worker.bytes.saturating_sub(ticket.bytes);
+                worker.answers.recv().ok()
             }
-            _ => run(job, &mut compressor(), &mut deflater()),
         }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.jobs = None;
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
+        for worker in &mut self.workers {
+            worker.jobs = None;
+        }
+        for worker in &mut self.workers {
+            let _ = worker.thread.take().map(JoinHandle::join);
         }
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>) {
-    let (mut compressor, mut deflater) = (compressor(), deflater());
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+impl Worker {
+    fn start() -> Option<Self> {
+        let (jobs, inbox) = channel();
+        let (outbox, answers) = channel();
+        let work = move || {
+            let mut packer = Packer::new();
+            while let Ok(job) = inbox.recv() {
+                if outbox.send(packer.run(job)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("pack".into()).spawn(work).ok()?;
+        Some(Self { jobs: Some(jobs), answers, thread: Some(thread), bytes: 0 })
+    }
+}
+
+/// What a worker works with.
+struct Packer {
+    compressor: Compressor,
+    deflater: Compress,
+    /// Compressed bytes on their way: their length is known only afterwards, and touching new memory costs more than
+    /// copying them.
+    room: Vec<u8>,
+}
+
+impl Packer {
+    fn new() -> Self {
+        Self {
+            // `CompressionLvl::fastest()` is level 0, which only stores.
+            compressor: Compressor::new(CompressionLvl::new(1).unwrap_or_default()),
+            deflater: Compress::new(Compression::fast(), false),
+            room: vec![0; WHOLE_BYTES_MAX],
+        }
+    }
+
+    fn run(&mut self, job: Job) -> Done {
         match job {
-            Ok(job) => run(job, &mut compressor, &mut deflater),
-            Err(_) => return,
+            Job::Whole(content) => Done::Whole(self.pack(content)),
+            Job::Piece(content) => {
+                let crc = crc_of(&content);
+                let shrinks = self.shrinks(&content);
+                let bytes = if shrinks { deflate_piece(&content, &mut self.deflater) } else { as_it_is(&content) };
+                Done::Piece(Piece { bytes, crc })
+            }
         }
     }
-}
 
-fn compressor() -> Compressor {
-    // `CompressionLvl::fastest()` is level 0, which only stores.
-    Compressor::new(CompressionLvl::new(1).unwrap_or_default())
-}
-
-fn deflater() -> Compress {
-    Compress::new(Compression::fast(), false)
-}
-
-fn run(job: Job, compressor: &mut Compressor, deflater: &mut Compress) {
-    match job {
-        Job::Whole(content, answer) => {
-            let _ = answer.send(pack(content, compressor));
+    /// Deflated where that is shorter, as it is otherwise.
+    fn pack(&mut self, content: Vec<u8>) -> Packed {
+        let stored = stored(content);
+        // A room of the content's own size: what does not fit is not shorter, and libdeflate says so at once.
+        let length = stored.bytes.len().min(self.room.len());
+        match self.compressor.deflate_compress(&stored.bytes, &mut self.room[..length]) {
+            Ok(length) if length < stored.bytes.len() => {
+                Packed { bytes: self.room[..length].to_vec(), method: Method::Deflate, ..stored }
+            }
+            _ => stored,
         }
-        Job::Piece(content, answer) => {
-            let crc = crc_of(&content);
-            let bytes =
-                if shrinks(&content, compressor) { deflate_piece(&content, deflater) } else { as_it_is(&content) };
-            let _ = answer.send(Piece { bytes, crc });
-        }
+    }
+
+    /// True when a piece is worth compressing, judged by a sample from its middle: archives, media and ciphertext are
+    /// not, and cost zlib the most time.
+    fn shrinks(&mut self, content: &[u8]) -> bool {
+        const SAMPLE_BYTES: usize = 32 << 10;
+        let start = content.len().saturating_sub(SAMPLE_BYTES) / 2;
+        let sample = &content[start..content.len().min(start + SAMPLE_BYTES)];
+        let room = &mut self.room[..sample.len() - sample.len() / 32];
+        self.compressor.deflate_compress(sample, room).is_ok()
     }
 }
 
@@ -128,21 +206,6 @@ fn crc_of(content: &[u8]) -> crc32fast::Hasher {
     let mut crc = crc32fast::Hasher::new();
     crc.update(content);
     crc
-}
-
-/// Deflated where that is shorter, as it is otherwise.
-fn pack(content: Vec<u8>, compressor: &mut Compressor) -> Packed {
-    let stored = stored(content);
-    let content = &stored.bytes;
-    // A room of the content's own size: what does not fit is not shorter, and libdeflate says so at once.
-    let mut deflated = vec![0; content.len()];
-    match compressor.deflate_compress(content, &mut deflated) {
-        Ok(length) if length < content.len() => {
-            deflated.truncate(length);
-            Packed { bytes: deflated, method: Method::Deflate, ..stored }
-        }
-        _ => stored,
-    }
 }
 
 /// Content that is stored as it is.
@@ -154,16 +217,6 @@ pub(super) fn stored(content: Vec<u8>) -> Packed {
         size: content.len() as u64,
         bytes: content,
     }
-}
-
-/// True when a piece is worth compressing, judged by a sample from its middle: archives, media and ciphertext are not,
-/// and cost zlib the most time.
-fn shrinks(content: &[u8], compressor: &mut Compressor) -> bool {
-    const SAMPLE_BYTES: usize = 32 << 10;
-    let start = content.len().saturating_sub(SAMPLE_BYTES) / 2;
-    let sample = &content[start..content.len().min(start + SAMPLE_BYTES)];
-    let mut room = vec![0; sample.len() - sample.len() / 32];
-    compressor.deflate_compress(sample, &mut room).is_ok()
 }
 
 /// Stored blocks (RFC 1951, 3.2.4), none of them final. They begin on a byte, as every piece does.
@@ -206,15 +259,31 @@ mod tests {
 
     use super::*;
 
+    fn whole(pool: &mut Pool, content: &[u8]) -> Packed {
+        let answer = pool.whole(content.to_vec());
+        match pool.take(answer) {
+            Some(Done::Whole(packed)) => packed,
+            _ => panic!("no answer"),
+        }
+    }
+
+    fn piece(pool: &mut Pool, content: &[u8]) -> Piece {
+        let answer = pool.piece(content.to_vec());
+        match pool.take(answer) {
+            Some(Done::Piece(piece)) => piece,
+            _ => panic!("no answer"),
+        }
+    }
+
     #[test]
     fn pieces_that_were_packed_apart_are_one_stream() {
-        let pool = Pool::new();
+        let mut pool = Pool::new();
         let text: Vec<u8> = (0..200_000u32).flat_map(|n| n.wrapping_mul(n).to_le_bytes()).collect();
         let pieces: Vec<_> = text.chunks(100_001).map(|piece| pool.piece(piece.to_vec())).collect();
         let mut stream = Vec::new();
         let mut crc = crc32fast::Hasher::new();
         for piece in pieces {
-            let piece = piece.recv().unwrap();
+            let Some(Done::Piece(piece)) = pool.take(piece) else { panic!("no answer") };
             stream.extend(piece.bytes);
             crc.combine(&piece.crc);
         }
@@ -227,7 +296,7 @@ mod tests {
 
     #[test]
     fn pieces_that_do_not_shrink_are_stored_in_the_stream() {
-        let pool = Pool::new();
+        let mut pool = Pool::new();
         // A linear congruential generator: bytes that no compressor shortens.
         let noise: Vec<u8> = (0..300_000)
             .scan(1u32, |state, _| {
@@ -236,9 +305,9 @@ mod tests {
             })
             .collect();
         let text = b"evidence ".repeat(10_000);
-        let mut stream = pool.piece(noise.clone()).recv().unwrap().bytes;
+        let mut stream = piece(&mut pool, &noise).bytes;
         assert_eq!(stream.len(), noise.len() + 5 * 5);
-        stream.extend(pool.piece(text.clone()).recv().unwrap().bytes);
+        stream.extend(piece(&mut pool, &text).bytes);
         stream.extend(LAST_BLOCK);
         let mut again = Vec::new();
         flate2::read::DeflateDecoder::new(&stream[..]).read_to_end(&mut again).unwrap();
@@ -247,13 +316,13 @@ mod tests {
 
     #[test]
     fn what_does_not_shrink_is_stored() {
-        let pool = Pool::new();
-        let packed = pool.whole(vec![b'a'; 5000]).recv().unwrap();
+        let mut pool = Pool::new();
+        let packed = whole(&mut pool, &[b'a'; 5000]);
         assert_eq!((packed.method, packed.size), (Method::Deflate, 5000));
         assert!(packed.bytes.len() < 100);
-        let packed = pool.whole(b"{\"pid\":1}\n".repeat(90_000)).recv().unwrap();
+        let packed = whole(&mut pool, &b"{\"pid\":1}\n".repeat(90_000));
         assert_eq!((packed.method, packed.size), (Method::Deflate, 900_000));
-        let packed = pool.whole(b"ab".to_vec()).recv().unwrap();
+        let packed = whole(&mut pool, b"ab");
         assert_eq!((packed.method, &packed.bytes[..]), (Method::Stored, &b"ab"[..]));
     }
 }

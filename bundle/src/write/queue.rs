@@ -1,13 +1,12 @@
 //! What waits to be written, in order: entries whose content is being packed, folders, notes.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::Receiver;
 
 use sha2::{Digest as _, Sha256 as Hasher};
 use wire::Sha256;
 
 use super::Ended;
-use super::pool::{Packed, Piece, Pool};
+use super::pool::{Answer, Done, Packed, Piece, Pool, stored};
 use crate::item::NewItem;
 use crate::zip::Entry;
 
@@ -23,36 +22,13 @@ pub(super) struct Content {
     pub(super) item: Option<Box<NewItem>>,
 }
 
-/// Packed content, or the promise of it.
-pub(super) enum Answer<T> {
-    Ready(T),
-    Waiting(Receiver<T>, usize),
-}
-
-impl<T> Answer<T> {
-    /// Waits for it. `None` when the thread that packed it is gone.
-    pub(super) fn take(self) -> Option<T> {
-        match self {
-            Self::Ready(packed) => Some(packed),
-            Self::Waiting(answer, _) => answer.recv().ok(),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Ready(_) => 0,
-            Self::Waiting(_, bytes) => *bytes,
-        }
-    }
-}
-
 /// One thing in the queue.
 pub(super) enum Queued {
     Folder(String),
     Note(Box<NewItem>),
-    Whole(Content, Answer<Packed>),
+    Whole(Content, Answer),
     Begin(Content),
-    Piece(Answer<Piece>),
+    Piece(Answer),
     End(Ended, Sha256, u64),
 }
 
@@ -70,17 +46,29 @@ impl Queue {
         Self { pool, waiting: VecDeque::new(), bytes: 0, stream: None }
     }
 
-    pub(super) fn pack(&self, content: Vec<u8>) -> Answer<Packed> {
-        let bytes = content.len();
-        Answer::Waiting(self.pool.whole(content), bytes)
+    /// Has content packed; `as_it_is` where compressing is out of the question.
+    pub(super) fn pack(&mut self, content: Vec<u8>, as_it_is: bool) -> Answer {
+        if as_it_is { Answer::Ready(Done::Whole(stored(content))) } else { self.pool.whole(content) }
+    }
+
+    /// Waits for packed content. `None` when the thread that packed it is gone.
+    pub(super) fn packed(&mut self, answer: Answer) -> Option<Packed> {
+        match self.pool.take(answer) {
+            Some(Done::Whole(packed)) => Some(packed),
+            _ => None,
+        }
+    }
+
+    /// Waits for a packed piece. `None` when the thread that packed it is gone.
+    pub(super) fn piece(&mut self, answer: Answer) -> Option<Piece> {
+        match self.pool.take(answer) {
+            Some(Done::Piece(piece)) => Some(piece),
+            _ => None,
+        }
     }
 
     pub(super) fn push(&mut self, queued: Queued) {
-        self.bytes += match &queued {
-            Queued::Whole(_, answer) => answer.bytes(),
-            Queued::Piece(answer) => answer.bytes(),
-            _ => 0,
-        };
+        self.bytes += bytes_of(&queued);
         self.waiting.push_back(queued);
     }
 
@@ -96,8 +84,7 @@ impl Queue {
         }
         hasher.update(&bytes);
         *size += bytes.len() as u64;
-        let length = bytes.len();
-        let answer = Answer::Waiting(self.pool.piece(bytes), length);
+        let answer = self.pool.piece(bytes);
         self.push(Queued::Piece(answer));
     }
 
@@ -122,11 +109,15 @@ impl Queue {
 
     pub(super) fn pop(&mut self) -> Option<Queued> {
         let queued = self.waiting.pop_front()?;
-        self.bytes -= match &queued {
-            Queued::Whole(_, answer) => answer.bytes(),
-            Queued::Piece(answer) => answer.bytes(),
-            _ => 0,
-        };
+        self.bytes -= bytes_of(&queued);
         Some(queued)
+    }
+}
+
+/// Bytes of content that a thing in the queue keeps in memory.
+fn bytes_of(queued: &Queued) -> usize {
+    match queued {
+        Queued::Whole(_, Answer::Waiting(ticket)) | Queued::Piece(Answer::Waiting(ticket)) => ticket.bytes(),
+        _ => 0,
     }
 }
