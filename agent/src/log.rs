@@ -31,6 +31,8 @@ impl Log {
             .finish();
         // A second subscriber can only mean a second `main`; the first one stays.
         let _ = tracing::subscriber::set_global_default(subscriber);
+        // A panic of a collector ends its step, not the run: where it was belongs in the evidence.
+        std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panic")));
         log
     }
 

@@ -106,7 +106,7 @@ fn checkpoints_come_in_the_middle_of_a_long_step() {
         common::world(common::key()),
     )
     .unwrap();
-    writer.begin_step(wire::Tier::Files, "files");
+    writer.begin_step(wire::Tier::Files, "files", common::NOW);
     for n in 0..12_000 {
         let path = format!("/srv/{n:05}");
         writer.whole(common::file(path.as_bytes(), "0100644", 5), format!("{n:05}").into_bytes()).unwrap();

@@ -111,7 +111,7 @@ fn write(files: Vec<(PathBuf, Vec<u8>)>) {
     let key = SigningKey::from_seed(&[42; 32]);
     let world = World { key: key.clone(), clock: Box::new(Still), random: Box::new(|buffer| buffer.fill(7)) };
     let mut writer = Writer::start(sink(), sink(), header(&key), world).unwrap();
-    writer.begin_step(Tier::Files, "files");
+    writer.begin_step(Tier::Files, "files", Still.realtime());
     for (path, content) in files {
         let path = path.into_os_string().into_encoded_bytes();
         writer.whole(NewItem::new(Kind::File, path, "read", Status::Ok, Still.realtime()), content).unwrap();

@@ -30,7 +30,7 @@ use footprint::Footprint;
 use limits::Rates;
 use progress::Progress;
 use session::Seen;
-use worker::Worker;
+use worker::{Running, Worker};
 
 /// A run whose profile names no limit of time ends after this.
 const WALL_SECS_DEFAULT: u64 = 3600;
@@ -83,8 +83,7 @@ impl Run {
     ) -> Result<Finished, WriteError> {
         let mut footprint = Footprint::begin(&self.host);
         let deadline = Monotonic::now() + Duration::from_secs(self.limits.wall_secs_max.unwrap_or(WALL_SECS_DEFAULT));
-        let seen = Arc::new(Seen::default());
-        let content_bytes = Arc::new(AtomicU64::new(0));
+        let shared = Shared { run: &self, seen: Arc::default(), content_bytes: Arc::default() };
         let mut abandoned = 0;
         for tier in Tier::ALL {
             let steps: Vec<&BoundStep> = self.steps.iter().filter(|step| step.collector.tier == tier).collect();
@@ -92,25 +91,30 @@ impl Run {
                 continue;
             }
             let tier_started = Monotonic::now();
-            for step in steps {
+            // In the volatile tier the next step begins while one is being written: half the time, twice the evidence.
+            let mut ahead: Option<Running<'_>> = None;
+            for (n, step) in steps.iter().enumerate() {
                 let name = step.collector.name;
-                if let Some(reason) = self.reason_not_to_start(deadline, abandoned) {
-                    tracing::warn!(collector = name, reason, "not collected");
-                    writer.not_run(tier, name, reason);
-                    continue;
-                }
-                progress.step(tier, name);
-                let worker = Worker {
-                    host: Arc::clone(&self.host),
-                    step,
-                    seen: Arc::clone(&seen),
-                    rates: self.rates(tier),
-                    content_bytes: Arc::clone(&content_bytes),
-                    content_bytes_max: self.limits.bytes_max.map_or(u64::MAX, |size| size.0),
-                    wall: wall_of(step, deadline),
-                    interrupted: Arc::clone(&self.interrupted),
+                let running = match ahead.take() {
+                    Some(running) => running,
+                    None => {
+                        if let Some(reason) = self.reason_not_to_start(deadline, abandoned) {
+                            tracing::warn!(collector = name, reason, "not collected");
+                            writer.not_run(tier, name, reason);
+                            continue;
+                        }
+                        shared.worker(step, wall_of(step, deadline)).start()
+                    }
                 };
-                let ended = worker.run(&mut writer, progress)?;
+                if tier == Tier::Volatile
+                    && let Some(next) = steps.get(n + 1)
+                    && self.reason_not_to_start(deadline, abandoned).is_none()
+                {
+                    // It may have to wait for this one to be written.
+                    let wall = wall_of(step, deadline) + wall_of(next, deadline);
+                    ahead = Some(shared.worker(next, wall).start());
+                }
+                let ended = running.finish(&mut writer, progress)?;
                 abandoned += usize::from(ended.abandoned);
                 if let Some(reason) = &ended.reason {
                     tracing::warn!(collector = name, outcome = ?ended.outcome, reason, "step ended early");
@@ -154,6 +158,28 @@ impl Run {
         Rates {
             read_bytes_per_sec_max: self.limits.read_bytes_per_sec_max.map(|size| size.0),
             cpu_percent_max: self.limits.cpu_percent_max,
+        }
+    }
+}
+
+/// What the steps of a run share.
+struct Shared<'a> {
+    run: &'a Run,
+    seen: Arc<Seen>,
+    content_bytes: Arc<AtomicU64>,
+}
+
+impl<'a> Shared<'a> {
+    fn worker(&self, step: &'a BoundStep, wall: Duration) -> Worker<'a> {
+        Worker {
+            host: Arc::clone(&self.run.host),
+            step,
+            seen: Arc::clone(&self.seen),
+            rates: self.run.rates(step.collector.tier),
+            content_bytes: Arc::clone(&self.content_bytes),
+            content_bytes_max: self.run.limits.bytes_max.map_or(u64::MAX, |size| size.0),
+            wall,
+            interrupted: Arc::clone(&self.run.interrupted),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant as Monotonic};
 
 use bundle::coverage::Outcome;
 use bundle::item::{Kind, NewItem, Status};
+use bundle::time::Instant;
 use bundle::write::{Ended, Output, WriteError, Writer};
 
 use super::bind::BoundStep;
@@ -18,8 +19,8 @@ use super::session::{Current, Message, Seen, Session};
 use crate::collect::Failure;
 use crate::host::Host;
 
-/// Messages that may wait: at most a mebibyte each.
-const MESSAGES_MAX: usize = 8;
+/// Messages that may wait: rows by 64 KiB, content by at most a mebibyte.
+const MESSAGES_MAX: usize = 16;
 /// How often the loop looks at the clock while nothing comes.
 const TICK: Duration = Duration::from_millis(50);
 /// How long a worker may take to notice that its time is up.
@@ -54,15 +55,23 @@ struct Watch {
     done: Option<Result<(), String>>,
 }
 
-impl Worker<'_> {
-    /// Runs the step; everything that it hands over is in `writer` afterwards.
-    pub(super) fn run<W: Output, S: Write>(
-        self,
-        writer: &mut Writer<W, S>,
-        progress: &mut dyn Progress,
-    ) -> Result<StepEnd, WriteError> {
+/// A step whose worker runs.
+pub(super) struct Running<'a> {
+    worker: Worker<'a>,
+    inbox: Receiver<Message>,
+    stop: Arc<AtomicBool>,
+    current: Current,
+    started: Monotonic,
+    started_at: Instant,
+    /// Why no thread could be started.
+    refused: Option<std::io::Error>,
+}
+
+impl<'a> Worker<'a> {
+    /// Starts the worker. It collects as far as the channel has room.
+    pub(super) fn start(self) -> Running<'a> {
+        let (started, started_at) = (Monotonic::now(), self.host.now());
         let collector = self.step.collector;
-        writer.begin_step(collector.tier, collector.name);
         let stop = Arc::new(AtomicBool::new(false));
         let current = Current::default();
         let (messages, inbox) = sync_channel(MESSAGES_MAX);
@@ -86,18 +95,32 @@ impl Worker<'_> {
                 Err(_) => Err("the collector panicked; the agent's log says where".to_owned()),
             });
         });
-        if let Err(error) = spawned {
+        Running { worker: self, inbox, stop, current, started, started_at, refused: spawned.err() }
+    }
+}
+
+impl Running<'_> {
+    /// Takes what the worker hands over until it is done; all of it is in `writer` afterwards.
+    pub(super) fn finish<W: Output, S: Write>(
+        self,
+        writer: &mut Writer<W, S>,
+        progress: &mut dyn Progress,
+    ) -> Result<StepEnd, WriteError> {
+        let collector = self.worker.step.collector;
+        progress.step(collector.tier, collector.name);
+        writer.begin_step(collector.tier, collector.name, self.started_at);
+        if let Some(error) = &self.refused {
             let reason = Some(format!("no thread could be started: {error}"));
             return Ok(StepEnd { outcome: Outcome::Failed, reason, abandoned: false });
         }
-        let end = self.take_all(&inbox, &stop, &current, writer, progress)?;
+        let end = self.take_all(writer, progress)?;
         if writer.is_streaming() {
             let reason = end.reason.clone();
             writer.end(Ended { reason, ..Ended::with(status_of(end.outcome)) })?;
         } else if end.abandoned
-            && let Some(path) = current.take()
+            && let Some(path) = self.current.take()
         {
-            let item = NewItem::new(Kind::File, path, "read", Status::TimedOut, self.host.now());
+            let item = NewItem::new(Kind::File, path, "read", Status::TimedOut, self.worker.host.now());
             writer.note(item.because("the step did not come back from it"))?;
         }
         Ok(end)
@@ -105,14 +128,12 @@ impl Worker<'_> {
 
     fn take_all<W: Output, S: Write>(
         &self,
-        inbox: &Receiver<Message>,
-        stop: &AtomicBool,
-        current: &Current,
         writer: &mut Writer<W, S>,
         progress: &mut dyn Progress,
     ) -> Result<StepEnd, WriteError> {
-        let started = Monotonic::now();
-        let (mut heard, mut beats) = (started, 0);
+        let Self { worker, inbox, stop, current, .. } = self;
+        // Until now it may have waited for room in the channel.
+        let (mut heard, mut beats) = (Monotonic::now(), 0);
         let mut watch = Watch::default();
         loop {
             match inbox.recv_timeout(TICK) {
@@ -121,7 +142,7 @@ impl Worker<'_> {
                     take(message, writer, &mut watch)?;
                     progress.moved(writer.items(), writer.bytes());
                     if let Some(done) = watch.done.take() {
-                        return Ok(self.ended(done, watch.limited, started));
+                        return Ok(self.ended(done, watch.limited));
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -134,30 +155,31 @@ impl Worker<'_> {
                 beats = current.beats();
                 heard = Monotonic::now();
             }
-            if self.interrupted.load(Ordering::Relaxed) {
+            if worker.interrupted.load(Ordering::Relaxed) {
                 stop.store(true, Ordering::Relaxed);
             }
-            let overdue = started.elapsed() > self.wall + GRACE;
+            let overdue = self.started.elapsed() > worker.wall + GRACE;
             let stalled = heard.elapsed() > STALL || (stop.load(Ordering::Relaxed) && heard.elapsed() > GRACE);
             if overdue || stalled {
                 stop.store(true, Ordering::Relaxed);
-                let interrupted = self.interrupted.load(Ordering::Relaxed);
+                let interrupted = worker.interrupted.load(Ordering::Relaxed);
                 let outcome = if interrupted { Outcome::Interrupted } else { Outcome::TimedOut };
-                let reason = Some(format!("the collector did not come back within {} s", started.elapsed().as_secs()));
+                let reason =
+                    Some(format!("the collector did not come back within {} s", self.started.elapsed().as_secs()));
                 return Ok(StepEnd { outcome, reason, abandoned: true });
             }
         }
     }
 
     /// The collector came back by itself.
-    fn ended(&self, done: Result<(), String>, limited: Option<String>, started: Monotonic) -> StepEnd {
+    fn ended(&self, done: Result<(), String>, limited: Option<String>) -> StepEnd {
         let (outcome, reason) = match (done, limited) {
             (Err(reason), _) => (Outcome::Failed, Some(reason)),
-            (Ok(()), _) if self.interrupted.load(Ordering::Relaxed) => {
+            (Ok(()), _) if self.worker.interrupted.load(Ordering::Relaxed) => {
                 (Outcome::Interrupted, Some("the run was interrupted".to_owned()))
             }
-            (Ok(()), _) if started.elapsed() >= self.wall => {
-                (Outcome::TimedOut, Some(format!("its {} s had gone by", self.wall.as_secs())))
+            (Ok(()), _) if self.started.elapsed() >= self.worker.wall => {
+                (Outcome::TimedOut, Some(format!("its {} s had gone by", self.worker.wall.as_secs())))
             }
             (Ok(()), Some(rule)) => (Outcome::Limited, Some(rule)),
             (Ok(()), None) => (Outcome::Completed, None),

@@ -24,7 +24,7 @@ use crate::coverage::{Coverage, Outcome};
 use crate::header::{FORMAT, Header};
 use crate::item::{Kind, NewItem, Status};
 use crate::sign::{SignError, SigningKey};
-use crate::time::Clock;
+use crate::time::{Clock, Instant};
 use crate::timeline::Event;
 use crate::zip::{Entry, Method, Stamp};
 use emit::Streaming;
@@ -209,9 +209,9 @@ impl<W: Output, S: Write> Writer<W, S> {
         self.set.custody(now, event, &self.header.signer_principal.clone(), details);
     }
 
-    /// Begins a collector's step. What comes until [`Writer::end_step`] is its evidence.
-    pub fn begin_step(&mut self, tier: Tier, collector: &str) {
-        self.coverage.begin(tier, collector, self.world.clock.realtime());
+    /// Begins a collector's step, which started at this time. What comes until [`Writer::end_step`] is its evidence.
+    pub fn begin_step(&mut self, tier: Tier, collector: &str, started: Instant) {
+        self.coverage.begin(tier, collector, started);
         self.step = Some(Step { tier, collector: collector.to_owned(), rows: Vec::new(), segments: 0, blobs: 0 });
     }
 

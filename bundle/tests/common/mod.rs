@@ -79,14 +79,14 @@ pub fn file(path: &[u8], mode: &str, size: u64) -> NewItem {
 /// A sealed bundle: its bytes, its transport checkpoints, its numbers.
 pub fn small_bundle() -> (Vec<u8>, Vec<u8>, Sealed) {
     let mut writer = Writer::start(Vec::new(), Vec::new(), header(&key()), world(key())).unwrap();
-    writer.begin_step(Tier::Volatile, "processes");
+    writer.begin_step(Tier::Volatile, "processes", NOW);
     writer.rows(b"{\"comm\":\"init\",\"pid\":1}\n{\"comm\":\"sh\",\"pid\":2}\n").unwrap();
     let denied = NewItem::new(Kind::Record, "/proc/2/environ", "procfs", Status::Ok, NOW)
         .failed(&std::io::Error::from_raw_os_error(13));
     writer.note(denied).unwrap();
     writer.end_step(Outcome::Completed, None).unwrap();
     writer.tier_end(Tier::Volatile).unwrap();
-    writer.begin_step(Tier::Files, "files");
+    writer.begin_step(Tier::Files, "files", NOW);
     writer.whole(file(b"/etc/passwd", "0100644", 30), b"root:x:0:0:root:/root:/bin/sh\n".to_vec()).unwrap();
     writer.whole(file(b"/tmp/new\nline\xff", "0104755", 1), b"x".to_vec()).unwrap();
     let mut link = file(b"/etc/alias", "0120777", 6);
