@@ -473,7 +473,9 @@ impl<W: Output, S: Write> Writer<W, S> {
 
     /// Takes from the queue what must go for it to hold to its bound.
     fn make_room(&mut self) -> Result<(), WriteError> {
-        while self.queue.is_full() && self.emit_next()? {}
+        if self.queue.is_full() {
+            while !self.queue.is_half_empty() && self.emit_next()? {}
+        }
         Ok(())
     }
 

@@ -102,6 +102,11 @@ impl Queue {
         self.bytes > BYTES_MAX || self.waiting.len() > THINGS_MAX
     }
 
+    /// A full queue is emptied by half, so that this thread and those that pack take turns rarely.
+    pub(super) fn is_half_empty(&self) -> bool {
+        self.bytes <= BYTES_MAX / 2 && self.waiting.len() <= THINGS_MAX / 2
+    }
+
     /// Things that wait.
     pub(super) fn len(&self) -> u64 {
         self.waiting.len() as u64
