@@ -90,43 +90,11 @@ impl Run {
             if steps.is_empty() {
                 continue;
             }
-            let tier_started = Monotonic::now();
-            // In the volatile tier the next step begins while one is being written: half the time, twice the evidence.
-            let mut ahead: Option<Running<'_>> = None;
-            for (n, step) in steps.iter().enumerate() {
-                let name = step.collector.name;
-                let running = match ahead.take() {
-                    Some(running) => running,
-                    None => {
-                        if let Some(reason) = self.reason_not_to_start(deadline, abandoned) {
-                            tracing::warn!(collector = name, reason, "not collected");
-                            writer.not_run(tier, name, reason);
-                            continue;
-                        }
-                        shared.worker(step, wall_of(step, deadline)).start()
-                    }
-                };
-                if tier == Tier::Volatile
-                    && let Some(next) = steps.get(n + 1)
-                    && self.reason_not_to_start(deadline, abandoned).is_none()
-                {
-                    // It may have to wait for this one to be written.
-                    let wall = wall_of(step, deadline) + wall_of(next, deadline);
-                    ahead = Some(shared.worker(next, wall).start());
-                }
-                let ended = running.finish(&mut writer, progress)?;
-                abandoned += usize::from(ended.abandoned);
-                if let Some(reason) = &ended.reason {
-                    tracing::warn!(collector = name, outcome = ?ended.outcome, reason, "step ended early");
-                }
-                writer.end_step(ended.outcome, ended.reason.as_deref())?;
-                if tier == Tier::Volatile {
-                    writer.group_end(tier)?;
-                }
-            }
+            let started = Monotonic::now();
+            self.tier(&shared, &steps, deadline, &mut abandoned, &mut writer, progress)?;
             writer.tier_end(tier)?;
-            footprint.tier(tier, tier_started.elapsed());
-            progress.tier_done(tier, tier_started.elapsed(), writer.items(), writer.bytes());
+            footprint.tier(tier, started.elapsed());
+            progress.tier_done(tier, started.elapsed(), writer.items(), writer.bytes());
             tracing::info!(%tier, items = writer.items(), bytes = writer.bytes(), "tier complete");
         }
         let interrupted = self.interrupted.load(Ordering::Relaxed);
@@ -136,6 +104,52 @@ impl Run {
         let coverage = writer.coverage().clone();
         let (sealed, ..) = writer.seal(&footprint.end(&self.host), &self.log.text())?;
         Ok(Finished { sealed, coverage, interrupted })
+    }
+
+    /// Runs the steps of one tier in their order.
+    fn tier<'a, W: Output, S: Write>(
+        &'a self,
+        shared: &Shared<'a>,
+        steps: &[&'a BoundStep],
+        deadline: Monotonic,
+        abandoned: &mut usize,
+        writer: &mut Writer<W, S>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), WriteError> {
+        let mut ahead: Option<Running<'a>> = None;
+        for (n, step) in steps.iter().enumerate() {
+            let (tier, name) = (step.collector.tier, step.collector.name);
+            let running = match ahead.take() {
+                Some(running) => running,
+                None => {
+                    if let Some(reason) = self.reason_not_to_start(deadline, *abandoned) {
+                        tracing::warn!(collector = name, reason, "not collected");
+                        writer.not_run(tier, name, reason);
+                        continue;
+                    }
+                    shared.worker(step, wall_of(step, deadline)).start()
+                }
+            };
+            // What is volatile does not wait: the next step begins while this one is being written.
+            if tier == Tier::Volatile
+                && let Some(next) = steps.get(n + 1)
+                && self.reason_not_to_start(deadline, *abandoned).is_none()
+            {
+                // It may have to wait for room until this one is done.
+                let wall = wall_of(step, deadline) + wall_of(next, deadline);
+                ahead = Some(shared.worker(next, wall).start());
+            }
+            let ended = running.finish(writer, progress)?;
+            *abandoned += usize::from(ended.abandoned);
+            if let Some(reason) = &ended.reason {
+                tracing::warn!(collector = name, outcome = ?ended.outcome, reason, "step ended early");
+            }
+            writer.end_step(ended.outcome, ended.reason.as_deref())?;
+            if tier == Tier::Volatile {
+                writer.group_end(tier)?;
+            }
+        }
+        Ok(())
     }
 
     fn reason_not_to_start(&self, deadline: Monotonic, abandoned: usize) -> Option<&'static str> {
