@@ -11,6 +11,7 @@ use bundle::coverage::Outcome;
 use bundle::item::{Kind, NewItem, Status};
 use bundle::time::Instant;
 use bundle::write::{Ended, Output, WriteError, Writer};
+use wire::Tier;
 
 use super::bind::BoundStep;
 use super::limits::{Limiter, Rates};
@@ -18,6 +19,7 @@ use super::progress::Progress;
 use super::session::{Current, Message, Seen, Session};
 use crate::collect::Failure;
 use crate::host::Host;
+use crate::host::sys::read_when_idle;
 
 /// Messages that may wait: rows by 64 KiB, content by at most a mebibyte.
 const MESSAGES_MAX: usize = 16;
@@ -87,7 +89,11 @@ impl<'a> Worker<'a> {
         );
         session.bind(&self.step.limits, self.step.sensitive, current.clone());
         let step = Arc::clone(&self.step.step);
+        let yields = collector.tier != Tier::Volatile && self.host.is_live();
         let spawned = std::thread::Builder::new().name(format!("collect-{}", collector.name)).spawn(move || {
+            if yields && let Err(error) = read_when_idle() {
+                tracing::warn!(%error, "the disk is read at the usual priority");
+            }
             let collected = catch_unwind(AssertUnwindSafe(|| step.collect(&mut session)));
             session.done(match collected {
                 Ok(Ok(()) | Err(Failure::Stopped(_))) => Ok(()),
