@@ -1,7 +1,7 @@
 //! A bundle into a file, a folder or standard output, with its transport checkpoints beside it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,9 @@ use bundle::write::Output;
 
 /// Writes to the medium are at least this long, but for the end of a tier.
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// An `allowed_signers` file is read up to here for the line that is to be added.
+const SIGNERS_BYTES_MAX: u64 = 1 << 20;
 
 /// Where a person asked for the bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,9 +106,16 @@ fn create(path: &Path) -> Result<File, OpenError> {
 /// As the file system has them.
 pub fn leave_signer(bundle: &Path, line: &str) -> io::Result<PathBuf> {
     let path = bundle.with_file_name("allowed_signers");
-    let there = fs::read_to_string(&path).unwrap_or_default();
+    // In a folder that others can write, a link or a FIFO of this name may lie in wait for root.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let mut file =
+        OpenOptions::new().read(true).append(true).create(true).mode(0o644).custom_flags(flags).open(&path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("allowed_signers is no regular file"));
+    }
+    let mut there = String::new();
+    (&file).take(SIGNERS_BYTES_MAX).read_to_string(&mut there)?;
     if !there.lines().any(|known| known == line) {
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o644).open(&path)?;
         writeln!(file, "{line}")?;
     }
     Ok(path)
@@ -177,5 +187,19 @@ mod tests {
         leave_signer(&bundle, "agent:a k1").unwrap();
         let path = leave_signer(&bundle, "agent:b k2").unwrap();
         assert_eq!(fs::read_to_string(path).unwrap(), "agent:a k1\nagent:b k2\n");
+    }
+
+    #[test]
+    fn a_link_or_a_fifo_in_the_signers_place_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (bundle, place) = (folder.path().join("a.zip"), folder.path().join("allowed_signers"));
+        let other = folder.path().join("other");
+        fs::write(&other, "kept").unwrap();
+        std::os::unix::fs::symlink(&other, &place).unwrap();
+        assert!(leave_signer(&bundle, "agent:a k1").is_err());
+        assert_eq!(fs::read_to_string(&other).unwrap(), "kept");
+        fs::remove_file(&place).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &place, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(leave_signer(&bundle, "agent:a k1").is_err());
     }
 }
