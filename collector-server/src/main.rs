@@ -1,0 +1,2 @@
+//! The collector server.
+fn main() {}
