@@ -8,29 +8,61 @@ use uuid::Uuid;
 
 use crate::Sha256;
 
-/// The id of one bundle: a UUIDv7 (RFC 9562), so that bundles sort by the time they were begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct BundleId(Uuid);
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+        )]
+        #[serde(transparent)]
+        #[schemars(with = "String")]
+        pub struct $name(Uuid);
 
-impl BundleId {
-    /// Makes an id from milliseconds since the epoch and ten random bytes.
-    pub fn new(unix_ms: u64, random: [u8; 10]) -> Self {
-        Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())
-    }
+        impl $name {
+            /// Makes an id from milliseconds since the epoch and ten random bytes (UUIDv7, RFC 9562): ids sort by time.
+            pub fn new(unix_ms: u64, random: [u8; 10]) -> Self {
+                Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())
+            }
 
-    /// The last eight hex digits, as they stand in a bundle's file name. They are random; the first eight come from the
-    /// clock, and two bundles begun within 65 seconds share them.
-    pub fn short(&self) -> String {
-        self.0.simple().to_string()[24..].to_owned()
-    }
+            /// The last eight hex digits. They are random; the first eight come from the clock, and two ids made within
+            /// 65 seconds share them.
+            pub fn short(&self) -> String {
+                self.0.simple().to_string()[24..].to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                text.parse().map(Self)
+            }
+        }
+    };
 }
 
-impl fmt::Display for BundleId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.hyphenated().fmt(f)
-    }
-}
+uuid_id!(
+    /// The id of one bundle.
+    BundleId
+);
+uuid_id!(
+    /// The id of one order.
+    OrderId
+);
+uuid_id!(
+    /// The id of one alert as it was received.
+    AlertId
+);
+uuid_id!(
+    /// The id of one upload.
+    UploadId
+);
 
 /// An id that does not have the form its kind asks for.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +76,7 @@ pub struct NotAnId {
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $wants:literal, $allowed:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
         #[serde(transparent)]
         pub struct $name(String);
 

@@ -1,16 +1,19 @@
-//! What crosses the network and the disk between the parts of Holdfast: ids, digests, tiers and profiles.
+//! What crosses the network and the disk between the parts of Holdfast: ids, profiles, orders, assessments, answers.
 //!
 //! Architecture invariant: nothing in this crate opens a file, a socket or a clock. A value that was parsed here is
 //! valid everywhere after.
 
+pub mod assessment;
 pub mod digest;
 pub mod ids;
 pub mod profile;
 pub mod size;
 pub mod suggest;
 pub mod tier;
+pub mod time;
 
 pub use digest::Sha256;
-pub use ids::{AgentId, BundleId, IncidentId};
+pub use ids::{AgentId, AlertId, BundleId, IncidentId, OrderId, UploadId};
 pub use size::ByteSize;
 pub use tier::{Phase, Tier};
+pub use time::Instant;

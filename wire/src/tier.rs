@@ -43,7 +43,7 @@ impl fmt::Display for Tier {
 }
 
 /// Where a bundle stands: before the tiers, in one of them, or at the seal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// The bundle was begun; nothing is collected.
