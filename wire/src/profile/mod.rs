@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -257,27 +258,28 @@ pub fn read(text: &Text, part: &dyn Fn(&str) -> Result<Text, Vec<String>>) -> Re
     Ok(Profile { name, summary, incident_types, limits, collect, contain })
 }
 
-type Lines = BTreeMap<String, usize>;
+/// The line of each path (`collect[0].with`) of a document.
+pub type Lines = BTreeMap<String, usize>;
 
 fn source(text: &Text, mistakes: &mut Vec<Mistake>) -> Option<(Source, Lines)> {
+    document(text).map_err(|mistake| mistakes.push(mistake)).ok()
+}
+
+/// Reads a YAML text as a `T`, with the line of each of its paths. Rules of triage are read with it as well.
+///
+/// # Errors
+/// The first mistake: longer than [`TEXT_BYTES_MAX`], not YAML, or not a `T`.
+pub fn document<T: DeserializeOwned>(text: &Text) -> Result<(T, Lines), Mistake> {
     if text.yaml.len() > TEXT_BYTES_MAX {
         let message = format!("{} bytes, of which {TEXT_BYTES_MAX} are allowed", text.yaml.len());
-        mistakes.push(mistake(text, 0, message, None));
-        return None;
+        return Err(mistake(text, 0, message, None));
     }
-    let (value, lines) = match yaml::parse(&text.yaml) {
-        Ok(parsed) => parsed,
-        Err((line, message)) => {
-            mistakes.push(mistake(text, line, message, None));
-            return None;
-        }
-    };
-    match arguments::<Source>(value) {
-        Ok(source) => Some((source, lines)),
+    let (value, lines) = yaml::parse(&text.yaml).map_err(|(line, message)| mistake(text, line, message, None))?;
+    match arguments::<T>(value) {
+        Ok(read) => Ok((read, lines)),
         Err(error) => {
             let line = line_of(&lines, &error.path);
-            mistakes.push(mistake(text, line, error.message, error.hint));
-            None
+            Err(mistake(text, line, error.message, error.hint))
         }
     }
 }
@@ -348,7 +350,7 @@ impl Place {
 }
 
 /// The line of `path`, or of the nearest thing above it that has one.
-fn line_of(lines: &Lines, path: &str) -> usize {
+pub fn line_of(lines: &Lines, path: &str) -> usize {
     let mut path = path;
     loop {
         if let Some(line) = lines.get(path) {

@@ -15,7 +15,7 @@ const DEPTH_MAX: usize = 16;
 pub(super) fn parse(text: &str) -> Result<(Value, BTreeMap<String, usize>), (usize, String)> {
     let node = marked_yaml::parse_yaml(0, text).map_err(|error| {
         let text = error.to_string();
-        (line_in(&text), format!("not YAML that a profile may be made of: {text}"))
+        (line_in(&text), format!("not YAML of the kind that is read here: {text}"))
     })?;
     let mut lines = BTreeMap::new();
     let value = convert(&node, "", &mut lines, 0)?;
