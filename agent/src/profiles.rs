@@ -2,22 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use wire::profile::shipped::{PARTS, PROFILES};
 use wire::profile::{Mistake, Mistakes, Profile, TEXT_BYTES_MAX, Text, did_you_mean, read};
 
 /// Where a site keeps its own profiles; parts lie in `parts/` below. They add to the shipped ones and override them.
 pub const SITE_FOLDER: &str = "/etc/holdfast/profiles";
-
-/// The shipped profiles: name and text.
-pub const SHIPPED: &[(&str, &str)] = &[
-    ("intrusion", include_str!("../../profiles/intrusion.yaml")),
-    ("triage", include_str!("../../profiles/triage.yaml")),
-];
-
-/// The shipped parts, which profiles include.
-pub const PARTS: &[(&str, &str)] = &[
-    ("persistence", include_str!("../../profiles/parts/persistence.yaml")),
-    ("volatile", include_str!("../../profiles/parts/volatile.yaml")),
-];
 
 /// A profile that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +52,7 @@ pub fn find(name_or_file: &str) -> Result<Found, ProfileError> {
             .map_err(|source| ProfileError::Unreadable { path: path.to_owned(), source })?;
         return Ok(Found { profile: read(&text, &part)?, version: "site" });
     }
-    let Some((text, version)) = named(name_or_file, "", SHIPPED) else {
+    let Some((text, version)) = named(name_or_file, "", PROFILES) else {
         let known = names();
         let hint = did_you_mean(name_or_file, known.iter().map(String::as_str));
         return Err(ProfileError::Unknown { name: name_or_file.to_owned(), hint });
@@ -79,7 +68,7 @@ pub fn find(name_or_file: &str) -> Result<Found, ProfileError> {
 
 /// The names of all profiles that can be had, sorted.
 pub fn names() -> Vec<String> {
-    all_names("", SHIPPED)
+    all_names("", PROFILES)
 }
 
 fn part(name: &str) -> Result<Text, Vec<String>> {
@@ -120,7 +109,7 @@ mod tests {
 
     #[test]
     fn every_shipped_profile_reads_and_binds() {
-        for (name, _) in SHIPPED {
+        for (name, _) in PROFILES {
             let found = find(name).unwrap_or_else(|error| panic!("{error}"));
             let steps = bind(&found.profile).unwrap_or_else(|error| panic!("{error}"));
             assert!(!steps.is_empty(), "{name}");

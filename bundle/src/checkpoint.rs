@@ -8,7 +8,7 @@ use wire::{BundleId, Phase, Sha256};
 use crate::time::Instant;
 
 /// The SSHSIG namespace of everything that an agent signs in a bundle.
-pub const NAMESPACE: &str = "holdfast-bundle";
+pub const NAMESPACE: &str = wire::signed::namespace::BUNDLE;
 /// Transport checkpoints come at least this often in the stream, at multiples of it.
 pub const CHUNK_BYTES: u64 = 8 << 20;
 

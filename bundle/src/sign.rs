@@ -3,6 +3,8 @@
 use ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey, KeypairData};
 use ssh_key::{HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 
+use wire::signed::Signed;
+
 use crate::time::Instant;
 
 /// An Ed25519 key that signs bundles. Its `Debug` shows nothing of it.
@@ -74,6 +76,56 @@ impl SigningKey {
     pub fn sign(&self, namespace: &str, message: &[u8]) -> Result<String, SignError> {
         let signature = SshSig::sign(&self.0, namespace, HashAlg::Sha512, message).map_err(SignError::Sign)?;
         signature.to_pem(LineEnding::LF).map_err(SignError::Sign)
+    }
+
+    /// An envelope around `message`, signed as `principal`.
+    ///
+    /// # Errors
+    /// [`SignError::Sign`].
+    pub fn envelope(&self, principal: &str, namespace: &str, message: &[u8]) -> Result<Signed, SignError> {
+        Ok(Signed::new(principal, message, self.sign(namespace, message)?))
+    }
+}
+
+/// Why an envelope is not believed. One variant for each thing that is recorded of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotSigned {
+    /// There is no signature in it.
+    #[error("it carries no signature")]
+    Unsigned,
+    /// The envelope or the signature cannot be read, or the signature is not of these bytes.
+    #[error("its signature is not of these bytes")]
+    Bad,
+    /// Nobody here vouches for the key.
+    #[error("its signer is not among the allowed signers for this purpose and time")]
+    Unknown,
+}
+
+/// The message in an envelope, when one of `signers` signed it as the envelope's principal in this namespace, with a key
+/// that is valid at the time `at`.
+///
+/// # Errors
+/// [`NotSigned`].
+pub fn open(envelope: &Signed, signers: &AllowedSigners, namespace: &str, at: Instant) -> Result<Vec<u8>, NotSigned> {
+    let (message, key) = open_by_anybody(envelope, namespace)?;
+    if signers.allow(&key, &envelope.principal, namespace, at) { Ok(message) } else { Err(NotSigned::Unknown) }
+}
+
+/// The message in an envelope and the key that signed it, whoever holds it: for those who only keep or pass it on.
+///
+/// # Errors
+/// [`NotSigned`], but never [`NotSigned::Unknown`].
+pub fn open_by_anybody(envelope: &Signed, namespace: &str) -> Result<(Vec<u8>, PublicKey), NotSigned> {
+    if envelope.sig_ssh.trim().is_empty() {
+        return Err(NotSigned::Unsigned);
+    }
+    let message = envelope.message().map_err(|_| NotSigned::Bad)?;
+    let signature = SshSig::from_pem(envelope.sig_ssh.as_bytes()).map_err(|_| NotSigned::Bad)?;
+    let key = PublicKey::from(signature.public_key().clone());
+    if verifies(&key, namespace, &message, envelope.sig_ssh.as_bytes()) {
+        Ok((message, key))
+    } else {
+        Err(NotSigned::Bad)
     }
 }
 
@@ -297,6 +349,24 @@ mod tests {
         assert!(!signers.allow(&key.public(), "agent:web-1", "file", at("20260601")));
         assert!(!signers.allow(&key.public(), "agent:web-1", NS, at("20251231235959")));
         assert!(!signers.allow(&key.public(), "agent:web-1", NS, at("20270101")));
+    }
+
+    #[test]
+    fn an_envelope_opens_for_those_who_allow_its_signer() {
+        let (key, other) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[2; 32]));
+        let signers = AllowedSigners::parse(&format!("ada namespaces=\"{NS}\" {}\n", key.public_line())).unwrap();
+        let now = date("20260601").unwrap();
+        let envelope = key.envelope("ada", NS, b"order").unwrap();
+        assert_eq!(open(&envelope, &signers, NS, now).unwrap(), b"order");
+        assert_eq!(open(&envelope, &signers, "file", now), Err(NotSigned::Bad));
+        let by_other = other.envelope("ada", NS, b"order").unwrap();
+        assert_eq!(open(&by_other, &signers, NS, now), Err(NotSigned::Unknown));
+        let as_other = Signed { principal: "eve".into(), ..envelope.clone() };
+        assert_eq!(open(&as_other, &signers, NS, now), Err(NotSigned::Unknown));
+        let altered = Signed::new("ada", b"Order", envelope.sig_ssh.clone());
+        assert_eq!(open(&altered, &signers, NS, now), Err(NotSigned::Bad));
+        let unsigned = Signed { sig_ssh: String::new(), ..envelope };
+        assert_eq!(open(&unsigned, &signers, NS, now), Err(NotSigned::Unsigned));
     }
 
     #[test]

@@ -3,12 +3,19 @@
 //! Architecture invariant: nothing in this crate opens a file, a socket or a clock. A value that was parsed here is
 //! valid everywhere after.
 
+pub mod agent_api;
+pub mod api;
 pub mod assessment;
+pub mod custody;
 pub mod digest;
 pub mod ids;
+pub mod order;
 pub mod profile;
+pub mod receipt;
+pub mod signed;
 pub mod size;
 pub mod suggest;
+pub mod ticket;
 pub mod tier;
 pub mod time;
 

@@ -4,6 +4,7 @@
 //! with its includes resolved; it reports every mistake it finds, each with file, line and a suggestion.
 
 mod arguments;
+pub mod shipped;
 mod yaml;
 
 use std::collections::BTreeMap;

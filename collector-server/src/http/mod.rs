@@ -1,0 +1,3 @@
+//! The doors: TLS, credentials, limits, routes.
+
+pub mod error;

@@ -1,0 +1,129 @@
+//! What agents and the server say to each other below `/agent/v1`. Agents only dial out, with mutual TLS.
+//!
+//! | request | body | answer |
+//! |---|---|---|
+//! | `GET /ca.pem` | | the CA's certificate; the caller holds its digest already, from the ticket |
+//! | `POST /agent/v1/enroll` (no certificate yet) | [`EnrollRequest`] | [`EnrollReply`] |
+//! | `POST /agent/v1/renew` | [`RenewRequest`] | [`RenewReply`] |
+//! | `PUT /agent/v1/host` | [`HostFacts`] | 204 |
+//! | `GET /agent/v1/orders?wait_secs=50` | | [`OrdersReply`], after at most that long; empty when there is none |
+//! | `POST /agent/v1/orders/{order}/events` | [`OrderReport`] | 204; told again, it changes nothing |
+//!
+//! Bundles go up below `/api/v1/uploads` over the tus 1.0 protocol (creation, creation-defer-length, checksum,
+//! expiration, termination), with an agent's certificate, an upload ticket or a person's token:
+//! `Upload-Metadata` holds [`METADATA_KEYS`]. Beside it stands `POST /api/v1/uploads/{upload}/checkpoints`: lines of
+//! [`bundle` transport checkpoints] as they lie beside a bundle, answered with [`CheckpointsReply`]. A line may only speak
+//! of bytes that were acknowledged before, and its offset must be the end of a `PATCH`.
+//!
+//! [`bundle` transport checkpoints]: crate::receipt
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::order::OrderEvent;
+use crate::signed::Signed;
+use crate::{AgentId, Instant, OrderId};
+
+/// A chunk of an upload is at most this long, and bears a checksum.
+pub const CHUNK_BYTES_MAX: usize = 8 << 20;
+/// A long poll is answered after at most this long.
+pub const POLL_WAIT_SECS_MAX: u64 = 55;
+/// `bundle`: its id. `name`: the file's name. `order`: the order's id, if there was one. `signer`: the public key that
+/// signs the transport checkpoints; of an enrolled agent it must be the enrolled one.
+pub const METADATA_KEYS: [&str; 4] = ["bundle", "name", "order", "signer"];
+
+/// Lets a host in, once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EnrollRequest {
+    /// The certificate signing request for the TLS key (PKCS #10, PEM). Key usage, names and validity in it are ignored.
+    pub csr_pem: String,
+    /// The host.
+    pub host: HostFacts,
+    /// SSHSIG over the bytes of `csr_pem` by the agent's signing key, namespace `holdfast-enroll`: it holds both keys.
+    pub proof_ssh: String,
+    /// The secret of the ticket.
+    pub secret: String,
+    /// The agent's signing key, `ssh-ed25519 AAAA…`.
+    pub signer: String,
+}
+
+/// What an enrolled agent needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EnrollReply {
+    /// Its id: the one that it had made of its host name and key.
+    pub agent: AgentId,
+    /// Its client certificate, PEM, for 30 days.
+    pub certificate_pem: String,
+    /// The key under which the server signs receipts and custody heads, `ssh-ed25519 AAAA…`.
+    pub server_signer: String,
+}
+
+/// A new certificate for a running agent: sent with the old one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RenewRequest {
+    /// As in [`EnrollRequest`].
+    pub csr_pem: String,
+}
+
+/// See [`RenewRequest`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RenewReply {
+    /// The new certificate, PEM.
+    pub certificate_pem: String,
+}
+
+/// What a host says of itself. It may lie: nothing is decided by it but what people are shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HostFacts {
+    /// Version of the agent.
+    pub agent_version: String,
+    /// Machine architecture.
+    pub arch: String,
+    /// The boot.
+    pub boot_id: Option<String>,
+    /// Kernel release.
+    pub kernel: String,
+    /// machine-id(5).
+    pub machine_id: Option<String>,
+    /// Host name (uname(2)).
+    pub name: String,
+    /// `ID` and `VERSION_ID` of os-release(5).
+    pub os_id: Option<String>,
+    /// The profiles that the agent has.
+    pub profiles: Vec<String>,
+}
+
+/// The orders that wait for an agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OrdersReply {
+    /// The oldest first; each is sent again until an event was told of it.
+    pub orders: Vec<Delivery>,
+    /// The server's clock, for the skew.
+    pub server_time: Instant,
+}
+
+/// One order on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Delivery {
+    /// The order under its signature; the agent believes nothing else.
+    pub envelope: Signed,
+    /// The id under which the server keeps it.
+    pub order: OrderId,
+}
+
+/// Something that happened to an order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderReport {
+    /// What.
+    #[serde(flatten)]
+    pub event: OrderEvent,
+    /// When, by the agent's clock.
+    pub time: Instant,
+}
+
+/// The answer to transport checkpoints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckpointsReply {
+    /// One receipt ([`crate::receipt::Receipt`], signed) for each line that was new.
+    pub receipts: Vec<Signed>,
+}

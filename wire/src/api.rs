@@ -1,0 +1,376 @@
+//! What people and machines ask of the server below `/api/v1`, with `Authorization: Bearer <token>`.
+//!
+//! | request | who | body | answer |
+//! |---|---|---|---|
+//! | `GET /api/v1/me` | any token | | [`Me`] |
+//! | `POST /api/v1/alerts?source=NAME` | source, responder | an alert in its own dialect, up to 1 MiB | [`AlertsReply`] |
+//! | `GET /api/v1/alerts/{alert}` | analyst | | [`AlertView`] |
+//! | `GET /api/v1/alerts/{alert}/raw` | analyst | | its bytes |
+//! | `GET /api/v1/incidents` | analyst | | [`Page`] of [`IncidentSummary`], the worst and newest first |
+//! | `GET /api/v1/incidents/{incident}` | analyst | | [`IncidentView`] |
+//! | `GET /api/v1/incidents/{incident}/events` | analyst | | server-sent events, each a [`LiveEvent`] |
+//! | `POST /api/v1/incidents/{incident}/tickets` | responder | [`TicketRequest`] | [`TicketReply`] |
+//! | `GET /api/v1/hosts` | analyst | | [`Page`] of [`HostView`] |
+//! | `POST /api/v1/hosts/tickets` | responder | [`TicketRequest`] | [`TicketReply`]: an enrolment ticket |
+//! | `POST /api/v1/orders` | responder | [`Signed`] around an [`Order`](crate::order::Order) | [`OrderView`] |
+//! | `GET /api/v1/orders/{order}` | analyst | | [`OrderView`] |
+//! | `GET /api/v1/evidence?incident=ID` | analyst | | [`Page`] of [`EvidenceView`] |
+//! | `GET /api/v1/evidence/{bundle}` | analyst | | [`EvidenceView`] |
+//! | `GET /api/v1/evidence/{bundle}/content` | analyst | | the bytes, with `Range`; each read is in custody |
+//! | `GET /api/v1/evidence/{bundle}/stream` | analyst | | the transport checkpoints, `<name>.stream.jsonl` |
+//! | `GET /api/v1/evidence/{bundle}/receipts` | analyst | | the signed receipts, one JSON object a line |
+//! | `GET /api/v1/evidence/{bundle}/items?q=&limit=&after=` | analyst | | [`Page`] of item records |
+//! | `PUT /api/v1/evidence/{bundle}?incident=ID` … | responder | see uploads in [`crate::agent_api`] | |
+//! | `GET /api/v1/signers` | analyst | | the `allowed_signers` lines of all enrolled agents and of the server |
+//! | `GET /api/v1/custody?incident=ID` | analyst | | [`Page`] of leaves |
+//! | `GET /api/v1/custody/export` | analyst | | one [`CustodyLine`] a line: all leaves, then the newest head |
+//!
+//! Errors are an [`ErrorBody`] with a status of 4xx or 5xx.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::agent_api::HostFacts;
+use crate::assessment::{Assessment, Severity};
+use crate::order::{OrderEvent, OrderState};
+use crate::receipt::Receipt;
+use crate::signed::Signed;
+use crate::{AgentId, AlertId, BundleId, IncidentId, Instant, OrderId, Sha256, Tier};
+
+/// What a token lets its holder do. Each role may do all that stands before it, but for [`Role::Source`], which may do
+/// one thing only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Send alerts; read nothing.
+    Source,
+    /// Read incidents and evidence.
+    Analyst,
+    /// Send alerts, dispatch collections, enrol hosts, add evidence.
+    Responder,
+}
+
+/// Who a token belongs to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Me {
+    /// The user's name.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The server's key for receipts and custody heads, `ssh-ed25519 AAAA…`.
+    pub server_signer: String,
+    /// The server's clock.
+    pub server_time: Instant,
+}
+
+/// Some of a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Page<T> {
+    /// In the order that the request's documentation names.
+    pub items: Vec<T>,
+    /// Given as `after` it asks for the next page; null on the last.
+    pub next: Option<String>,
+}
+
+/// What went wrong, for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorBody {
+    /// A word for machines, e.g. `not_found`.
+    pub code: String,
+    /// The next step.
+    pub hint: Option<String>,
+    /// The subject and what is wrong with it.
+    pub message: String,
+}
+
+/// What became of the alerts that were sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertsReply {
+    /// One for each alert found in the body.
+    pub alerts: Vec<AlertReceived>,
+}
+
+/// What became of one alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertReceived {
+    /// Its id; of a duplicate, the id of the one that came first.
+    pub alert: AlertId,
+    /// Why it was attached to an incident that was there before; null when it opened one.
+    pub correlated: Option<String>,
+    /// True when the same alert had come before: nothing changed.
+    pub duplicate: bool,
+    /// The incident; null when it was closed by itself.
+    pub incident: Option<IncidentId>,
+    /// The incident's severity, this alert included.
+    pub severity: Severity,
+}
+
+/// An alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertView {
+    /// Its id.
+    pub alert: AlertId,
+    /// What triage makes of it alone.
+    pub assessment: Assessment,
+    /// Why it stands in its incident, when it did not open it.
+    pub correlated: Option<String>,
+    /// The incident that it belongs to.
+    pub incident: Option<IncidentId>,
+    /// Digest of its bytes.
+    pub raw_sha256: Sha256,
+    /// When it came.
+    pub received: Instant,
+    /// Who sent it.
+    pub sent_by: String,
+    /// One line.
+    pub title: String,
+}
+
+/// An incident in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IncidentSummary {
+    /// Number of alerts.
+    pub alerts: u64,
+    /// Number of bundles.
+    pub evidence: u64,
+    /// The names of the victims.
+    pub hosts: Vec<String>,
+    /// Its id.
+    pub incident: IncidentId,
+    /// See [`Assessment::incident_type`].
+    pub incident_type: String,
+    /// When its first alert came.
+    pub opened: Instant,
+    /// How bad.
+    pub severity: Severity,
+    /// One line.
+    pub title: String,
+    /// When something was last added.
+    pub updated: Instant,
+}
+
+/// An incident: a view over its alerts, with what was done about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IncidentView {
+    /// Its alerts, the oldest first.
+    pub alerts: Vec<AlertView>,
+    /// What triage makes of all alerts together.
+    pub assessment: Assessment,
+    /// Its bundles, the newest first.
+    pub evidence: Vec<EvidenceView>,
+    /// Enrolled agents whose host the alerts name.
+    pub hosts: Vec<HostView>,
+    /// Its orders, the newest first.
+    pub orders: Vec<OrderView>,
+    /// In short.
+    pub summary: IncidentSummary,
+}
+
+/// A host with an agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HostView {
+    /// Its agent.
+    pub agent: AgentId,
+    /// When the agent's certificate ends.
+    pub certificate_expires: Instant,
+    /// True while a long poll of the agent is open, or was a moment ago.
+    pub connected: bool,
+    /// When it was enrolled.
+    pub enrolled: Instant,
+    /// What it says of itself.
+    pub facts: HostFacts,
+    /// When the agent was last heard.
+    pub last_seen: Option<Instant>,
+    /// The key that it signs with, `ssh-ed25519 AAAA…`.
+    pub signer: String,
+}
+
+/// An order and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderView {
+    /// The agent that it is for.
+    pub agent: AgentId,
+    /// The bundle that it made.
+    pub bundle: Option<BundleId>,
+    /// What the agent told, the oldest first; of progress only the last.
+    pub events: Vec<TimedEvent>,
+    /// From then on it is refused.
+    pub expires: Instant,
+    /// The host's name.
+    pub host: String,
+    /// The incident.
+    pub incident: IncidentId,
+    /// When it was signed.
+    pub issued: Instant,
+    /// Its id.
+    pub order: OrderId,
+    /// The profile's name.
+    pub profile: String,
+    /// Digest of its signed bytes.
+    pub sha256: Sha256,
+    /// Who signed it.
+    pub signed_by: String,
+    /// Where it stands.
+    pub state: OrderState,
+    /// The order that it replaces.
+    pub supersedes: Option<OrderId>,
+}
+
+/// Something that happened to an order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TimedEvent {
+    /// What.
+    #[serde(flatten)]
+    pub event: OrderEvent,
+    /// When the server heard it.
+    pub time: Instant,
+}
+
+/// How far the server could prove a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidenceState {
+    /// It is still coming.
+    Receiving,
+    /// All of it came, and the seal holds.
+    Sealed,
+    /// It ends before its seal; what came up to the last checkpoint holds.
+    Partial,
+    /// Nothing in it is signed, or no transport checkpoint came with it.
+    Unverified,
+    /// It was changed after it was signed.
+    Rejected,
+}
+
+impl EvidenceState {
+    /// The name as it is serialised.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Receiving => "receiving",
+            Self::Sealed => "sealed",
+            Self::Partial => "partial",
+            Self::Unverified => "unverified",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// Whose key sealed a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignerTrust {
+    /// The key of the enrolled agent that it names.
+    Enrolled,
+    /// A host without an agent, let in by a ticket: the key is on record, and nobody vouches for it.
+    Unenrolled,
+    /// A key that the server does not know.
+    Unknown,
+}
+
+/// A bundle on the server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EvidenceView {
+    /// Who brought it: `agent:<id>`, `user:<name>` or `ticket:<id>`.
+    pub brought_by: String,
+    /// Its id.
+    pub bundle: BundleId,
+    /// Bytes held.
+    pub bytes: u64,
+    /// The first findings of the verification, where it was rejected.
+    pub findings: Vec<String>,
+    /// The host's name, as the bundle says.
+    pub host: String,
+    /// The incident.
+    pub incident: IncidentId,
+    /// Item records by status.
+    pub items: std::collections::BTreeMap<String, u64>,
+    /// The name of its file.
+    pub name: String,
+    /// The order that it answers.
+    pub order: Option<OrderId>,
+    /// The profile's name.
+    pub profile: Option<String>,
+    /// The receipts, the oldest first.
+    pub receipts: Vec<Receipt>,
+    /// When the first byte came.
+    pub received: Instant,
+    /// Digest of the bytes held.
+    pub sha256: Option<Sha256>,
+    /// The key that sealed, `ssh-ed25519 AAAA…`.
+    pub signer: Option<String>,
+    /// The name under which it signed, `agent:<id>`.
+    pub signer_principal: Option<String>,
+    /// How far it goes.
+    pub state: EvidenceState,
+    /// The tiers that are complete.
+    pub tiers: Vec<Tier>,
+    /// Whose key it is.
+    pub trust: Option<SignerTrust>,
+    /// Bytes up to which the content verified.
+    pub verified_to: u64,
+}
+
+/// Asks for a ticket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TicketRequest {
+    /// The host that it is for, for people.
+    pub host: Option<String>,
+    /// The profile that is asked for.
+    pub profile: Option<String>,
+    /// Seconds until it ends; at most a week. 24 hours when absent.
+    pub valid_secs: Option<u64>,
+}
+
+/// A ticket. It is shown once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TicketReply {
+    /// When it ends.
+    pub expires: Instant,
+    /// One line, see [`crate::ticket`].
+    pub ticket: String,
+}
+
+/// Something that happened in an incident, as it happens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum LiveEvent {
+    /// An alert came; the severity may have changed.
+    Alert {
+        /// It.
+        alert: AlertId,
+        /// The incident's severity now.
+        severity: Severity,
+    },
+    /// Something happened to an order.
+    Order {
+        /// What.
+        event: TimedEvent,
+        /// Which.
+        order: OrderId,
+        /// Where it stands now.
+        state: OrderState,
+    },
+    /// A receipt was given.
+    Receipt {
+        /// It.
+        receipt: Receipt,
+    },
+    /// A bundle changed its state.
+    Evidence {
+        /// Which.
+        bundle: BundleId,
+        /// How far it goes now.
+        state: EvidenceState,
+    },
+}
+
+/// A line of the custody log's export.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CustodyLine {
+    /// The exact text of a [`crate::custody::Leaf`].
+    Leaf(String),
+    /// A signed [`crate::custody::Head`].
+    Head(Signed),
+}
