@@ -9,6 +9,8 @@ mod ends;
 mod footprint;
 mod hostile;
 mod mistakes;
+mod path;
+mod path_broken;
 mod seal;
 mod tampered;
 mod unprivileged;

@@ -24,6 +24,14 @@ pub fn holdfast() -> &'static Path {
     HOLDFAST.get_or_init(|| given_or_built("HOLDFAST_BIN", &["--package", "holdfast", "--bin", "holdfast"]))
 }
 
+/// `$HOLDFAST_SERVER`, or `holdfast-server`, built now.
+pub fn server() -> &'static Path {
+    static SERVER: OnceLock<PathBuf> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        given_or_built("HOLDFAST_SERVER", &["--package", "holdfast-server", "--bin", "holdfast-server"])
+    })
+}
+
 /// The verifier for those who have none of our software.
 pub fn verify_py() -> PathBuf {
     root().join("bundle/verify.py")
