@@ -7,6 +7,7 @@ mod commodity;
 mod cut;
 mod ends;
 mod footprint;
+mod foreign;
 mod hostile;
 mod mistakes;
 mod path;

@@ -54,23 +54,16 @@ impl Browser {
         browser
     }
 
-    fn send(&self, request: reqwest::blocking::RequestBuilder) -> Result<Value, String> {
-        let answer = request.send().map_err(|error| error.to_string())?;
-        let (status, text) = (answer.status(), answer.text().map_err(|error| error.to_string())?);
-        let answer: Value = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
-        if status.is_success() { Ok(answer["value"].clone()) } else { Err(answer["value"]["message"].to_string()) }
-    }
-
     #[track_caller]
     fn post(&self, path: &str, body: &Value) -> Value {
         let request = self.client.post(format!("{}{path}", self.session));
         let request = request.header("content-type", "application/json").body(body.to_string());
-        self.send(request).unwrap_or_else(|error| panic!("{path}: {error}"))
+        send(request).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     #[track_caller]
     fn get(&self, path: &str) -> Value {
-        self.send(self.client.get(format!("{}{path}", self.session))).unwrap_or_else(|error| panic!("{path}: {error}"))
+        send(self.client.get(format!("{}{path}", self.session))).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     /// Goes to an address.
@@ -87,7 +80,7 @@ impl Browser {
     fn find(&self, css: &str) -> Option<String> {
         let request = self.client.post(format!("{}/element", self.session));
         let body = json!({"using": "css selector", "value": css}).to_string();
-        let found = self.send(request.header("content-type", "application/json").body(body)).ok()?;
+        let found = send(request.header("content-type", "application/json").body(body)).ok()?;
         found[ELEMENT].as_str().map(str::to_owned)
     }
 
@@ -109,7 +102,7 @@ impl Browser {
         let found = until(&format!("a link {text:?}"), DEADLINE, || {
             let request = self.client.post(format!("{}/element", self.session));
             let body = json!({"using": "partial link text", "value": text}).to_string();
-            let found = self.send(request.header("content-type", "application/json").body(body)).ok()?;
+            let found = send(request.header("content-type", "application/json").body(body)).ok()?;
             found[ELEMENT].as_str().map(str::to_owned)
         });
         self.post(&format!("/element/{found}/click"), &json!({}));
@@ -154,6 +147,13 @@ impl Browser {
             files.flatten().map(|file| file.path()).find(|path| path.to_string_lossy().ends_with(ending))
         })
     }
+}
+
+fn send(request: reqwest::blocking::RequestBuilder) -> Result<Value, String> {
+    let answer = request.send().map_err(|error| error.to_string())?;
+    let (status, text) = (answer.status(), answer.text().map_err(|error| error.to_string())?);
+    let answer: Value = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+    if status.is_success() { Ok(answer["value"].clone()) } else { Err(answer["value"]["message"].to_string()) }
 }
 
 impl Drop for Browser {

@@ -27,7 +27,7 @@ pub use browser::Browser;
 pub use bundle::{Opened, jsonl};
 pub use lab::{Collect, Collected, Lab, Verdict, path_text};
 pub use process::{Ended, Running, until};
-pub use programs::{agent, holdfast, root, server, verify_py};
+pub use programs::{agent, foreign, holdfast, root, server, verify_py};
 pub use proxy::Cable;
 pub use random::Random;
 pub use site::{Host, RESPONDER, Site};
