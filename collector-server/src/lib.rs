@@ -1,1 +1,9 @@
-//! The collector server.
+//! The collector server: takes alerts, dispatches orders, receives and verifies evidence, keeps custody of all of it.
+//!
+//! `http/ → app/ → store/`: requests are parsed and authenticated in `http/`, decided in `app/`, kept in `store/`. Nothing
+//! in `store/` knows `app/`, and nothing in `app/` knows HTTP. `ui/` turns the answers of `app/` into pages.
+
+pub mod app;
+pub mod http;
+pub mod objects;
+pub mod store;

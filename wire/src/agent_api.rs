@@ -33,7 +33,7 @@ pub const POLL_WAIT_SECS_MAX: u64 = 55;
 pub const METADATA_KEYS: [&str; 4] = ["bundle", "name", "order", "signer"];
 
 /// Lets a host in, once.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EnrollRequest {
     /// The certificate signing request for the TLS key (PKCS #10, PEM). Key usage, names and validity in it are ignored.
     pub csr_pem: String,
@@ -48,7 +48,7 @@ pub struct EnrollRequest {
 }
 
 /// What an enrolled agent needs.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EnrollReply {
     /// Its id: the one that it had made of its host name and key.
     pub agent: AgentId,
@@ -59,14 +59,14 @@ pub struct EnrollReply {
 }
 
 /// A new certificate for a running agent: sent with the old one.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RenewRequest {
     /// As in [`EnrollRequest`].
     pub csr_pem: String,
 }
 
 /// See [`RenewRequest`].
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RenewReply {
     /// The new certificate, PEM.
     pub certificate_pem: String,
@@ -94,7 +94,7 @@ pub struct HostFacts {
 }
 
 /// The orders that wait for an agent.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrdersReply {
     /// The oldest first; each is sent again until an event was told of it.
     pub orders: Vec<Delivery>,
@@ -103,7 +103,7 @@ pub struct OrdersReply {
 }
 
 /// One order on its way.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
     /// The order under its signature; the agent believes nothing else.
     pub envelope: Signed,
@@ -112,7 +112,7 @@ pub struct Delivery {
 }
 
 /// Something that happened to an order.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderReport {
     /// What.
     #[serde(flatten)]
@@ -122,7 +122,7 @@ pub struct OrderReport {
 }
 
 /// The answer to transport checkpoints.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckpointsReply {
     /// One receipt ([`crate::receipt::Receipt`], signed) for each line that was new.
     pub receipts: Vec<Signed>,

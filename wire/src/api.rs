@@ -51,7 +51,7 @@ pub enum Role {
 }
 
 /// Who a token belongs to.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Me {
     /// The user's name.
     pub name: String,
@@ -64,7 +64,7 @@ pub struct Me {
 }
 
 /// Some of a list.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Page<T> {
     /// In the order that the request's documentation names.
     pub items: Vec<T>,
@@ -73,7 +73,7 @@ pub struct Page<T> {
 }
 
 /// What went wrong, for people.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {
     /// A word for machines, e.g. `not_found`.
     pub code: String,
@@ -84,14 +84,14 @@ pub struct ErrorBody {
 }
 
 /// What became of the alerts that were sent.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertsReply {
     /// One for each alert found in the body.
     pub alerts: Vec<AlertReceived>,
 }
 
 /// What became of one alert.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertReceived {
     /// Its id; of a duplicate, the id of the one that came first.
     pub alert: AlertId,
@@ -106,7 +106,7 @@ pub struct AlertReceived {
 }
 
 /// An alert.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertView {
     /// Its id.
     pub alert: AlertId,
@@ -127,7 +127,7 @@ pub struct AlertView {
 }
 
 /// An incident in a list.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IncidentSummary {
     /// Number of alerts.
     pub alerts: u64,
@@ -150,7 +150,7 @@ pub struct IncidentSummary {
 }
 
 /// An incident: a view over its alerts, with what was done about it.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IncidentView {
     /// Its alerts, the oldest first.
     pub alerts: Vec<AlertView>,
@@ -167,7 +167,7 @@ pub struct IncidentView {
 }
 
 /// A host with an agent.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HostView {
     /// Its agent.
     pub agent: AgentId,
@@ -186,7 +186,7 @@ pub struct HostView {
 }
 
 /// An order and what became of it.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderView {
     /// The agent that it is for.
     pub agent: AgentId,
@@ -217,7 +217,7 @@ pub struct OrderView {
 }
 
 /// Something that happened to an order.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TimedEvent {
     /// What.
     #[serde(flatten)]
@@ -268,7 +268,7 @@ pub enum SignerTrust {
 }
 
 /// A bundle on the server.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EvidenceView {
     /// Who brought it: `agent:<id>`, `user:<name>` or `ticket:<id>`.
     pub brought_by: String,
@@ -311,7 +311,7 @@ pub struct EvidenceView {
 }
 
 /// Asks for a ticket.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TicketRequest {
     /// The host that it is for, for people.
@@ -323,7 +323,7 @@ pub struct TicketRequest {
 }
 
 /// A ticket. It is shown once.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TicketReply {
     /// When it ends.
     pub expires: Instant,
@@ -332,7 +332,7 @@ pub struct TicketReply {
 }
 
 /// Something that happened in an incident, as it happens.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum LiveEvent {
     /// An alert came; the severity may have changed.
@@ -366,7 +366,7 @@ pub enum LiveEvent {
 }
 
 /// A line of the custody log's export.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CustodyLine {
     /// The exact text of a [`crate::custody::Leaf`].

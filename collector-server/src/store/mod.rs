@@ -1,0 +1,376 @@
+//! What changes: alerts and incidents, hosts, orders, evidence, tokens, and the custody log.
+//!
+//! All writing goes through [`Store::commit`]: any number of changes and the custody leaves that record them, durable
+//! together or not at all. One conformance suite runs against every backend.
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use wire::agent_api::HostFacts;
+use wire::api::{EvidenceState, EvidenceView, Role, TimedEvent};
+use wire::assessment::Assessment;
+use wire::custody::{HeadPoint, Leaf};
+use wire::order::OrderState;
+use wire::receipt::Receipt;
+use wire::signed::Signed;
+use wire::ticket::TicketKind;
+use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, OrderId, Sha256, UploadId};
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// What a change assumed no longer holds: look again. Nothing was changed.
+    #[error("{0}")]
+    Conflict(String),
+    /// The backend failed. Nothing was changed.
+    #[error("the store failed")]
+    Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// An alert as it was received, and what was made of it. Never changed; only its incident may be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertRecord {
+    /// Its id.
+    pub alert: AlertId,
+    /// What triage makes of it alone.
+    pub assessment: Assessment,
+    /// Why it stands in its incident, when it did not open it.
+    pub correlated: Option<String>,
+    /// The incident; none when it was closed by itself.
+    pub incident: Option<IncidentId>,
+    /// The normalised alert as JSON (`triage::Alert`).
+    pub normalised: Value,
+    /// Digest of its bytes, which lie in the object store as `alerts/<alert>`.
+    pub raw_sha256: Sha256,
+    /// When it came.
+    pub received: Instant,
+    /// Who sent it.
+    pub sent_by: String,
+    /// Unique: the same alert from the same source is a duplicate.
+    pub source_ref: String,
+    /// One line.
+    pub title: String,
+}
+
+/// An incident. Its alerts, orders and evidence name it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IncidentRecord {
+    /// What triage makes of all its alerts.
+    pub assessment: Assessment,
+    /// Its id, `INC-<year>-<number>`.
+    pub incident: IncidentId,
+    /// When its first alert came.
+    pub opened: Instant,
+    /// One line.
+    pub title: String,
+    /// When something was last added.
+    pub updated: Instant,
+    /// Counts the changes, from 1: whoever writes must have seen the last.
+    pub version: u64,
+}
+
+/// An enrolled host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostRecord {
+    /// Its agent.
+    pub agent: AgentId,
+    /// When its certificate ends.
+    pub certificate_expires: Instant,
+    /// Serial numbers of the certificates that it was given, lower-case hex, the newest last.
+    pub certificate_serials: Vec<String>,
+    /// When it was enrolled.
+    pub enrolled: Instant,
+    /// What it says of itself.
+    pub facts: HostFacts,
+    /// When it was last heard.
+    pub last_seen: Option<Instant>,
+    /// When it was shut out.
+    pub revoked: Option<Instant>,
+    /// The key that it signs with, `ssh-ed25519 AAAA…`.
+    pub signer: String,
+}
+
+/// An order and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderRecord {
+    /// The agent that it is for.
+    pub agent: AgentId,
+    /// The bundle that it made.
+    pub bundle: Option<BundleId>,
+    /// The order under its signature.
+    pub envelope: Signed,
+    /// What the agent told, the oldest first; of progress only the last.
+    pub events: Vec<TimedEvent>,
+    /// From then on it is refused.
+    pub expires: Instant,
+    /// The incident.
+    pub incident: IncidentId,
+    /// When it was signed.
+    pub issued: Instant,
+    /// Unique per agent.
+    pub nonce: String,
+    /// Its id.
+    pub order: OrderId,
+    /// The profile's name.
+    pub profile: String,
+    /// Digest of its signed bytes.
+    pub sha256: Sha256,
+    /// Where it stands.
+    pub state: OrderState,
+    /// The order that it replaces.
+    pub supersedes: Option<OrderId>,
+}
+
+/// A bundle, from the first byte of its upload on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvidenceRecord {
+    /// Serial number of the certificate under which it comes.
+    pub certificate_serial: Option<String>,
+    /// When something of it last came.
+    pub last_seen: Instant,
+    /// The length, once it is declared.
+    pub length: Option<u64>,
+    /// Bytes that are durable: in the object store, as `evidence/<bundle>/<offset as 20 digits>`, one object a segment.
+    pub offset: u64,
+    /// The key that must sign its transport checkpoints, `ssh-ed25519 AAAA…`; as claimed, when it came with a ticket.
+    pub signer: Option<String>,
+    /// Its upload.
+    pub upload: UploadId,
+    /// What people are shown; `receipts` in it is left empty here.
+    pub view: EvidenceView,
+}
+
+/// A transport checkpoint that verified, and the receipt that was given for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckpointRecord {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// The receipt under the server's signature.
+    pub envelope: Signed,
+    /// The line as it came, without LF.
+    pub line: String,
+    /// What the receipt says.
+    pub receipt: Receipt,
+}
+
+/// A secret that lets in once. The secret itself is not kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TicketRecord {
+    /// Who asked for it.
+    pub created_by: String,
+    /// When it ends.
+    pub expires: Instant,
+    /// The host that it was made for, for people.
+    pub host: Option<String>,
+    /// The incident that its upload belongs to.
+    pub incident: Option<IncidentId>,
+    /// What it is good for.
+    pub kind: TicketKind,
+    /// Digest of the secret, which has 256 random bits: its id.
+    pub ticket: Sha256,
+    /// Who used it: an agent's id, or the bundle that came.
+    pub used_by: Option<String>,
+}
+
+/// A token of a person or a program. Tokens look like `hf_<id>_<secret>`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenRecord {
+    /// When it was made.
+    pub created: Instant,
+    /// When it ends.
+    pub expires: Option<Instant>,
+    /// argon2id over the secret, in the PHC string format.
+    pub hash: String,
+    /// Who it belongs to.
+    pub name: String,
+    /// When it was withdrawn.
+    pub revoked: Option<Instant>,
+    /// What it lets its holder do.
+    pub role: Role,
+    /// Its id: 16 hex digits.
+    pub token: String,
+}
+
+/// A browser's session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionRecord {
+    /// When it ends.
+    pub expires: Instant,
+    /// Digest of the cookie's value, which has 256 random bits.
+    pub session: Sha256,
+    /// The token that it was opened with; it ends with it.
+    pub token: String,
+}
+
+/// One change. Each says what it assumes; when that does not hold, the whole commit is a [`StoreError::Conflict`].
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A new alert; its `source_ref` is new.
+    AddAlert(Box<AlertRecord>),
+    /// A new incident; its id is new.
+    AddIncident(Box<IncidentRecord>),
+    /// The incident in a new version; the stored one is one less.
+    PutIncident(Box<IncidentRecord>),
+    /// A new host; its id is new.
+    AddHost(Box<HostRecord>),
+    /// A host that is there.
+    PutHost(Box<HostRecord>),
+    /// A host was heard, now.
+    HostSeen(AgentId, Instant),
+    /// A new order; its id is new, and so is its nonce for this agent.
+    AddOrder(Box<OrderRecord>),
+    /// Something happened to an order in one of these states; an order that is in none of them is a conflict.
+    OrderEvent {
+        /// The states in which it can happen.
+        from: Vec<OrderState>,
+        /// The order.
+        order: OrderId,
+        /// What happened; none for `delivered` and `expired`. Progress replaces the progress before it. The bundle that
+        /// `started` names is kept in the order.
+        event: Option<TimedEvent>,
+        /// Where it stands now.
+        to: OrderState,
+    },
+    /// A new bundle; its id and its upload's are new.
+    AddEvidence(Box<EvidenceRecord>),
+    /// A segment became durable: `offset` was the stored one.
+    Advance {
+        /// The bundle.
+        bundle: BundleId,
+        /// Where the segment begins.
+        offset: u64,
+        /// Its length.
+        bytes: u64,
+        /// When.
+        at: Instant,
+    },
+    /// The length of an upload is known; none was.
+    Length(BundleId, u64),
+    /// What people are shown of a bundle that is there.
+    PutEvidenceView(Box<EvidenceView>),
+    /// A transport checkpoint and its receipt; the number is one more than the last.
+    AddCheckpoint(Box<CheckpointRecord>),
+    /// A new ticket.
+    AddTicket(Box<TicketRecord>),
+    /// A ticket is used up: of this kind, not used, not ended at this time.
+    UseTicket {
+        /// Its id.
+        ticket: Sha256,
+        /// The time.
+        at: Instant,
+        /// Who used it.
+        by: String,
+        /// Its kind.
+        kind: TicketKind,
+    },
+    /// A new token.
+    AddToken(Box<TokenRecord>),
+    /// A token is withdrawn, and its sessions end.
+    RevokeToken(String, Instant),
+    /// A new session.
+    AddSession(SessionRecord),
+    /// A session ends; one that is not there is no conflict.
+    EndSession(Sha256),
+}
+
+/// A leaf of the custody log that has no place yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewLeaf {
+    /// See [`Leaf::actor`].
+    pub actor: String,
+    /// See [`Leaf::details`].
+    pub details: Map<String, Value>,
+    /// See [`Leaf::event`].
+    pub event: &'static str,
+    /// See [`Leaf::incident`].
+    pub incident: Option<IncidentId>,
+    /// See [`Leaf::subject`].
+    pub subject: String,
+    /// See [`Leaf::time`].
+    pub time: Instant,
+}
+
+/// A leaf and its exact text, which is what was hashed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredLeaf {
+    /// Parsed.
+    pub leaf: Leaf,
+    /// As hashed.
+    pub text: String,
+}
+
+/// Where the server's records are kept.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Makes all changes and appends all leaves, durably, or does nothing. Returns the custody log's state after it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn commit(&self, changes: Vec<Change>, leaves: Vec<NewLeaf>) -> Result<HeadPoint, StoreError>;
+
+    /// The alert of this id.
+    async fn alert(&self, alert: AlertId) -> Result<Option<AlertRecord>, StoreError>;
+    /// The alert with this `source_ref`.
+    async fn alert_by_ref(&self, source_ref: &str) -> Result<Option<AlertRecord>, StoreError>;
+    /// The alerts of an incident, the oldest first, at most 1,000.
+    async fn alerts_of(&self, incident: &IncidentId) -> Result<Vec<AlertRecord>, StoreError>;
+    /// Alerts that came since then and belong to an incident, the newest first, at most 1,000: those that a new one may
+    /// belong to.
+    async fn alerts_since(&self, since: Instant) -> Result<Vec<AlertRecord>, StoreError>;
+
+    /// The incident of this id.
+    async fn incident(&self, incident: &IncidentId) -> Result<Option<IncidentRecord>, StoreError>;
+    /// Incidents, the worst first and of those the last updated; `after` is the last one of the page before.
+    async fn incidents(&self, after: Option<&IncidentId>, limit: u32) -> Result<Vec<IncidentRecord>, StoreError>;
+    /// The number of the last incident of this year; 0 when there is none.
+    async fn last_incident_number(&self, year: i16) -> Result<u32, StoreError>;
+    /// Numbers of alerts and of bundles of an incident.
+    async fn counts(&self, incident: &IncidentId) -> Result<(u64, u64), StoreError>;
+
+    /// The host of this agent.
+    async fn host(&self, agent: &AgentId) -> Result<Option<HostRecord>, StoreError>;
+    /// Hosts in the order of their agents' ids, after this one.
+    async fn hosts(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<HostRecord>, StoreError>;
+
+    /// The order of this id.
+    async fn order(&self, order: OrderId) -> Result<Option<OrderRecord>, StoreError>;
+    /// The orders of an incident, the newest first, at most 1,000.
+    async fn orders_of(&self, incident: &IncidentId) -> Result<Vec<OrderRecord>, StoreError>;
+    /// The orders that an agent has not told anything of yet (queued, delivered), the oldest first, at most 100.
+    async fn orders_waiting(&self, agent: &AgentId) -> Result<Vec<OrderRecord>, StoreError>;
+
+    /// The bundle of this id.
+    async fn evidence(&self, bundle: BundleId) -> Result<Option<EvidenceRecord>, StoreError>;
+    /// The bundle of this upload.
+    async fn evidence_by_upload(&self, upload: UploadId) -> Result<Option<EvidenceRecord>, StoreError>;
+    /// Bundles, the newest first, of one incident or of all.
+    async fn evidence_list(
+        &self,
+        incident: Option<&IncidentId>,
+        after: Option<BundleId>,
+        limit: u32,
+    ) -> Result<Vec<EvidenceRecord>, StoreError>;
+    /// Bundles in this state, the oldest first, at most 1,000.
+    async fn evidence_in(&self, state: EvidenceState) -> Result<Vec<EvidenceRecord>, StoreError>;
+    /// The segments of a bundle's bytes: offset and length, in order, without gaps.
+    async fn segments(&self, bundle: BundleId) -> Result<Vec<(u64, u64)>, StoreError>;
+    /// The transport checkpoints of a bundle, in order.
+    async fn checkpoints(&self, bundle: BundleId) -> Result<Vec<CheckpointRecord>, StoreError>;
+
+    /// The ticket of this id.
+    async fn ticket(&self, ticket: Sha256) -> Result<Option<TicketRecord>, StoreError>;
+    /// The token of this id.
+    async fn token(&self, token: &str) -> Result<Option<TokenRecord>, StoreError>;
+    /// All tokens, in the order of their names.
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
+    /// The session of this id.
+    async fn session(&self, session: Sha256) -> Result<Option<SessionRecord>, StoreError>;
+
+    /// The custody log's state.
+    async fn head(&self) -> Result<HeadPoint, StoreError>;
+    /// Leaves from this number on, of one incident or of all.
+    async fn leaves(&self, incident: Option<&IncidentId>, from: u64, limit: u32)
+    -> Result<Vec<StoredLeaf>, StoreError>;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,204 @@
+//! Bytes into records: one object, an array, lines, or an envelope around several.
+//!
+//! No record is lost. What is no JSON becomes one alert that holds the text; what no normaliser understands is read by
+//! the generic one. Each alert carries the digest of its own bytes as they came.
+
+use std::ops::Range;
+
+use serde::de::IgnoredAny;
+use serde_json::{Deserializer, Value};
+use wire::{Instant, Sha256};
+
+use crate::Alert;
+use crate::normalise::NORMALISERS;
+
+/// The most bytes that are taken in at once.
+pub const BYTES_MAX: usize = 1 << 20;
+/// The most records that are taken in at once.
+pub const RECORDS_MAX: usize = 1000;
+/// How deep envelopes may be nested. JSON itself may be nested 127 deep, which `serde_json` sees to.
+const ENVELOPES_MAX: usize = 4;
+
+/// Keys under which products send lists of alerts: GuardDuty's GetFindings, CloudTrail and SNS, Alertmanager.
+const LISTS: &[&str] = &["findings", "records", "alerts", "events"];
+
+/// One record: its bytes as they came, and what they say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parsed {
+    /// What it says.
+    pub alert: Alert,
+    /// Its bytes.
+    pub raw: Vec<u8>,
+}
+
+/// Bytes that are not taken in at all.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// Nothing but white space.
+    #[error("there is no alert in it: it is empty")]
+    Empty,
+    /// Longer than [`BYTES_MAX`].
+    #[error("{0} bytes, of which {BYTES_MAX} are taken at once\n  hint: send the alerts in several requests")]
+    TooLong(usize),
+    /// More records than [`RECORDS_MAX`].
+    #[error("more than {RECORDS_MAX} records at once\n  hint: send the alerts in several requests")]
+    TooMany,
+}
+
+/// The alerts in `raw`, in their order, at least one.
+///
+/// # Errors
+/// [`NotTaken`]: the whole is over a bound, and nothing of it was taken.
+pub fn normalise(raw: &[u8], received: Instant) -> Result<Vec<Parsed>, NotTaken> {
+    if raw.len() > BYTES_MAX {
+        return Err(NotTaken::TooLong(raw.len()));
+    }
+    if raw.iter().all(u8::is_ascii_whitespace) {
+        return Err(NotTaken::Empty);
+    }
+    let mut taken = Vec::new();
+    match top_level(raw) {
+        Some(ranges) => {
+            for range in ranges {
+                records(&raw[range], 0, received, &mut taken)?;
+            }
+        }
+        None => unreadable(raw, received, &mut taken)?,
+    }
+    // An empty list, as a poll for findings returns it.
+    if taken.is_empty() { Err(NotTaken::Empty) } else { Ok(taken) }
+}
+
+/// The values that follow each other in `raw` (one, or NDJSON); `None` when a part of it is no JSON.
+fn top_level(raw: &[u8]) -> Option<Vec<Range<usize>>> {
+    let mut stream = Deserializer::from_slice(raw).into_iter::<IgnoredAny>();
+    let mut ranges = Vec::new();
+    let mut from = 0;
+    while let Some(value) = stream.next() {
+        value.ok()?;
+        ranges.push(from..stream.byte_offset());
+        from = stream.byte_offset();
+    }
+    Some(ranges)
+}
+
+/// What is no JSON as a whole is taken line by line where it has lines of JSON, else as one text.
+fn unreadable(raw: &[u8], received: Instant, taken: &mut Vec<Parsed>) -> Result<(), NotTaken> {
+    let mut lines = raw.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    if !lines.clone().any(|line| line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()) {
+        return take(raw.trim_ascii(), &text(raw), received, taken);
+    }
+    lines.try_for_each(|line| match serde_json::from_slice::<IgnoredAny>(line) {
+        Ok(_) => records(line, 0, received, taken),
+        Err(_) => take(line, &text(line), received, taken),
+    })
+}
+
+fn text(raw: &[u8]) -> Value {
+    Value::String(String::from_utf8_lossy(raw).into_owned())
+}
+
+/// Takes `raw`, one JSON value, apart where it holds several alerts. What a normaliser knows as one alert stays one,
+/// whatever lists it has.
+fn records(raw: &[u8], depth: usize, received: Instant, taken: &mut Vec<Parsed>) -> Result<(), NotTaken> {
+    let raw = raw.trim_ascii();
+    let Ok(value) = serde_json::from_slice::<Value>(raw) else {
+        return take(raw, &text(raw), received, taken);
+    };
+    let value = unwrapped(value);
+    let is_known =
+        NORMALISERS.split_last().is_some_and(|(_, known)| known.iter().any(|one| one.read(&value).is_some()));
+    if !is_known
+        && depth < ENVELOPES_MAX
+        && let Some(inner) = alerts_in(raw)
+    {
+        return inner.into_iter().try_for_each(|range| records(&raw[range], depth + 1, received, taken));
+    }
+    take(raw, &value, received, taken)
+}
+
+/// Where the alerts are in an array or in an envelope; `None` when `raw` is one alert itself.
+fn alerts_in(raw: &[u8]) -> Option<Vec<Range<usize>>> {
+    let members = members(raw)?;
+    if raw.starts_with(b"[") {
+        return Some(members.into_iter().map(|(_, range)| range).collect());
+    }
+    // EventBridge wraps some lists once more, in `detail`.
+    let inside = |wanted: &[&str]| {
+        let is_wanted = |key: &str| wanted.iter().any(|one| one.eq_ignore_ascii_case(key));
+        members.iter().find(|(key, _)| is_wanted(key)).map(|(_, range)| range.clone())
+    };
+    let list = match inside(LISTS) {
+        Some(list) => list,
+        None => {
+            let detail = inside(&["detail"])?;
+            let start = detail.start;
+            let below = self::members(&raw[detail])?;
+            let (_, list) = below.into_iter().find(|(key, _)| LISTS.iter().any(|one| one.eq_ignore_ascii_case(key)))?;
+            list.start + start..list.end + start
+        }
+    };
+    let entries = self::members(raw.get(list.clone())?).filter(|_| raw.get(list.start) == Some(&b'['))?;
+    let is_object = |(_, range): &(String, Range<usize>)| raw.get(list.start + range.start) == Some(&b'{');
+    (!entries.is_empty() && entries.iter().all(is_object))
+        .then(|| entries.into_iter().map(|(_, range)| range.start + list.start..range.end + list.start).collect())
+}
+
+/// The entries of an array (with empty keys) or of an object, and where each value stands in `raw`.
+fn members(raw: &[u8]) -> Option<Vec<(String, Range<usize>)>> {
+    let is_object = match raw.first()? {
+        b'{' => true,
+        b'[' => false,
+        _ => return None,
+    };
+    let mut members = Vec::new();
+    let mut at = 1;
+    loop {
+        at = skip(raw, at, b",");
+        if matches!(raw.get(at)?, b'}' | b']') {
+            return Some(members);
+        }
+        let mut key = String::new();
+        if is_object {
+            let mut keys = Deserializer::from_slice(raw.get(at..)?).into_iter::<String>();
+            key = keys.next()?.ok()?;
+            at = skip(raw, at + keys.byte_offset(), b":");
+        }
+        let mut values = Deserializer::from_slice(raw.get(at..)?).into_iter::<IgnoredAny>();
+        values.next()?.ok()?;
+        let end = at + values.byte_offset();
+        members.push((key, at..end));
+        at = end;
+    }
+}
+
+/// Past white space and the separator. The value was read as a whole before, so what stands there is as it must be.
+fn skip(raw: &[u8], from: usize, separator: &[u8]) -> usize {
+    let rest = raw.get(from..).unwrap_or_default();
+    from + rest.iter().take_while(|byte| byte.is_ascii_whitespace() || separator.contains(byte)).count()
+}
+
+/// SNS delivers the alert as a text within its own object.
+fn unwrapped(value: Value) -> Value {
+    let inner = value
+        .get("Message")
+        .filter(|_| value.get("TopicArn").is_some())
+        .and_then(Value::as_str)
+        .and_then(|text| serde_json::from_str::<Value>(text).ok())
+        .filter(Value::is_object);
+    inner.unwrap_or(value)
+}
+
+fn take(raw: &[u8], value: &Value, received: Instant, taken: &mut Vec<Parsed>) -> Result<(), NotTaken> {
+    if taken.len() == RECORDS_MAX {
+        return Err(NotTaken::TooMany);
+    }
+    // The last normaliser understands everything.
+    let Some(mut alert) = NORMALISERS.iter().find_map(|normaliser| normaliser.read(value)) else {
+        return Ok(());
+    };
+    alert.raw_sha256 = Sha256::of(raw);
+    alert.received = received;
+    taken.push(Parsed { alert, raw: raw.to_vec() });
+    Ok(())
+}
