@@ -87,9 +87,9 @@ fn cpu_ticks(daemon: &Running) -> u64 {
 }
 
 /// From the start of `holdfast dispatch` to the receipt, in the steps between.
-fn round(site: &Site, host: &Host<'_>, incident: &str) -> Value {
+fn round(site: &Site, host: &Host, incident: &str) -> Value {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    let order = host.dispatch(incident, "triage");
+    let order = host.dispatch(site, incident, "triage");
     let told = site.await_order(&order, "completed", SOON);
     let evidence = site.api(&format!("evidence/{}", told["bundle"].as_str().unwrap()));
     let receipts = evidence["receipts"].as_array().unwrap();

@@ -14,8 +14,8 @@ from tusclient import client
 url, file, bundle, incident = sys.argv[1:]
 headers = {"Authorization": "Bearer " + os.environ["TOKEN"]}
 def uploader(**more):
-    return client.TusClient(f"{url}/api/v1/uploads?incident={incident}", headers=headers).uploader(
-        file, chunk_size=1 << 20, verify_tls_cert=False, metadata={"bundle": bundle, "name": os.path.basename(file)}, **more)
+    return client.TusClient(f"{url}/api/v1/uploads", headers=headers).uploader(
+        file, chunk_size=1 << 20, verify_tls_cert=False, metadata={"bundle": bundle, "incident": incident, "name": os.path.basename(file)}, **more)
 first = uploader()
 first.upload(stop_at=(1 << 20) + 1)
 assert 0 < first.offset < os.path.getsize(file), first.offset

@@ -10,6 +10,7 @@ mod footprint;
 mod foreign;
 mod hostile;
 mod mistakes;
+mod orders;
 mod path;
 mod path_broken;
 mod seal;

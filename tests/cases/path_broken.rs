@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{Host, Lab, Random, Running, Site, until};
+use harness::{Lab, Random, Running, Site, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ fn the_agent_is_killed_and_what_arrived_is_a_partial_bundle() {
     let host = site.enroll("web-1");
     let daemon = host.daemon();
     let incident = incident(&site);
-    let order = host.dispatch(&incident, &slow(&lab, 60, "2MiB"));
+    let order = host.dispatch(&site, &incident, &slow(&lab, 60, "2MiB"));
     in_the_files_tier(&site, &incident, 9 << 20);
     daemon.signal(Signal::KILL);
     daemon.wait(SOON);
@@ -105,7 +105,7 @@ fn the_cable_is_cut_for_20_seconds_and_no_acknowledged_byte_goes_again() {
     let host = site.enroll("web-1");
     let daemon = host.daemon();
     let incident = incident(&site);
-    let order = host.dispatch(&incident, &slow(&lab, 40, "4MiB"));
+    let order = host.dispatch(&site, &incident, &slow(&lab, 40, "4MiB"));
     let before = in_the_files_tier(&site, &incident, 9 << 20)["bytes"].as_u64().unwrap();
     site.cable.cut();
     // The cut is a time, not a condition.
@@ -127,13 +127,10 @@ fn the_cable_is_cut_for_20_seconds_and_no_acknowledged_byte_goes_again() {
 fn the_server_is_killed_and_nothing_acknowledged_is_lost() {
     let (mut site, lab) = (Site::new(), Lab::new());
     let profile = slow(&lab, 40, "4MiB");
-    let (daemon, incident, order) = {
-        let host: Host<'_> = site.enroll("web-1");
-        let daemon = host.daemon();
-        let incident = incident(&site);
-        let order = host.dispatch(&incident, &profile);
-        (daemon, incident, order)
-    };
+    let host = site.enroll("web-1");
+    let daemon = host.daemon();
+    let incident = incident(&site);
+    let order = host.dispatch(&site, &incident, &profile);
     let before = in_the_files_tier(&site, &incident, 9 << 20);
     site.kill_server();
     site.start_server();

@@ -172,14 +172,24 @@ impl Site {
     }
 
     /// Enrols a host, whose agent reaches the server over the cable.
-    pub fn enroll(&self, name: &str) -> Host<'_> {
+    pub fn enroll(&self, name: &str) -> Host {
+        self.enroll_with(name, &[])
+    }
+
+    /// The same, with more words for `holdfast-agent enroll`.
+    pub fn enroll_with(&self, name: &str, more: &[&str]) -> Host {
         let mut ticket: Ticket = self.holdfast(&["host", "enroll-ticket"]).expect_code(0).stdout.parse().unwrap();
         ticket.servers = vec![format!("https://{}", self.cable.address())];
         let token = self.write(&format!("{name}.ticket"), ticket.to_text());
-        let host = Host { site: self, state: self.path(name) };
-        let signers = self.text("signers");
-        host.run(&["enroll", "--token", token.to_str().unwrap(), "--signers", &signers]).expect_code(0);
+        let (host, signers) = (self.host(name), self.text("signers"));
+        let words = ["enroll", "--token", token.to_str().unwrap(), "--signers", &signers];
+        host.run(&[&words, more].concat()).expect_code(0);
         host
+    }
+
+    /// A host that was enrolled before.
+    pub fn host(&self, name: &str) -> Host {
+        Host { state: self.path(name) }
     }
 
     /// Waits until an order is in this state, and returns it.
@@ -194,12 +204,11 @@ impl Site {
 }
 
 /// A host with an agent.
-pub struct Host<'a> {
-    site: &'a Site,
+pub struct Host {
     state: PathBuf,
 }
 
-impl Host<'_> {
+impl Host {
     /// Its state folder.
     pub fn state(&self) -> &Path {
         &self.state
@@ -228,8 +237,8 @@ impl Host<'_> {
 
     /// A signed collection order for it; returns the order's id.
     #[track_caller]
-    pub fn dispatch(&self, incident: &str, profile: &str) -> String {
-        let told = self.site.ask(&["dispatch", incident, "--host", &self.agent(), "--profile", profile]);
+    pub fn dispatch(&self, site: &Site, incident: &str, profile: &str) -> String {
+        let told = site.ask(&["dispatch", incident, "--host", &self.agent(), "--profile", profile]);
         told["order"].as_str().unwrap_or_else(|| panic!("no order: {told}")).to_owned()
     }
 }
