@@ -70,7 +70,8 @@ fn row(frame: Frame<'_>, incident: &IncidentSummary) -> Markup {
     }
 }
 
-fn hosts(hosts: &[String]) -> Markup {
+/// The first few names of hosts.
+pub fn hosts(hosts: &[String]) -> Markup {
     let more = hosts.len().saturating_sub(HOSTS_SHOWN_MAX);
     html! {
         @if hosts.is_empty() { span.quiet { "none named" } }

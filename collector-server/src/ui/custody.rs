@@ -54,7 +54,7 @@ pub fn table(leaves: &[Leaf]) -> Markup {
     scroll(
         "Custody entries",
         &html! {
-            table.dense {
+            table.dense.stacks {
                 caption.unseen-label { "Custody entries, the oldest first" }
                 thead {
                     tr {
@@ -79,7 +79,7 @@ pub fn table(leaves: &[Leaf]) -> Markup {
                                     div { a href={ "/incidents/" (incident) } { (incident) } }
                                 }
                             }
-                            td.break.quiet { (clipped(&details(&leaf.details), DETAILS_CHARS_MAX)) }
+                            td.break.quiet.whole { (clipped(&details(&leaf.details), DETAILS_CHARS_MAX)) }
                         }
                     }
                 }

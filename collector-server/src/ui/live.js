@@ -153,7 +153,7 @@ function follow(address) {
     interrupted = false;
   });
   source.addEventListener("error", () => { interrupted = true; });
-  source.addEventListener("message", (message) => {
+  const heard = (message) => {
     let told;
     try {
       told = JSON.parse(message.data);
@@ -165,7 +165,9 @@ function follow(address) {
     if (status && told.what === "evidence") status.textContent = `Evidence ${told.state}`;
     if (status && told.what === "alert") status.textContent = `New alert, severity ${told.severity}`;
     soon();
-  });
+  };
+  // Events are named after what happened; `reload` says that some were lost.
+  for (const name of ["alert", "order", "receipt", "evidence", "reload"]) source.addEventListener(name, heard);
 }
 
 remember(document);

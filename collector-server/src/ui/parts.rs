@@ -26,13 +26,17 @@ pub const fn severity_word(severity: Severity) -> &'static str {
 
 /// How far a bundle goes, in a colour and in letters.
 pub fn evidence_state(state: EvidenceState) -> Markup {
-    let tone = match state {
+    badge(tone(state), state.name())
+}
+
+/// The colour of a state, as a class of the style.
+pub const fn tone(state: EvidenceState) -> &'static str {
+    match state {
         EvidenceState::Receiving => "busy",
         EvidenceState::Sealed => "good",
         EvidenceState::Partial | EvidenceState::Unverified => "warn",
         EvidenceState::Rejected => "bad",
-    };
-    badge(tone, state.name())
+    }
 }
 
 /// Where an order stands, in a colour and in letters.

@@ -13,7 +13,7 @@ pub fn page(now: Instant, back: &str, problem: Option<&str>) -> Markup {
             @if let Some(problem) = problem {
                 p.alarm role="alert" { (problem) }
             }
-            form.stack method="post" action="/sign-in" {
+            form.stack method="post" action={ "/sign-in" (super::text::query(&[("back", back)])) } {
                 input type="hidden" name="back" value=(back);
                 label for="token" { "Token" }
                 input #token type="password" name="token" required autocomplete="current-password" spellcheck="false"

@@ -14,7 +14,7 @@ pub fn section(evidence: &EvidenceView) -> Markup {
         section #by-hand aria-labelledby="h-by-hand" {
             h2 #h-by-hand { "Verify it yourself" }
             p { "With the bundle, stream.jsonl and a list of keys that you trust, in one folder:" }
-            (command(&format!("holdfast verify {name} --stream {name}.stream.jsonl --signers allowed_signers")))
+            (command(&format!("holdfast verify {name} --signers allowed_signers")))
             p { "Without any software of ours:" }
             (command(&stream_commands(name, principal, evidence.state)))
             @if evidence.state == EvidenceState::Sealed {

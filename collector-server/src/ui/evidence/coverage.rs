@@ -58,7 +58,7 @@ fn row(step: &Collected) -> Markup {
             td.right { (grouped(step.asked)) }
             td.right { (grouped(step.got)) }
             (loss(step.denied))
-            (loss(step.vanished))
+            td.right { (grouped(step.vanished)) }
             (loss(step.timed_out))
             td.right.nowrap { (short_bytes(step.bytes)) }
             td.right.nowrap { (took(step.ended.0.saturating_sub(step.started.0))) }

@@ -61,7 +61,7 @@ pub fn section(evidence: &EvidenceView, items: &Page<Item>, search: &Search) -> 
 
 fn table(items: &[Item]) -> Markup {
     html! {
-        table.dense.items {
+        table.dense.items.stacks {
             caption.unseen-label { "Items, in the order in which they were taken" }
             thead { tr {
                 th.right scope="col" { "No." } th scope="col" { "Status" } th scope="col" { "Path" }
@@ -77,7 +77,7 @@ fn row(item: &Item) -> Markup {
         tr {
             td.right { (item.id) }
             td { (status(item.status)) }
-            th.path scope="row" {
+            th.path.whole scope="row" {
                 (clipped(&item.path, PATH_CHARS_MAX))
                 @if let Some(target) = item.meta.as_ref().and_then(|meta| meta.target.as_deref()) { span.quiet { " → " (clipped(target, PATH_CHARS_MAX)) } }
                 @for why in [&item.reason, &item.error].into_iter().flatten() { div.quiet { (clipped(why, WHY_CHARS_MAX)) } }

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use wire::api::{EvidenceView, IncidentView};
 use wire::custody::Leaf;
 
-use super::parts::{age, bytes, count, evidence_state, grouped, severity, severity_word, time, trust};
+use super::parts::{age, bytes, count, evidence_state, grouped, severity, severity_word, time, tone, trust};
 use super::text::{clipped, query, shown, words};
 use super::{Frame, Here};
 
@@ -56,6 +56,9 @@ fn glance(frame: Frame<'_>, view: &IncidentView) -> Markup {
             h1 #title { (clipped(&summary.title, TITLE_CHARS_MAX)) }
             p.next { strong { "Next: " } (shown(&assessment.recommended_action)) }
             dl.strip {
+                @if !summary.hosts.is_empty() {
+                    div { dt { "Victims" } dd { strong { (super::board::hosts(&summary.hosts)) } } }
+                }
                 div { dt { "Opened" } dd { (time(summary.opened)) " " span.quiet { (age(summary.opened, frame.now)) } } }
                 div { dt { "Updated" } dd { (age(summary.updated, frame.now)) } }
                 div { dt { "Disposition" } dd { (words(&assessment.disposition)) } }
@@ -95,7 +98,7 @@ fn evidence(frame: Frame<'_>, evidence: &[EvidenceView]) -> Markup {
                                 (count(bundle.receipts.len() as u64, "receipt")) " · " (trust(bundle.trust)) " · "
                                 span.id { (bundle.bundle.short()) }
                             }
-                            @if let Some(warning) = super::evidence::warning(bundle.state) { p.alarm { (warning) } }
+                            @if let Some(warning) = super::evidence::warning(bundle.state) { p class={ "alarm " (tone(bundle.state)) } { (warning) } }
                         }
                     }
                 }

@@ -146,7 +146,7 @@ fn told(order: &OrderView) -> Markup {
         }
         @if order.state == OrderState::Queued { p { "Waits for the agent to ask." } }
         @if let Some(end) = end { (ended(&end.event, end.time)) }
-        @else if order.state == OrderState::Expired { p.alarm { "No agent took it before it expired." } }
+        @else if order.state == OrderState::Expired { p.alarm.warn { "No agent took it before it expired." } }
     }
 }
 
@@ -158,7 +158,7 @@ fn ended(event: &OrderEvent, at: Instant) -> Markup {
                 @if *exit != 0 { " Some step ran out of time or met a limit; the coverage says which." }
             },
             OrderEvent::Refused { message, .. } => p.alarm { strong { "The agent refused it: " } (shown(message)) },
-            OrderEvent::Interrupted { receipted, .. } => p.alarm {
+            OrderEvent::Interrupted { receipted, .. } => p.alarm.warn {
                 strong { "The agent died in the run" } @if let Some(offset) = receipted { "; the last receipt is for " (short_bytes(*offset)) }
                 ". What arrived is a partial bundle. Dispatch again to take the rest."
             },

@@ -90,7 +90,7 @@ fn clocks(clocks: &[NotificationClock]) -> Markup {
                 @for clock in clocks {
                     li {
                         strong { (shown(&clock.regime)) } ": " (shown(&clock.deadline))
-                        div.quiet { "starts at " (words(&clock.anchor)) }
+                        div.quiet { "starts at " code { (shown(&clock.anchor)) } }
                     }
                 }
             }

@@ -41,8 +41,7 @@ pub fn section(assessment: &Assessment) -> Markup {
 fn rule(effect: &Effect) -> Markup {
     html! {
         li {
-            span.effect { (shown(&effect.effect)) } " "
-            span.rule { (words(&effect.rule)) }
+            span.rule { (words(&effect.rule)) } ": " span.effect { (shown(&effect.effect)) }
             div.quiet.break { (clipped(&effect.input, INPUT_CHARS_MAX)) " " span.version title="version of the rules" { (shown(&effect.version)) } }
         }
     }

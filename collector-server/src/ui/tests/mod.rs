@@ -37,7 +37,8 @@ fn all_pages() -> Vec<(&'static str, String)> {
     let (me, text) = (me(), Markup::into_string);
     let frame = frame(&me);
     let nothing = Page { items: Vec::new(), next: None };
-    let nowhere = Problem::new(ProblemKind::NotFound, format!("there is no incident {HOSTILE:?}")).hint("look at the board");
+    let nowhere =
+        Problem::new(ProblemKind::NotFound, format!("there is no incident {HOSTILE:?}")).hint("look at the board");
     let connected = Page { items: vec![samples::host("db-1", true), samples::host("web-1", false)], next: None };
     let leaves = Page { items: samples::leaves(), next: Some("133".into()) };
     let id = "INC-2026-0007".parse().unwrap();
@@ -66,7 +67,10 @@ fn nothing_hostile_breaks_out_and_nothing_is_inline() {
         }
     }
     let board = board::page(frame(&me()), &samples::board(), "https://ir.example", false).into_string();
-    holds(&board, &["&lt;script&gt;alert(1)", "<span class=\"unseen\">\\u{202e}</span>", "mail<span class=\"unseen\">"]);
+    holds(
+        &board,
+        &["&lt;script&gt;alert(1)", "<span class=\"unseen\">\\u{202e}</span>", "mail<span class=\"unseen\">"],
+    );
 }
 
 #[test]
@@ -74,9 +78,14 @@ fn pages_have_landmarks_labels_and_one_heading() {
     for (name, page) in all_pages() {
         holds(&page, &["<html lang=\"en\">", "<main id=\"main\"", "href=\"#main\"", "<title>", "<header", "<footer>"]);
         assert_eq!(page.matches("<h1").count(), 1, "{name}");
-        assert_eq!(page.matches("<th").count(), page.matches("scope=\"").count() + page.matches("<thead").count(), "{name}");
+        assert_eq!(
+            page.matches("<th").count(),
+            page.matches("scope=\"").count() + page.matches("<thead").count(),
+            "{name}"
+        );
         let labels = page.matches("<label").count();
-        let inputs = page.matches("<input").count() + page.matches("<select").count() - page.matches("type=\"hidden\"").count();
+        let inputs =
+            page.matches("<input").count() + page.matches("<select").count() - page.matches("type=\"hidden\"").count();
         assert_eq!(labels, inputs, "{name}: each field has a label");
     }
 }
@@ -86,12 +95,25 @@ fn the_incident_says_what_it_is_why_and_what_to_do() {
     holds(
         &incident_page(),
         &[
-            "SEV1", "critical", "trigger ransom note", "README_RESTORE.txt", "provisional SEV1", "platform team",
+            "SEV1",
+            "critical",
+            "trigger ransom note",
+            "README_RESTORE.txt",
+            "provisional SEV1",
+            "platform team",
             "holdfast dispatch INC-2026-0007 --host db-1 --profile ransomware --follow",
             "holdfast ticket INC-2026-0007 --host app-3.example.com &gt; ticket",
-            "Guidance, not legal advice", "Containment, proposed only", "board chair", "15 minutes",
-            "the same host db-1 within 24 h", "/raw\"", "data-step=\"memory\" class=\"is-running\"", "1,842",
-            "the policy of this host allows only", "The agent died in the run", "order issued",
+            "Guidance, not legal advice",
+            "Containment, proposed only",
+            "board chair",
+            "15 minutes",
+            "the same host db-1 within 24 h",
+            "/raw\"",
+            "data-step=\"memory\" class=\"is-running\"",
+            "1,842",
+            "the policy of this host allows only",
+            "The agent died in the run",
+            "order issued",
         ],
     );
     let address = "<a class=\"title\" href=\"/evidence/";
@@ -115,20 +137,47 @@ fn evidence_says_how_far_it_is_proven() {
     holds(
         &sealed,
         &[
-            "Nothing", "SHA256:", "enrolled agent", "Held by this server since", "receipt for", "412,316,860",
-            "That the kernel told the truth.", "bytes_max of 64 MiB", "timed out", "Peak memory", "ssh-keygen -Y verify",
-            "a&amp;&quot;b", "?q=a%26%22b&amp;after=7#items", "allowed_signers",
+            "Nothing",
+            "SHA256:",
+            "enrolled agent",
+            "Held by this server since",
+            "receipt for",
+            "412,316,860",
+            "That the kernel told the truth.",
+            "bytes_max of 64 MiB",
+            "timed out",
+            "Peak memory",
+            "ssh-keygen -Y verify",
+            "a&amp;&quot;b",
+            "?q=a%26%22b&amp;after=7#items",
+            "allowed_signers",
         ]
         .map(|text| if text == "Nothing" { "nothing in it was changed after it was signed" } else { text }),
     );
     assert!(!sealed.contains("Bounded view") && !sealed.contains("proves nothing"));
 
     let partial = evidence_page(EvidenceState::Partial);
-    holds(&partial, &["edge-partial", "<strong>Partial.</strong>", "proves nothing", "Not sealed.", "Bounded view", "16,777,216"]);
+    holds(
+        &partial,
+        &["edge-partial", "<strong>Partial.</strong>", "proves nothing", "Not sealed.", "Bounded view", "16,777,216"],
+    );
     let rejected = evidence_page(EvidenceState::Rejected);
-    holds(&rejected, &["edge-rejected", "<strong>Rejected.</strong>", "is no evidence", "digest_mismatch", "refuted", "anybody may have made it"]);
+    holds(
+        &rejected,
+        &[
+            "edge-rejected",
+            "<strong>Rejected.</strong>",
+            "is no evidence",
+            "digest_mismatch",
+            "refuted",
+            "anybody may have made it",
+        ],
+    );
     let unverified = evidence_page(EvidenceState::Unverified);
-    holds(&unverified, &["<strong>Unverified.</strong>", "Nothing in it is proven", "It names no key.", "without a receipt"]);
+    holds(
+        &unverified,
+        &["<strong>Unverified.</strong>", "Nothing in it is proven", "It names no key.", "without a receipt"],
+    );
     for page in [partial, rejected, unverified] {
         assert!(!page.contains("nothing in it was changed"));
     }
@@ -146,7 +195,10 @@ fn custody_shows_its_head_and_where_it_goes_on() {
     let leaves = Page { items: samples::leaves(), next: Some("133".into()) };
     let id = "INC-2026-0007".parse().unwrap();
     let page = custody::page(frame(&me()), &leaves, samples::head(), Some(&id), false).into_string();
-    holds(&page, &["134", &"f".repeat(64), "alert received", "/custody?incident=INC-2026-0007&amp;after=133", "custody/export"]);
+    holds(
+        &page,
+        &["134", &"f".repeat(64), "alert received", "/custody?incident=INC-2026-0007&amp;after=133", "custody/export"],
+    );
 }
 
 /// Writes the pages with their style beside them, for a browser: `HOLDFAST_PAGES=DIR cargo test -p holdfast-server

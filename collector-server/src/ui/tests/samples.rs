@@ -3,7 +3,9 @@
 use bundle::coverage::Coverage;
 use serde_json::{Value, json};
 use wire::Instant;
-use wire::api::{EvidenceState, EvidenceView, HostView, IncidentSummary, IncidentView, Me, OrderView, Page, SignerTrust};
+use wire::api::{
+    EvidenceState, EvidenceView, HostView, IncidentSummary, IncidentView, Me, OrderView, Page, SignerTrust,
+};
 use wire::custody::{HeadPoint, Leaf};
 
 use crate::ui::Frame;
@@ -47,7 +49,7 @@ fn assessment(severity: &str, source: &str) -> Value {
             {"action": "manual_task", "automatic": false, "conditions": ["the owner of the backups confirms that they are offline"]},
         ],
         "disposition": "true_positive", "dwell_hours": 2.5,
-        "escalation_path": {"bridge_call": true, "escalate_to": ["soc_lead", "ciso", "ceo", "board_chair"], "respond_within_minutes": 15, "war_room": true},
+        "escalation_path": {"bridge_call": true, "escalate_to": ["SOC lead", "CISO", "CEO", "board chair"], "respond_within_minutes": 15, "war_room": true},
         "escalation_triggers_fired": ["ransom_note"],
         "evidence_plan": {"estimated_seconds": 240, "order": ["memory", "processes", "connections", "sessions", "disk"], "profile": "ransomware", "tiers": ["volatile", "memory", "system", "logs", "files"]},
         "false_positive_indicators": [{"field": "process.path", "owner": "platform team", "rule": "scheduled_backup", "value": "/usr/bin/pg_dump"}],
@@ -62,7 +64,7 @@ fn assessment(severity: &str, source: &str) -> Value {
         "recommended_action": "Take the volatile evidence of db-1 now, then decide on isolating it.",
         "severity": severity,
         "severity_explanation": [
-            {"effect": "SEV1", "input": "incident_type = ransomware", "rule": "type_default", "version": "2026.1"},
+            {"effect": "starts at SEV1", "input": "incident_type = ransomware", "rule": "type_default", "version": "2026.1"},
             {"effect": "SEV1 stays SEV1", "input": "details.ransom_note = README_RESTORE.txt", "rule": "trigger_ransom_note", "version": "2026.1"},
             {"effect": "no longer provisional", "input": "sources = falco, guardduty", "rule": "two_independent_sources", "version": "2026.1"},
         ],
@@ -86,8 +88,22 @@ pub fn summary(number: u32, severity: &str, kind: &str, title: &str, hosts: &[&s
 
 pub fn board() -> Page<IncidentSummary> {
     let items = vec![
-        summary(7, "SEV1", "ransomware", "Files under /srv/data are being encrypted on db-1", &["db-1", "app-3.example.com"], 2),
-        summary(5, "SEV2", "lateral_movement", "SSH with a stolen key from build-2 to eleven hosts", &["build-2", "web-1", "web-2", "web-3", "cache-1", "queue-1"], 0),
+        summary(
+            7,
+            "SEV1",
+            "ransomware",
+            "Files under /srv/data are being encrypted on db-1",
+            &["db-1", "app-3.example.com"],
+            2,
+        ),
+        summary(
+            5,
+            "SEV2",
+            "lateral_movement",
+            "SSH with a stolen key from build-2 to eleven hosts",
+            &["build-2", "web-1", "web-2", "web-3", "cache-1", "queue-1"],
+            0,
+        ),
         summary(6, "SEV3", "unauthorized_access", HOSTILE, &["mail\u{202e}1"], 1),
         summary(4, "SEV4", "vulnerability_discovered", "OpenSSL 3.0.2 on a jump host", &[], 0),
     ];
@@ -150,9 +166,12 @@ fn receipt(seq: u64, phase: &str, offset: u64, clock: &str) -> Value {
 
 pub fn evidence(state: EvidenceState) -> EvidenceView {
     let all = [
-        receipt(3, "volatile", 4_194_304, "03:10:02"), receipt(9, "memory", 73_400_320, "03:10:31"),
-        receipt(12, "system", 81_788_928, "03:10:40"), receipt(17, "logs", 125_829_120, "03:11:02"),
-        receipt(52, "files", 412_000_000, "03:12:20"), receipt(53, "final", 412_316_860, "03:12:21"),
+        receipt(3, "volatile", 4_194_304, "03:10:02"),
+        receipt(9, "memory", 73_400_320, "03:10:31"),
+        receipt(12, "system", 81_788_928, "03:10:40"),
+        receipt(17, "logs", 125_829_120, "03:11:02"),
+        receipt(52, "files", 412_000_000, "03:12:20"),
+        receipt(53, "final", 412_316_860, "03:12:21"),
     ];
     let tiers = ["volatile", "memory", "system", "logs", "files"];
     let (phases, bytes, verified) = match state {
@@ -163,7 +182,10 @@ pub fn evidence(state: EvidenceState) -> EvidenceView {
         EvidenceState::Rejected => (6, 412_316_860, 125_829_120),
     };
     let findings: &[&str] = match state {
-        EvidenceState::Rejected => &["digest_mismatch: [root]/var/log/auth.log is not what the manifest says", "checkpoint_mismatch: checkpoint 18 does not continue checkpoint 17"],
+        EvidenceState::Rejected => &[
+            "digest_mismatch: [root]/var/log/auth.log is not what the manifest says",
+            "checkpoint_mismatch: checkpoint 18 does not continue checkpoint 17",
+        ],
         _ => &[],
     };
     let trust = match state {
@@ -184,26 +206,68 @@ pub fn evidence(state: EvidenceState) -> EvidenceView {
 pub fn incident() -> IncidentView {
     IncidentView {
         alerts: vec![
-            from(alert(1, "falco", "Ransom note written by an unknown process below /srv/data (user=postgres proc=crypt0r)", None)),
-            from(alert(2, "guardduty", "Impact:Runtime/CryptoMinerExecuted", Some("the same host db-1 within 24 h, from another product"))),
+            from(alert(
+                1,
+                "falco",
+                "Ransom note written by an unknown process below /srv/data (user=postgres proc=crypt0r)",
+                None,
+            )),
+            from(alert(
+                2,
+                "guardduty",
+                "Impact:Runtime/CryptoMinerExecuted",
+                Some("the same host db-1 within 24 h, from another product"),
+            )),
         ],
         assessment: from(assessment("SEV1", "falco")),
-        evidence: [EvidenceState::Receiving, EvidenceState::Sealed, EvidenceState::Partial, EvidenceState::Rejected].map(evidence).into(),
+        evidence: [EvidenceState::Receiving, EvidenceState::Sealed, EvidenceState::Partial, EvidenceState::Rejected]
+            .map(evidence)
+            .into(),
         hosts: vec![host("db-1", true)],
         orders: orders(),
-        summary: summary(7, "SEV1", "ransomware", "Files under /srv/data are being encrypted on db-1", &["db-1", "app-3.example.com"], 4),
+        summary: summary(
+            7,
+            "SEV1",
+            "ransomware",
+            "Files under /srv/data are being encrypted on db-1",
+            &["db-1", "app-3.example.com"],
+            4,
+        ),
     }
 }
 
 pub fn leaves() -> Vec<Leaf> {
     let leaf = |seq: u64, clock: &str, actor: &str, event: &str, subject: &str, details: Value| {
-        from(json!({"actor": actor, "details": details, "event": event, "incident": "INC-2026-0007", "seq": seq, "subject": subject, "time": at(clock), "v": 1}))
+        from(
+            json!({"actor": actor, "details": details, "event": event, "incident": "INC-2026-0007", "seq": seq, "subject": subject, "time": at(clock), "v": 1}),
+        )
     };
     vec![
-        leaf(118, "03:01:12", "source:falco", "alert_received", "alert:019c0000-0000-7000-8000-000000000001", json!({"sha256": sha('b')})),
+        leaf(
+            118,
+            "03:01:12",
+            "source:falco",
+            "alert_received",
+            "alert:019c0000-0000-7000-8000-000000000001",
+            json!({"sha256": sha('b')}),
+        ),
         leaf(119, "03:01:12", "server", "incident_opened", "incident:INC-2026-0007", json!({"severity": "SEV1"})),
-        leaf(127, "03:10:00", "user:ada", "order_issued", "order:019c0000-0000-7000-9000-000000000004", json!({"profile": "ransomware", "host": "db-1"})),
-        leaf(133, "03:12:21", "agent:db-1-0a1b2c3d", "evidence_sealed", &format!("bundle:{}", bundle_id(EvidenceState::Sealed)), json!({"bytes": 412_316_860, "sha256": sha('d')})),
+        leaf(
+            127,
+            "03:10:00",
+            "user:ada",
+            "order_issued",
+            "order:019c0000-0000-7000-9000-000000000004",
+            json!({"profile": "ransomware", "host": "db-1"}),
+        ),
+        leaf(
+            133,
+            "03:12:21",
+            "agent:db-1-0a1b2c3d",
+            "evidence_sealed",
+            &format!("bundle:{}", bundle_id(EvidenceState::Sealed)),
+            json!({"bytes": 412_316_860, "sha256": sha('d')}),
+        ),
     ]
 }
 
@@ -238,7 +302,13 @@ pub fn footprint() -> Value {
 }
 
 pub fn items() -> Page<Item> {
-    let item = |id: u64, path: &str, status: &str, collector: &str, tier: &str, size: Option<u64>, why: Option<&str>| {
+    let item = |id: u64,
+                path: &str,
+                status: &str,
+                collector: &str,
+                tier: &str,
+                size: Option<u64>,
+                why: Option<&str>| {
         from(json!({
             "collected": at("03:10:02"), "collected_end": at("03:10:02"), "collector": collector, "id": id, "kind": "file", "method": "read",
             "path": path, "reason": why, "salt": "", "sha256": size.map(|_| sha('7')), "size": size, "status": status, "tier": tier, "v": 1,
