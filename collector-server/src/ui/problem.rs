@@ -12,10 +12,10 @@ pub fn page(frame: Frame<'_>, problem: &Problem) -> Markup {
         ProblemKind::NotFound => "Not found",
         ProblemKind::Forbidden => "Not allowed",
         ProblemKind::Credentials => "Sign in first",
-        ProblemKind::Input | ProblemKind::TooLarge => "The request cannot be answered",
         ProblemKind::Conflict => "Something changed meanwhile",
         ProblemKind::Unavailable => "Not available now",
         ProblemKind::Internal => "The server failed",
+        _ => "The request cannot be answered",
     };
     let main = html! {
         section.narrow {

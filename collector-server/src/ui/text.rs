@@ -2,6 +2,8 @@
 //! would obey or hide instead of showing: control characters, characters that turn the direction of what follows,
 //! and piles of combining marks. [`command`] keeps them out of commands that people copy into a shell.
 
+use std::fmt::Write as _;
+
 use maud::{Markup, html};
 
 /// More combining marks than this on one base are no writing, but paint over the lines around.
@@ -76,7 +78,7 @@ pub fn query(pairs: &[(&str, &str)]) -> String {
             if byte.is_ascii_alphanumeric() || b"._-~".contains(&byte) {
                 out.push(char::from(byte));
             } else {
-                out.push_str(&format!("%{byte:02X}"));
+                let _ = write!(out, "%{byte:02X}");
             }
         }
     }
