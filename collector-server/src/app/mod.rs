@@ -2,11 +2,15 @@
 //!
 //! Architecture invariant: nothing here knows HTTP. Whoever calls has authenticated the [`Actor`].
 
+pub mod hub;
+pub mod live;
+pub mod tokens;
+
 use std::sync::Arc;
 
 use bundle::sign::SigningKey;
 use bundle::time::Clock;
-use wire::{AgentId, Instant};
+use wire::{AgentId, Instant, Sha256};
 
 use crate::objects::Objects;
 use crate::store::{Store, StoreError};
@@ -15,19 +19,59 @@ use crate::store::{Store, StoreError};
 pub struct App {
     /// Where the time comes from.
     pub clock: Box<dyn Clock + Send + Sync>,
+    /// Which agents wait for orders.
+    pub hub: hub::Hub,
+    /// Tells of what happens, as it happens.
+    pub live: live::Live,
     /// What never changes.
     pub objects: Objects,
+    /// How others find this server, and know it: it stands in tickets.
+    pub reach: Reach,
     /// Signs receipts and custody heads.
     pub signer: SigningKey,
     /// What changes.
     pub store: Arc<dyn Store>,
+    /// Tokens that were verified a moment ago, and those that failed.
+    pub tokens: tokens::Tokens,
+}
+
+/// How others find the server, and know it.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    /// Digest of the DER of the CA's certificate.
+    pub ca_sha256: Sha256,
+    /// `https://host:port`, the best first.
+    pub servers: Vec<String>,
 }
 
 impl App {
+    /// A server over these, of which nobody has asked anything yet.
+    pub fn new(
+        clock: Box<dyn Clock + Send + Sync>,
+        objects: Objects,
+        reach: Reach,
+        signer: SigningKey,
+        store: Arc<dyn Store>,
+    ) -> Self {
+        let (hub, live, tokens) = (hub::Hub::default(), live::Live::default(), tokens::Tokens::default());
+        Self { clock, hub, live, objects, reach, signer, store, tokens }
+    }
+
     /// The time.
     pub fn now(&self) -> Instant {
         self.clock.realtime()
     }
+}
+
+/// Random bytes from the system, for ids and secrets.
+///
+/// # Errors
+/// [`ProblemKind::Internal`].
+pub fn random<const N: usize>() -> Result<[u8; N], Problem> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Problem::new(ProblemKind::Internal, "the system gives no random numbers").cause(error))?;
+    Ok(bytes)
 }
 
 /// Who asks. Shown in custody as `user:<name>`, `agent:<id>`, `source:<name>`, `ticket:<id>` or `server`.
@@ -39,6 +83,8 @@ pub enum Actor {
         name: String,
         /// What it may do.
         role: wire::api::Role,
+        /// The id of its token.
+        token: String,
     },
     /// An enrolled agent, by its certificate.
     Agent {
@@ -59,7 +105,7 @@ pub enum Actor {
 impl std::fmt::Display for Actor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::User { name, role: wire::api::Role::Source } => write!(f, "source:{name}"),
+            Self::User { name, role: wire::api::Role::Source, .. } => write!(f, "source:{name}"),
             Self::User { name, .. } => write!(f, "user:{name}"),
             Self::Agent { agent, .. } => write!(f, "agent:{agent}"),
             Self::Ticket { ticket } => write!(f, "ticket:{ticket}"),
@@ -83,6 +129,8 @@ pub enum ProblemKind {
     Conflict,
     /// Send less.
     TooLarge,
+    /// Wait a minute.
+    TooMany,
     /// Come back later.
     Unavailable,
     /// Tell the operator.

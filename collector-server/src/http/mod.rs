@@ -1,3 +1,4 @@
 //! The doors: TLS, credentials, limits, routes.
 
+pub mod credential;
 pub mod error;
