@@ -74,7 +74,8 @@ pub fn assess(alerts: &[&Alert], context: &Context) -> Assessment {
         escalation_path: decided
             .map(|decided| rules.escalation.path(decided, severity, &incident.signals))
             .unwrap_or_default(),
-        escalation_triggers_fired: rated.triggers,
+        // In a sample nothing happened.
+        escalation_triggers_fired: if verdict.auto_close { Vec::new() } else { rated.triggers },
         evidence_plan: decided.map(|decided| rules.evidence.plan(decided, severity)).unwrap_or_default(),
         hosts: incident.hosts(),
         indicators: collected(incident.counting().flat_map(|reading| reading.alert.indicators.iter().cloned())),

@@ -84,6 +84,9 @@ pub struct Recognition {
     /// How surely, in percent.
     #[serde(default)]
     pub confidence: u32,
+    /// True when it is tried only where nothing before it has decided a type.
+    #[serde(default)]
+    pub fallback: bool,
     /// What it says.
     pub signals: Vec<String>,
     /// ATT&CK ids.
@@ -153,6 +156,9 @@ pub fn classify<'a>(alert: &Alert, rules: &'a Rules) -> Meaning<'a> {
     }
     let sentences: Vec<String> = alert.text.iter().flat_map(|text| sentences(text)).collect();
     for rule in &rules.signals.rules {
+        if rule.fallback && !decided.is_empty() {
+            continue;
+        }
         let Some(input) = rule.holds(alert, &sentences) else { continue };
         meaning.signals.extend(rule.signals.iter().map(String::as_str));
         for technique in &rule.techniques {

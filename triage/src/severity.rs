@@ -24,6 +24,8 @@ pub struct SeverityRules {
     pub version: String,
     /// What lowers a type's default.
     pub lowering: Lowering,
+    /// What would lower a default that nothing lowers yet.
+    pub would_lower: String,
     /// The least for a type that nothing decided, where the product calls it high or critical.
     pub unclassified_vendor_high: Severity,
     /// Of these an old first sign is no intruder that stayed.
@@ -336,22 +338,15 @@ impl When {
 }
 
 fn would_change(rated: &Rated, best: &Candidate, table: &SeverityRules) -> Vec<String> {
-    let mut would = Vec::new();
-    match best.lowered {
-        Some((_, lowers)) => would.push(lowers.would.clone()),
-        None if rated.severity > Severity::Sev4 && rated.triggers.is_empty() => {
-            would.push("Proof that it was stopped before it took effect would lower it by one".to_owned());
-        }
-        None => {}
-    }
     let raises = table.raise.iter().filter(|raise| {
         raise.severity > rated.severity && (raise.types.is_empty() || raise.types.contains(&rated.incident_type))
     });
-    would.extend(raises.map(|raise| raise.would.clone()));
-    if rated.severity < Severity::Sev1 {
-        would.push("A host labelled as critical would raise it by one".to_owned());
-    }
+    let undone = best.lowered.map(|(_, lowers)| lowers.would.clone());
+    let mut would: Vec<String> = undone.into_iter().chain(raises.map(|raise| raise.would.clone())).collect();
     would.truncate(WOULD_MAX);
+    if best.lowered.is_none() && rated.severity > Severity::Sev4 && rated.triggers.is_empty() {
+        would.push(table.would_lower.clone());
+    }
     would
 }
 
