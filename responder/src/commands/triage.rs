@@ -30,22 +30,25 @@ pub struct Triage {
 impl Triage {
     /// Assesses each alert by itself and prints what it comes to. Returns the exit code.
     pub fn run(&self) -> Result<u8, Failure> {
+        let assessments = self.assess()?;
+        match self.print(&mut io::stdout().lock(), &assessments) {
+            // A reader that has seen enough (`| head`) does not change the answer.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(IO, error)),
+            _ => Ok(exit_code(&assessments)),
+        }
+    }
+
+    fn assess(&self) -> Result<Vec<Assessment>, Failure> {
         let raw = read(&self.file)?;
         let received = Instant(jiff::Timestamp::now().as_nanosecond());
         let context = Context::shipped().map_err(|mistakes| Failure::new(INPUT, anyhow!("{mistakes}")))?;
-        let assessments = triage_incident(&raw, received, &context).map_err(|error| {
+        triage_incident(&raw, received, &context).map_err(|error| {
             let hint = match error {
                 NotTaken::Empty => "give the alert as the product wrote it",
                 NotTaken::TooLong(_) | NotTaken::TooMany => "cut it into several files",
             };
             Failure::new(INPUT, anyhow!("{}: {error}", self.file.display())).hint(hint)
-        })?;
-        let mut stdout = io::stdout().lock();
-        match self.print(&mut stdout, &assessments) {
-            // A reader that has seen enough (`| head`) does not change the answer.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(IO, error)),
-            _ => Ok(assessments.iter().map(|one| exit_code(one.severity)).max().unwrap_or(0)),
-        }
+        })
     }
 
     fn print(&self, out: &mut impl Write, assessments: &[Assessment]) -> io::Result<()> {
@@ -64,11 +67,12 @@ impl Triage {
     }
 }
 
-const fn exit_code(severity: Severity) -> u8 {
-    match severity {
-        Severity::Sev1 => 20,
-        Severity::Sev2 => 10,
-        Severity::Sev3 | Severity::Sev4 => 0,
+/// That of the worst.
+fn exit_code(assessments: &[Assessment]) -> u8 {
+    match assessments.iter().map(|one| one.severity).max() {
+        Some(Severity::Sev1) => 20,
+        Some(Severity::Sev2) => 10,
+        _ => 0,
     }
 }
 
@@ -171,11 +175,10 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), raw).unwrap();
         let command = Triage { file: file.path().to_owned(), json };
-        let assessments =
-            triage_incident(raw.as_bytes(), Instant(1_795_283_520_000_000_000), &Context::shipped().unwrap()).unwrap();
+        let assessments = command.assess().unwrap();
         let mut out = Vec::new();
         command.print(&mut out, &assessments).unwrap();
-        (command.run().unwrap(), String::from_utf8(out).unwrap())
+        (exit_code(&assessments), String::from_utf8(out).unwrap())
     }
 
     #[test]
@@ -199,10 +202,11 @@ mod tests {
     #[test]
     fn no_alert_is_an_input_error_and_no_file_an_io_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let code = |file: &Path| Triage { file: file.to_owned(), json: false }.run().map_err(|failure| failure.code);
-        assert_eq!(code(file.path()), Err(INPUT));
-        assert_eq!(code(Path::new("/nowhere")), Err(IO));
+        let code =
+            |file: &Path| Triage { file: file.to_owned(), json: false }.assess().map_err(|failure| failure.code).err();
+        assert_eq!(code(file.path()), Some(INPUT));
+        assert_eq!(code(Path::new("/nowhere")), Some(IO));
         std::fs::write(file.path(), vec![b'x'; triage::BYTES_MAX + 1]).unwrap();
-        assert_eq!(code(file.path()), Err(INPUT));
+        assert_eq!(code(file.path()), Some(INPUT));
     }
 }
