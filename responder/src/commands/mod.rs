@@ -11,6 +11,7 @@ mod incident;
 mod keys;
 mod login;
 mod ticket;
+mod triage;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -38,6 +39,8 @@ enum Command {
     Login(login::Login),
     /// Make, choose or show the key that signs your orders
     Keys(keys::Keys),
+    /// Say what an alert is, how bad, and what to do about it; needs no server
+    Triage(triage::Triage),
     /// Send alerts
     Alert(alert::Alert),
     /// Look at incidents
@@ -66,6 +69,7 @@ impl Cli {
         match self.command {
             Command::Login(login) => login.run(),
             Command::Keys(keys) => keys.run(),
+            Command::Triage(triage) => triage.run(),
             Command::Alert(alert) => alert.run(),
             Command::Incident(incident) => incident.run(),
             Command::Host(host) => host.run(),
