@@ -11,7 +11,7 @@ use crate::shell::root;
 
 /// The alerts of the story: the product, and the project's own example of what it sends. They name a host `web-1`.
 const ALERTS: [(&str, &str); 2] =
-    [("falco", "triage/fixtures/falco-fileless.json"), ("guardduty", "triage/fixtures/guardduty-c2.json")];
+    [("falco", "triage/fixtures/falco-fileless-execution.json"), ("guardduty", "triage/fixtures/guardduty-command-and-control.json")];
 /// Where the server is usually found.
 const PORT: u16 = 8443;
 
