@@ -18,6 +18,9 @@ pub fn section(state: EvidenceState, coverage: Option<&Coverage>) -> Markup {
             @match coverage {
                 Some(coverage) => (scroll("Coverage of each collector", &table(coverage))),
                 None if state == EvidenceState::Sealed => p { "It could not be read out of the bundle." },
+                None if matches!(state, EvidenceState::Rejected | EvidenceState::Unverified) => p {
+                    "Nothing in it is verified, so what it says of its own run is not shown."
+                },
                 None => p { "The agent writes it at the end of a run, and this bundle does not go as far. The items below say what was read." },
             }
         }

@@ -1,7 +1,8 @@
 //! The items of a bundle as a table that is searched on the server, page by page.
 
 use maud::{Markup, html};
-use wire::api::{EvidenceView, Page};
+
+use super::Shown;
 
 use crate::ui::parts::{badge, count, grouped, scroll, short_bytes, short_digest, time};
 use crate::ui::text::{clipped, query, shown};
@@ -25,7 +26,8 @@ pub struct Search {
 }
 
 /// The form and the table.
-pub fn section(evidence: &EvidenceView, items: &Page<Item>, search: &Search) -> Markup {
+pub fn section(bundle: &Shown<'_>) -> Markup {
+    let Shown { evidence, items, search, unread, .. } = *bundle;
     let here = format!("/evidence/{}", evidence.bundle);
     let more = |after: &str| {
         format!("{here}{}#items", query(&[("q", &search.q), ("status", &search.status), ("after", after)]))
@@ -50,6 +52,7 @@ pub fn section(evidence: &EvidenceView, items: &Page<Item>, search: &Search) -> 
             } @else {
                 (scroll("Items", &table(&items.items)))
             }
+            @if unread > 0 { p.alarm.warn { (unread) " more records are here, of a form that this version cannot show." } }
             nav.pager aria-label="Pages of items" {
                 span.quiet { (count(items.items.len() as u64, "item")) " on this page" }
                 @if !search.after.is_empty() { a href=(more("")) { "To the first page" } }

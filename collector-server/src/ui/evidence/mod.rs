@@ -8,7 +8,7 @@ mod proof;
 use bundle::coverage::Coverage;
 use maud::{Markup, html};
 use serde_json::Value;
-use wire::api::{EvidenceState, EvidenceView, Page};
+use wire::api::{EvidenceState, EvidenceView, Page, SignerTrust};
 
 use super::parts::{bytes, digest, evidence_state, time};
 use super::text::{clipped, shown};
@@ -24,6 +24,8 @@ pub struct Shown<'a> {
     pub evidence: &'a EvidenceView,
     /// `data/footprint.json`, where the bundle goes as far.
     pub footprint: Option<&'a Value>,
+    /// Records that were found and are of a form that this version does not know.
+    pub unread: usize,
     /// The items that were found.
     pub items: &'a Page<Item>,
     /// What was looked for.
@@ -49,7 +51,7 @@ pub fn page(frame: Frame<'_>, shown_bundle: &Shown<'_>) -> Markup {
                     (coverage::footprint(shown_bundle.footprint))
                 }
             }
-            (items::section(evidence, shown_bundle.items, shown_bundle.search))
+            (items::section(shown_bundle))
             (by_hand::section(evidence))
         }
     };
@@ -75,6 +77,19 @@ pub const fn warning(state: EvidenceState) -> Option<&'static str> {
     }
 }
 
+/// That nothing was changed says little where nobody knows who sealed.
+pub const fn doubt(evidence: &EvidenceView) -> Option<&'static str> {
+    match (evidence.state, evidence.trust) {
+        (EvidenceState::Sealed | EvidenceState::Partial, None | Some(SignerTrust::Unknown)) => {
+            Some("Nobody here knows the key that signed it: anybody could have made it.")
+        }
+        (EvidenceState::Sealed | EvidenceState::Partial, Some(SignerTrust::Unenrolled)) => Some(
+            "It came from a host without an agent, by a ticket. Nobody vouches for its key: compare it at the host's console.",
+        ),
+        _ => None,
+    }
+}
+
 fn heading(evidence: &EvidenceView) -> Markup {
     html! {
         section #state class={ "glance edge-" (evidence.state.name()) } aria-labelledby="title" {
@@ -94,6 +109,7 @@ fn heading(evidence: &EvidenceView) -> Markup {
                     EvidenceState::Rejected => { strong { "Rejected." } " " (warning(evidence.state).unwrap_or_default()) },
                 }
             }
+            @if let Some(doubt) = doubt(evidence) { p.alarm.warn { (doubt) } }
             @if !evidence.findings.is_empty() {
                 h2 { "What the verification found" }
                 ul.findings { @for finding in &evidence.findings { li { (clipped(finding, 300)) } } }
@@ -129,7 +145,11 @@ fn downloads(evidence: &EvidenceView) -> Markup {
         section aria-labelledby="h-downloads" {
             h2 #h-downloads { "Downloads" }
             ul.downloads {
-                li { a.button href=(of("content")) download { "Bundle" } " " (bytes(evidence.bytes)) }
+                @if matches!(evidence.state, EvidenceState::Rejected | EvidenceState::Unverified) {
+                    li { a href=(of("content")) download { "The bytes as they came" } ", " (bytes(evidence.bytes)) }
+                } @else {
+                    li { a.button href=(of("content")) download { "Bundle" } " " (bytes(evidence.bytes)) }
+                }
                 @if evidence.state == EvidenceState::Partial {
                     li {
                         a href=(of("content?view=bounded")) download { "Bounded view" }

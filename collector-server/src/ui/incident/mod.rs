@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use wire::api::{EvidenceView, IncidentView};
 use wire::custody::Leaf;
 
-use super::parts::{age, bytes, count, evidence_state, grouped, severity, severity_word, time, tone, trust};
+use super::parts::{age, badge, bytes, count, evidence_state, grouped, severity, severity_word, time, tone, trust};
 use super::text::{clipped, query, shown, words};
 use super::{Frame, Here};
 
@@ -94,6 +94,7 @@ fn evidence(frame: Frame<'_>, evidence: &[EvidenceView]) -> Markup {
                                 span.push.quiet { (age(bundle.received, frame.now)) }
                             }
                             div.quiet {
+                                @if super::evidence::doubt(bundle).is_some() { (badge("warn", trust(bundle.trust))) " " }
                                 (bytes(bundle.bytes)) " · " (count(bundle.items.values().sum(), "item")) " · "
                                 (count(bundle.receipts.len() as u64, "receipt")) " · " (trust(bundle.trust)) " · "
                                 span.id { (bundle.bundle.short()) }

@@ -17,6 +17,7 @@ fn evidence_page(state: EvidenceState) -> String {
         coverage: complete.then_some(&coverage),
         evidence: &samples::evidence(state),
         footprint: complete.then_some(&footprint),
+        unread: 0,
         items: &samples::items(),
         search: &Search { q: "a&\"b".into(), ..Search::default() },
     };
