@@ -1,8 +1,8 @@
 //! Pages: pure functions from the answers of `app/` to markup. They work without the script, which only adds what
 //! moves: live progress, filters as one types, local times, copying.
 //!
-//! Architecture invariant: nothing here reads the store, and no text gets into a page but through maud's escaping; texts
-//! from outside go through [`text`].
+//! Architecture invariant: nothing here reads the store, and no text gets into a page but through maud's escaping;
+//! texts from outside go through [`text`].
 
 pub mod board;
 pub mod custody;
@@ -46,8 +46,9 @@ fn asset(name: &str, extension: &str, media_type: &'static str, body: &'static s
 }
 
 /// A hold: two posts and the rail that they keep.
-const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' \
-    height='16' rx='3' fill='%231f4e79'/%3E%3Cpath d='M5 3v10M11 3v10M5 8h6' stroke='%23fff' stroke-width='2'/%3E%3C/svg%3E";
+const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E\
+    %3Crect width='16' height='16' rx='3' fill='%231f4e79'/%3E\
+    %3Cpath d='M5 3v10M11 3v10M5 8h6' stroke='%23fff' stroke-width='2'/%3E%3C/svg%3E";
 
 /// What every page knows.
 #[derive(Clone, Copy)]

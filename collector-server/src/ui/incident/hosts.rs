@@ -28,11 +28,16 @@ pub fn section(frame: Frame<'_>, view: &IncidentView) -> Markup {
                     @let agent = view.hosts.iter().find(|agent| is_same(host, agent));
                     (entry(frame, view, &host.name, Some(host.role), agent))
                 }
-                @for agent in unnamed.take(HOSTS_SHOWN_MAX) { (entry(frame, view, &agent.facts.name, None, Some(agent))) }
+                @for agent in unnamed.take(HOSTS_SHOWN_MAX) {
+                    (entry(frame, view, &agent.facts.name, None, Some(agent)))
+                }
             }
             @if named.len() > HOSTS_SHOWN_MAX { p { "and " (named.len() - HOSTS_SHOWN_MAX) " more" } }
             @if !view.hosts.is_empty() {
-                p.quiet { "Dispatch asks for your SSH key: an agent takes only orders that a responder signed, and this server cannot sign them." }
+                p.quiet {
+                    "Dispatch asks for your SSH key: an agent takes only orders that a responder signed, and this "
+                    "server cannot sign them."
+                }
             }
         }
     }
@@ -59,7 +64,9 @@ fn entry(
             @match agent {
                 Some(agent) => {
                     (command(&dispatch(incident, agent, &view.assessment.evidence_plan.profile)))
-                    @if !agent.connected { p.quiet { "The order waits here until the agent is back, or until it expires." } }
+                    @if !agent.connected {
+                        p.quiet { "The order waits here until the agent is back, or until it expires." }
+                    }
                 },
                 None if matches!(role, Some(HostRole::Victim) | None) => (by_ticket(incident, name)),
                 None => {},
