@@ -74,6 +74,11 @@ pub enum Here {
 
 /// A whole page around `main`.
 pub fn page(frame: Frame<'_>, here: Here, title: &str, main: &Markup) -> Markup {
+    page_with(frame, here, title, &html! {}, main)
+}
+
+/// The same, with more in its head.
+fn page_with(frame: Frame<'_>, here: Here, title: &str, head: &Markup, main: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -86,6 +91,7 @@ pub fn page(frame: Frame<'_>, here: Here, title: &str, main: &Markup) -> Markup 
                 link rel="icon" href=(ICON);
                 link rel="stylesheet" href=(STYLE.path);
                 script src=(SCRIPT.path) defer {}
+                (head)
             }
             body {
                 a.skip href="#main" { "Skip to the content" }
