@@ -4,6 +4,8 @@
 //! keep foreign texts harmless) is in [`browser`].
 
 pub mod browser;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -25,8 +27,8 @@ use wire::{AgentId, BundleId, IncidentId};
 use super::credential::{self, Who};
 use super::extract::{Caller, Path, Query};
 use super::session::own_path;
-use crate::app::evidence::Summary;
-use crate::app::inside::ItemsAsked;
+use crate::app::inside::{ItemsAsked, Summary};
+
 use crate::app::{Actor, App, Problem, ProblemKind};
 use crate::ui::evidence::{Item, Search, Shown};
 use crate::ui::{self, Asset, Frame, SCRIPT, STYLE};
@@ -55,8 +57,7 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
 }
 
 fn asset(asset: &Asset) -> Response {
-    let headers =
-        [(CONTENT_TYPE, asset.media_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    let headers = [(CONTENT_TYPE, asset.media_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
     (headers, asset.body).into_response()
 }
 

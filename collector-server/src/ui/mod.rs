@@ -15,6 +15,8 @@ pub mod sign_in;
 pub mod text;
 
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
 mod tests;
 
 use std::sync::LazyLock;

@@ -37,5 +37,11 @@ pub fn pass_on(frame: Frame<'_>, to: &str) -> Markup {
             p { a href=(to) { "Go on to this server" } }
         }
     };
-    super::page_with(frame, Here::Elsewhere, "One moment", &html! { meta http-equiv="refresh" content={ "0; url=" (to) }; }, &main)
+    super::page_with(
+        frame,
+        Here::Elsewhere,
+        "One moment",
+        &html! { meta http-equiv="refresh" content={ "0; url=" (to) }; },
+        &main,
+    )
 }

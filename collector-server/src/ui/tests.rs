@@ -1,13 +1,11 @@
 //! What each page must hold, and what must not break out of it.
 
-mod samples;
-
+use super::samples::{HOSTILE, frame, me, now};
 use maud::Markup;
-use samples::{HOSTILE, frame, me, now};
 use wire::api::{ErrorBody, EvidenceState, Page, SignerTrust};
 
 use super::evidence::{Search, Shown};
-use super::{SCRIPT, STYLE, board, custody, evidence, hosts, incident, problem, sign_in};
+use super::{SCRIPT, STYLE, board, custody, evidence, hosts, incident, problem, samples, sign_in};
 
 fn evidence_page(state: EvidenceState) -> String {
     let complete = state == EvidenceState::Sealed;
