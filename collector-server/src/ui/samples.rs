@@ -16,19 +16,6 @@ pub const HOSTILE: &str = "<script>alert(1)</script>\" onload=\"x\n\u{1b}[2J\u{2
 
 pub const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4";
 
-/// It is always [`now`].
-pub struct StoppedClock;
-
-impl bundle::time::Clock for StoppedClock {
-    fn realtime(&self) -> Instant {
-        now()
-    }
-
-    fn boottime_ns(&self) -> u64 {
-        1
-    }
-}
-
 pub fn now() -> Instant {
     at("03:12:40")
 }

@@ -16,6 +16,19 @@ use crate::objects::Objects;
 use crate::store::{Change, EvidenceRecord, IncidentRecord, sqlite::Sqlite};
 use crate::ui::{STYLE, samples};
 
+/// It is always the hour of the samples.
+struct StoppedClock;
+
+impl bundle::time::Clock for StoppedClock {
+    fn realtime(&self) -> wire::Instant {
+        samples::now()
+    }
+
+    fn boottime_ns(&self) -> u64 {
+        1
+    }
+}
+
 struct Server {
     router: Router,
     token: String,
@@ -40,7 +53,7 @@ impl Server {
         let store = Arc::new(Sqlite::open(&folder.path().join("holdfast.db")).await.unwrap());
         let objects = Objects::in_folder(&folder.path().join("objects")).unwrap();
         let reach = Reach { ca_sha256: Sha256::of(b"ca"), servers: vec!["https://ir.example:8443".into()] };
-        let clock = Box::new(samples::StoppedClock);
+        let clock = Box::new(StoppedClock);
         let app = Arc::new(App::new(clock, objects, reach, SigningKey::from_seed(&[7; 32]), store));
         let token = tokens::add(&*app.store, app.now(), &Actor::Server, "ada", Role::Analyst, None).await.unwrap().text;
         let view = samples::incident();
