@@ -8,3 +8,4 @@ pub mod commands;
 pub mod http;
 pub mod objects;
 pub mod store;
+pub mod ui;
