@@ -63,7 +63,7 @@ fn entry(
             }
             @match agent {
                 Some(agent) => {
-                    (command(&dispatch(incident, agent, &view.assessment.evidence_plan.profile)))
+                    (command(&dispatch(view, agent, &view.assessment.evidence_plan.profile)))
                     @if !agent.connected {
                         p.quiet { "The order waits here until the agent is back, or until it expires." }
                     }
@@ -89,9 +89,13 @@ const fn role_word(role: HostRole) -> &'static str {
     }
 }
 
-/// Names the agent by its id where the host's name is no word for a shell: the name comes from the host.
-fn dispatch(incident: &IncidentId, agent: &HostView, profile: &str) -> String {
-    let host = if is_shell_word(&agent.facts.name) { &agent.facts.name } else { agent.agent.as_str() };
+/// Names the agent by its id where the host's name is no word for a shell (the name comes from the host), and where
+/// another host has the same.
+fn dispatch(view: &IncidentView, agent: &HostView, profile: &str) -> String {
+    let incident = &view.summary.incident;
+    let name = &agent.facts.name;
+    let is_one = view.hosts.iter().filter(|other| other.facts.name == *name).count() == 1;
+    let host = if is_one && is_shell_word(name) { name } else { agent.agent.as_str() };
     let profile = if is_shell_word(profile) { profile } else { "triage" };
     format!("holdfast dispatch {incident} --host {host} --profile {profile} --follow")
 }
