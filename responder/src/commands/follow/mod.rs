@@ -21,7 +21,6 @@ use crate::api::events::{Events, Said};
 use crate::api::{self, Api};
 use crate::config::Config;
 use crate::escape::shown;
-use crate::escape::shown;
 use crate::show::{self, print, remark};
 pub use story::evidence;
 use story::{Line, Story};
