@@ -317,7 +317,8 @@ fn base() -> reqwest::ClientBuilder {
         .retry(reqwest::retry::never())
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(1)
+        // One for the upload and one for what is told of it; the second closes when nothing is collected.
+        .pool_max_idle_per_host(2)
         .tcp_nodelay(true)
         .tcp_keepalive(UNACKNOWLEDGED)
         .tcp_user_timeout(UNACKNOWLEDGED)

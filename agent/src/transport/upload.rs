@@ -85,7 +85,7 @@ pub struct Upload<'a> {
     receipts: Receipts<'a>,
 }
 
-/// Uploads what comes out of `outgoing` until the seal; answers the length.
+/// Uploads what comes out of `outgoing` until the seal; answers the length. `may_begin` comes before the first request.
 ///
 /// # Errors
 /// [`UploadError`]; the writer's next call then fails as well.
@@ -94,14 +94,15 @@ pub async fn upload(
     subject: Subject,
     mut outgoing: Outgoing,
     receipts: Receipts<'_>,
+    may_begin: impl Future<Output = Result<(), CallError>>,
 ) -> Result<u64, UploadError> {
     let run = async {
+        may_begin.await.map_err(|source| UploadError::Away { secs: client.away_max.as_secs(), source })?;
         let mut upload = Upload { client, subject, location: String::new(), offset: 0, receipts };
         let mut is_sealed = false;
+        // At once, while the first collectors are at work: their evidence then waits for no handshake.
+        upload.create().await?;
         while let Some(piece) = outgoing.next().await {
-            if upload.location.is_empty() {
-                upload.create().await?;
-            }
             match &piece {
                 Piece::Chunk(bytes) => upload.chunk(bytes).await?,
                 Piece::Line(line) => is_sealed = upload.line(line).await?,
