@@ -2,29 +2,22 @@
 //!
 //! Standard output is data; errors go to standard error, with a hint at the next step.
 
+mod api;
 mod commands;
+mod config;
 mod escape;
 mod extract;
+mod order_key;
+mod secret;
+mod server_key;
+mod show;
+mod ssh_agent;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser;
-use commands::{Failure, verify};
-
-/// Collect evidence, look after incidents, verify bundles.
-#[derive(Parser)]
-#[command(name = "holdfast", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(clap::Subcommand)]
-enum Command {
-    /// Check that nobody changed an evidence bundle, and who sealed it.
-    Verify(verify::Verify),
-}
+use clap::Parser as _;
+use commands::{Cli, Failure};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -35,10 +28,7 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let done = match cli.command {
-        Command::Verify(verify) => verify.run(),
-    };
-    match done {
+    match cli.run() {
         Ok(code) => ExitCode::from(code),
         Err(failure) => report(&failure),
     }
