@@ -63,7 +63,7 @@ impl Ticketed<'_> {
                 uploading::run(collection, &client, signer, receipts, at_once, Lines::new()).await
             };
             let finished = finished.map_err(refuse)?;
-            let code = if finished.is_complete() { 0 } else { exit::INCOMPLETE };
+            let code = finished.exit_code();
             let server = Some(client.server());
             let told = Told {
                 agent: &agent,

@@ -11,8 +11,8 @@ use wire::{BundleId, OrderId};
 
 use super::progress::Shared;
 use super::{Daemon, report};
+use crate::causes::with_causes;
 use crate::collection::{Collection, Mandate, Plan};
-use crate::commands::exit;
 use crate::host::SystemClock;
 use crate::host::identity::identity;
 use crate::orders::check::{Checked, Context, Refusal, check};
@@ -21,7 +21,6 @@ use crate::run::Finished;
 use crate::transport::backoff::Backoff;
 use crate::transport::client::CallError;
 use crate::transport::receipts::Receipts;
-use crate::transport::upload::with_causes;
 use crate::trust::Trust;
 use crate::uploading::{self, Failure};
 
@@ -45,7 +44,12 @@ impl Daemon {
             }
             Err(Refusal { reason, message }) => {
                 tracing::warn!(%order, ?reason, message, "an order was refused");
-                self.tell(order, &report(OrderEvent::Refused { message, reason })).await
+                self.tell(order, &report(OrderEvent::Refused { message, reason })).await?;
+                // A server that brings it again and again is asked less often.
+                if self.refused.replace(order) == Some(order) {
+                    self.pause().await;
+                }
+                Ok(())
             }
         }
     }
@@ -183,7 +187,7 @@ fn ended(finished: Result<Finished, Failure>) -> OrderEvent {
     match finished {
         Ok(finished) => OrderEvent::Completed {
             bytes: finished.sealed.bytes,
-            exit: if finished.is_complete() { 0 } else { exit::INCOMPLETE },
+            exit: finished.exit_code(),
             items: finished.sealed.items,
             sha256: finished.sealed.sha256,
         },

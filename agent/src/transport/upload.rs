@@ -18,6 +18,7 @@ use super::backoff::Backoff;
 use super::client::{Call, CallError, Client, Reply};
 use super::queue::{Outgoing, Piece};
 use super::receipts::{BadReceipt, Receipts};
+use crate::causes::with_causes;
 
 const UPLOADS: &str = "/api/v1/uploads";
 const OFFSET_TYPE: &str = "application/offset+octet-stream";
@@ -272,15 +273,4 @@ impl Patience {
             }
         }
     }
-}
-
-/// The error and its causes, for those who see only text.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
