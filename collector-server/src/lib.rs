@@ -4,6 +4,7 @@
 //! in `store/` knows `app/`, and nothing in `app/` knows HTTP. `ui/` turns the answers of `app/` into pages.
 
 pub mod app;
+pub mod commands;
 pub mod http;
 pub mod objects;
 pub mod store;

@@ -2,27 +2,41 @@
 //!
 //! Architecture invariant: nothing here knows HTTP. Whoever calls has authenticated the [`Actor`].
 
+pub mod alerts;
+pub mod custody;
+pub mod dispatch;
+pub mod evidence;
+pub mod hosts;
 pub mod hub;
+pub mod incidents;
+pub mod inside;
 pub mod live;
+pub mod sessions;
+pub mod tickets;
 pub mod tokens;
 
 use std::sync::Arc;
 
 use bundle::sign::SigningKey;
 use bundle::time::Clock;
+use wire::api::Page;
 use wire::{AgentId, Instant, Sha256};
 
-use crate::objects::Objects;
+use crate::objects::{ObjectError, Objects};
 use crate::store::{Store, StoreError};
 
 /// Everything that the server's decisions stand on.
 pub struct App {
+    /// Alerts wait for each other here.
+    pub alerts: alerts::Turn,
     /// Where the time comes from.
     pub clock: Box<dyn Clock + Send + Sync>,
     /// Which agents wait for orders.
     pub hub: hub::Hub,
     /// Tells of what happens, as it happens.
     pub live: live::Live,
+    /// How many look into bundles now.
+    pub looks: inside::Looks,
     /// What never changes.
     pub objects: Objects,
     /// How others find this server, and know it: it stands in tickets.
@@ -54,13 +68,23 @@ impl App {
         store: Arc<dyn Store>,
     ) -> Self {
         let (hub, live, tokens) = (hub::Hub::default(), live::Live::default(), tokens::Tokens::default());
-        Self { clock, hub, live, objects, reach, signer, store, tokens }
+        let (alerts, looks) = (alerts::Turn::default(), inside::Looks::default());
+        Self { alerts, clock, hub, live, looks, objects, reach, signer, store, tokens }
     }
 
     /// The time.
     pub fn now(&self) -> Instant {
         self.clock.realtime()
     }
+}
+
+/// A page of at most `limit` of these records, of which one more than that were asked for.
+fn page_of<T>(mut records: Vec<T>, limit: u32, id: impl Fn(&T) -> String) -> Page<T> {
+    let limit = limit as usize;
+    let is_more = records.len() > limit;
+    records.truncate(limit);
+    let next = records.last().filter(|_| is_more).map(id);
+    Page { items: records, next }
 }
 
 /// Random bytes from the system, for ids and secrets.
@@ -129,6 +153,10 @@ pub enum ProblemKind {
     Conflict,
     /// Send less.
     TooLarge,
+    /// Send it in another form.
+    MediaType,
+    /// Ask for bytes that are there.
+    Range,
     /// Wait a minute.
     TooMany,
     /// Come back later.
@@ -181,5 +209,13 @@ impl From<StoreError> for Problem {
                     .cause(format!("{error:?}"))
             }
         }
+    }
+}
+
+impl From<ObjectError> for Problem {
+    fn from(error: ObjectError) -> Self {
+        Self::new(ProblemKind::Internal, "the server could not read or write its evidence")
+            .hint("try again; the operator finds the cause in the server's log")
+            .cause(format!("{error:?}"))
     }
 }

@@ -1,0 +1,3 @@
+//! What operators type.
+
+pub mod token;
