@@ -4,10 +4,13 @@
 //! [`host`]) → the `bundle` crate → [`transport`].
 
 pub mod collect;
+pub mod collection;
 pub mod commands;
 pub mod files;
 pub mod host;
 pub mod log;
+pub mod orders;
+pub mod policy;
 pub mod profiles;
 pub mod run;
 pub mod state;

@@ -1,5 +1,7 @@
 //! The agent's state folder: its signing key, made at first use and never leaving the host, and its id.
 
+pub mod file;
+
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};

@@ -7,22 +7,21 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bundle::coverage::Outcome;
-use bundle::header::{Agent, ClockState, FORMAT, Header, ProfileIdentity};
-use bundle::time::Clock as _;
-use bundle::write::{World, WriteError, Writer};
+use bundle::write::WriteError;
 use clap::Args;
 use serde_json::json;
 use signal_hook::consts::TERM_SIGNALS;
-use wire::{BundleId, ByteSize, IncidentId, Sha256};
+use wire::{BundleId, ByteSize, IncidentId};
 
 use super::{Refusal, exit, print};
+use crate::collection::{Collection, Mandate, Plan};
+use crate::host::Host;
 use crate::host::identity::identity;
-use crate::host::{Host, SystemClock, capabilities, sys};
 use crate::log::Log;
-use crate::profiles::{self, Found};
-use crate::run::bind::{BoundStep, bind};
+use crate::profiles;
+use crate::run::Finished;
+use crate::run::bind::bind;
 use crate::run::progress::{Lines, Progress, Silent};
-use crate::run::{Finished, Run};
 use crate::state::{self, Identity, StateError};
 use crate::transport::output::{Opened, Target, leave_signer};
 
@@ -62,19 +61,17 @@ impl Collect {
         let who = identity(&host);
         let agent = state::identity(&state::folder(), &who.name).map_err(|error| refuse_state(&error))?;
         let interrupted = end_on_signals()?;
-        let header = self.header(&host, who, &found, &agent)?;
-        let name = bundle::name::of_bundle(&header.host.name, header.started, header.bundle);
-        let opened = target.open(&name, self.stream.as_deref()).map_err(|error| {
+        let plan = Plan::of(&found.profile, found.version, steps);
+        let mandate = Mandate { incident: self.incident.clone(), ..Mandate::default() };
+        let collection = Collection::new(&host, who, &agent, plan, mandate, (interrupted, log.clone()))
+            .map_err(|error| refuse_state(&error))?;
+        let opened = target.open(&collection.name, self.stream.as_deref()).map_err(|error| {
             Refusal::new(exit::IO, &error).hint("choose a folder that can be written, with --output")
         })?;
-        let bundle = header.bundle;
+        let bundle = collection.bundle;
         let Opened { out, sidecar, path, stream_path } = opened;
         let mut lines: Box<dyn Progress> = if self.quiet { Box::new(Silent) } else { Box::new(Lines::new()) };
-        tell_what_is_lacking(&steps, &host);
-        tracing::info!(%bundle, profile = found.profile.name, agent = %agent.id, "collection started");
-        let world = World { key: agent.key.clone(), clock: Box::new(SystemClock), random: Box::new(random()) };
-        let run = Run { host: Arc::clone(&host), steps, limits: found.profile.limits, interrupted, log: log.clone() };
-        let finished = Writer::start(out, sidecar, header, world).and_then(|writer| run.execute(writer, &mut *lines));
+        let finished = collection.run(out, sidecar, &mut *lines);
         let finished = finished.map_err(|error| unsealed(&error, path.as_deref()))?;
         let signer = format!("{} namespaces=\"holdfast-bundle\" {}", agent.id.principal(), agent.key.public_line());
         let signers = path.as_deref().and_then(|path| {
@@ -91,58 +88,6 @@ impl Collect {
         }
         Ok(code.into())
     }
-
-    fn header(
-        &self,
-        host: &Host,
-        who: bundle::header::HostIdentity,
-        found: &Found,
-        agent: &Identity,
-    ) -> Result<Header, Refusal> {
-        let clock = SystemClock;
-        let started = clock.realtime();
-        let mut bytes = [0; 10];
-        getrandom::fill(&mut bytes).map_err(|_| refuse_state(&StateError::NoRandom))?;
-        let unix_ms = u64::try_from(started.0 / 1_000_000).unwrap_or(0);
-        Ok(Header {
-            agent: Agent {
-                build_sha256: own_digest(),
-                capabilities: capabilities::effective(host),
-                name: env!("CARGO_PKG_NAME").into(),
-                pid: std::process::id(),
-                uid: rustix::process::geteuid().as_raw(),
-                version: env!("CARGO_PKG_VERSION").into(),
-            },
-            authority: None,
-            bundle: BundleId::new(unix_ms, bytes),
-            clock: ClockState {
-                boottime_ns: clock.boottime_ns().to_string(),
-                ntp_synced: sys::clock_discipline().ok().map(|clock| clock.is_synchronised()),
-                realtime_ns: started.0.to_string(),
-                server_offset_ns: None,
-            },
-            continues: None,
-            encryption: None,
-            format: FORMAT.into(),
-            hash: "sha256".into(),
-            host: who,
-            incident: self.incident.clone(),
-            limits: found.profile.limits,
-            order_sha256: None,
-            part: 1,
-            profile: ProfileIdentity {
-                name: found.profile.name.clone(),
-                sha256: Some(found.profile.sha256()),
-                version: found.version.into(),
-            },
-            signature: "sshsig namespace=holdfast-bundle".into(),
-            signer: agent.key.public_line(),
-            signer_principal: agent.id.principal(),
-            started,
-            kind: "evidence-bundle".into(),
-            v: 1,
-        })
-    }
 }
 
 /// The first signal ends the run with a seal, the second one at once.
@@ -154,48 +99,6 @@ fn end_on_signals() -> Result<Arc<AtomicBool>, Refusal> {
             .map_err(|error| Refusal::new(exit::IO, &error))?;
     }
     Ok(interrupted)
-}
-
-/// Random bytes for the items' salts, fetched from the kernel by the page.
-fn random() -> impl FnMut(&mut [u8]) + Send {
-    let mut page = [0; 4096];
-    let mut used = page.len();
-    move |buffer| {
-        if page.len() - used < buffer.len() {
-            // getrandom(2) cannot fail once it has worked, and the bundle's id came from it.
-            let _ = getrandom::fill(&mut page);
-            used = 0;
-        }
-        let length = buffer.len().min(page.len());
-        buffer[..length].copy_from_slice(&page[used..used + length]);
-        used += length;
-    }
-}
-
-/// The digest of this program's own file, read by the piece: new memory for all of it would cost more than the reading.
-fn own_digest() -> Option<Sha256> {
-    let mut program = std::fs::File::open("/proc/self/exe").ok()?;
-    let mut hasher = sha2::Sha256::default();
-    let mut piece = vec![0; 64 << 10];
-    loop {
-        match std::io::Read::read(&mut program, &mut piece).ok()? {
-            0 => return Some(Sha256::so_far(&hasher)),
-            length => sha2::Digest::update(&mut hasher, &piece[..length]),
-        }
-    }
-}
-
-fn tell_what_is_lacking(steps: &[BoundStep], host: &Host) {
-    let held = capabilities::effective(host);
-    for step in steps {
-        let lacks = capabilities::lacking(step.collector.needs, &held);
-        if !lacks.is_empty() {
-            tracing::info!(collector = step.collector.name, lacks = lacks.join(","), "it will take less");
-        }
-    }
-    if !rustix::process::geteuid().is_root() {
-        tracing::warn!("not run as root: what other users own is recorded as denied, not collected");
-    }
 }
 
 fn refuse_state(error: &StateError) -> Refusal {

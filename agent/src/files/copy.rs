@@ -113,10 +113,15 @@ impl Copier {
         let mut meta = meta_of(&before, Some(entry.view.mount()));
         add_xattrs(&mut meta, opened.as_fd());
         let source = Source { entry, opened: opened.as_fd(), before: &before };
-        if let Some(class) = self.withheld(session, &source) {
-            return self.withhold(session, &source, item.with_meta(meta), class);
-        }
+        // Two classes may hold at once; each must be approved.
+        let mut classes = self.classes(session, &source).into_iter().flatten();
         let mut item = item.with_meta(meta);
+        if let Some(class) = classes.clone().find(|class| !session.is_approved(*class)) {
+            return self.withhold(session, &source, item, class);
+        }
+        if let Some(class) = classes.next() {
+            item = item.because(format!("sensitive: {}, approved by the order", class.name()));
+        }
         if before.stx_nlink > 1 {
             item.inode = Some(inode_of(&before));
             if !session.is_new_inode(inode_of(&before)) {
@@ -128,8 +133,8 @@ impl Copier {
         Ok(())
     }
 
-    /// The class whose rule withholds the content, if one does.
-    fn withheld(&self, session: &Session, source: &Source<'_>) -> Option<Sensitive> {
+    /// The classes that the content is of: by itself, and by what the profile says of the step.
+    fn classes(&self, session: &Session, source: &Source<'_>) -> [Option<Sensitive>; 2] {
         let path = source.entry.path;
         let is_shadow = source.before.stx_nlink > 1 && self.shadows.contains(&inode_of(source.before));
         let by_place = if is_shadow { Some(Sensitive::PasswordHashes) } else { sensitive::by_path(path) };
@@ -142,7 +147,7 @@ impl Copier {
             };
             sensitive::by_head(&head[..length])
         });
-        by_itself.or_else(|| session.sensitive())
+        [by_itself, session.sensitive()]
     }
 
     /// Leaves the content where it is and hands over its digest.

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant as Monotonic};
 use bundle::coverage::{Coverage, Outcome};
 use bundle::write::{Output, Sealed, WriteError, Writer};
 use wire::Tier;
-use wire::profile::Limits;
+use wire::profile::{Limits, Sensitive};
 
 use crate::host::Host;
 use bind::BoundStep;
@@ -49,6 +49,8 @@ pub struct Run {
     pub limits: Limits,
     /// Set from outside to end the run early; the bundle is sealed all the same.
     pub interrupted: Arc<AtomicBool>,
+    /// Sensitive classes whose content is taken.
+    pub approved: Arc<[Sensitive]>,
     /// The agent's log so far, to be stored in the bundle.
     pub log: crate::log::Log,
 }
@@ -194,6 +196,7 @@ impl<'a> Shared<'a> {
             content_bytes_max: self.run.limits.bytes_max.map_or(u64::MAX, |size| size.0),
             wall,
             interrupted: Arc::clone(&self.run.interrupted),
+            approved: Arc::clone(&self.run.approved),
         }
     }
 }

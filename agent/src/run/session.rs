@@ -101,6 +101,7 @@ pub struct Session {
     deadline: Monotonic,
     file_bytes_max: Option<u64>,
     sensitive: Option<Sensitive>,
+    approved: Arc<[Sensitive]>,
     current: Current,
 }
 
@@ -125,6 +126,7 @@ impl Session {
             deadline,
             file_bytes_max: None,
             sensitive: None,
+            approved: Arc::default(),
             current: Current::default(),
         }
     }
@@ -134,6 +136,16 @@ impl Session {
         self.file_bytes_max = limits.file_bytes_max.map(|size| size.0);
         self.sensitive = sensitive;
         self.current = current;
+    }
+
+    /// Lets content of these classes through: the order approves them, and this host's policy lets it.
+    pub fn approve(&mut self, classes: Arc<[Sensitive]>) {
+        self.approved = classes;
+    }
+
+    /// True when content of this class may be taken.
+    pub fn is_approved(&self, class: Sensitive) -> bool {
+        self.approved.contains(&class)
     }
 
     /// The longest content of one file that the profile allows this step.

@@ -12,6 +12,7 @@ use bundle::item::{Kind, NewItem, Status};
 use bundle::time::Instant;
 use bundle::write::{Ended, Output, WriteError, Writer};
 use wire::Tier;
+use wire::profile::Sensitive;
 
 use super::bind::BoundStep;
 use super::limits::{Limiter, Rates};
@@ -40,6 +41,7 @@ pub(super) struct Worker<'a> {
     pub(super) content_bytes_max: u64,
     pub(super) wall: Duration,
     pub(super) interrupted: Arc<AtomicBool>,
+    pub(super) approved: Arc<[Sensitive]>,
 }
 
 /// How a step ended.
@@ -88,6 +90,7 @@ impl<'a> Worker<'a> {
             self.wall,
         );
         session.bind(&self.step.limits, self.step.sensitive, current.clone());
+        session.approve(Arc::clone(&self.approved));
         let step = Arc::clone(&self.step.step);
         let yields = collector.tier != Tier::Volatile && self.host.is_live();
         let spawned = std::thread::Builder::new().name(format!("collect-{}", collector.name)).spawn(move || {

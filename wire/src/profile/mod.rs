@@ -28,6 +28,7 @@ const INCLUDE_DEPTH_MAX: usize = 4;
 
 /// A collection profile, its includes resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Profile {
     /// The name that people type.
     pub name: String,
@@ -45,6 +46,7 @@ pub struct Profile {
 
 /// One collector, with its arguments not yet checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Step {
     /// The collector's name.
     pub collect: String,

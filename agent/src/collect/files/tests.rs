@@ -383,6 +383,30 @@ fn secrets_come_as_digests() {
 }
 
 #[test]
+fn approved_content_is_taken_and_no_other() {
+    use wire::profile::{Limits, Sensitive};
+    let tree = tempfile::tempdir().unwrap();
+    write(tree.path().join("etc/shadow"), "root:*:");
+    write(tree.path().join("etc/ssl/private/x.key"), "secret");
+    let under = |of_step| {
+        let run = move |session: &mut Session| {
+            session.bind(&Limits::default(), of_step, Current::default());
+            session.approve([Sensitive::PasswordHashes].into());
+            files(json!({ "paths": ["/etc/**"] })).collect(session).unwrap();
+        };
+        collect_with(at(tree.path()), u64::MAX, run, |_| {})
+    };
+    let approved = under(None);
+    assert_eq!(contents(&approved)[b"/etc/shadow".as_slice()].as_deref(), Some(b"root:*:".as_slice()));
+    let reason = item(&approved, b"/etc/shadow").reason;
+    assert_eq!(reason.as_deref(), Some("sensitive: password_hashes, approved by the order"));
+    assert_eq!(item(&approved, b"/etc/ssl/private/x.key").status, Status::Redacted);
+    // A file of two classes needs both approved.
+    let of_two = under(Some(Sensitive::Personal));
+    assert_eq!(item(&of_two, b"/etc/shadow").reason.as_deref(), Some("sensitive: personal"));
+}
+
+#[test]
 fn what_the_profile_says_of_a_step_holds() {
     use wire::profile::{Limits, Sensitive};
     let tree = tempfile::tempdir().unwrap();

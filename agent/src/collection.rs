@@ -1,0 +1,184 @@
+//! One collection, on whosever behalf: what stands in its header, and its run into an output.
+//!
+//! The console, an order and a ticket differ in where the bytes go and in the [`Mandate`]; all else is the same.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use bundle::header::{Agent, Authority, ClockState, FORMAT, Header, HostIdentity, ProfileIdentity};
+use bundle::time::Clock as _;
+use bundle::write::{Output, World, WriteError, Writer};
+use wire::profile::{Limits, Profile, Sensitive};
+use wire::{BundleId, IncidentId, Sha256};
+
+use crate::host::{Host, SystemClock, capabilities, sys};
+use crate::log::Log;
+use crate::run::bind::BoundStep;
+use crate::run::progress::Progress;
+use crate::run::{Finished, Run};
+use crate::state::{Identity, StateError};
+
+/// On whose behalf a collection is made. The default is a person at the host's console.
+#[derive(Clone, Debug, Default)]
+pub struct Mandate {
+    /// Sensitive classes whose content is taken.
+    pub approved: Vec<Sensitive>,
+    /// Who ordered it.
+    pub authority: Option<Authority>,
+    /// The incident that the evidence belongs to.
+    pub incident: Option<IncidentId>,
+    /// Digest of the signed order.
+    pub order_sha256: Option<Sha256>,
+    /// The server's clock minus this host's, in nanoseconds.
+    pub server_offset_ns: Option<i128>,
+}
+
+/// What is to be collected.
+pub struct Plan {
+    /// The steps, bound.
+    pub steps: Vec<BoundStep>,
+    /// What the whole run is held to.
+    pub limits: Limits,
+    /// Which profile it is.
+    pub profile: ProfileIdentity,
+}
+
+impl Plan {
+    /// The plan of a profile, its steps already bound, held to the profile's own limits.
+    pub fn of(profile: &Profile, version: &str, steps: Vec<BoundStep>) -> Self {
+        let identity =
+            ProfileIdentity { name: profile.name.clone(), sha256: Some(profile.sha256()), version: version.to_owned() };
+        Self { steps, limits: profile.limits, profile: identity }
+    }
+}
+
+/// A collection that has its id and its header; nothing is collected yet.
+pub struct Collection {
+    /// The bundle that it will write.
+    pub bundle: BundleId,
+    /// The bundle's file name.
+    pub name: String,
+    header: Header,
+    run: Run,
+    world: World,
+}
+
+impl Collection {
+    /// Gives the collection its id.
+    ///
+    /// # Errors
+    /// [`StateError::NoRandom`].
+    pub fn new(
+        host: &Arc<Host>,
+        who: HostIdentity,
+        agent: &Identity,
+        plan: Plan,
+        mandate: Mandate,
+        ends: (Arc<AtomicBool>, Log),
+    ) -> Result<Self, StateError> {
+        let clock = SystemClock;
+        let started = clock.realtime();
+        let mut bytes = [0; 10];
+        getrandom::fill(&mut bytes).map_err(|_| StateError::NoRandom)?;
+        let bundle = BundleId::new(u64::try_from(started.0 / 1_000_000).unwrap_or(0), bytes);
+        let header = Header {
+            agent: Agent {
+                build_sha256: own_digest(),
+                capabilities: capabilities::effective(host),
+                name: env!("CARGO_PKG_NAME").into(),
+                pid: std::process::id(),
+                uid: rustix::process::geteuid().as_raw(),
+                version: env!("CARGO_PKG_VERSION").into(),
+            },
+            authority: mandate.authority,
+            bundle,
+            clock: ClockState {
+                boottime_ns: clock.boottime_ns().to_string(),
+                ntp_synced: sys::clock_discipline().ok().map(|clock| clock.is_synchronised()),
+                realtime_ns: started.0.to_string(),
+                server_offset_ns: mandate.server_offset_ns.map(|offset| offset.to_string()),
+            },
+            continues: None,
+            encryption: None,
+            format: FORMAT.into(),
+            hash: "sha256".into(),
+            host: who,
+            incident: mandate.incident,
+            limits: plan.limits,
+            order_sha256: mandate.order_sha256,
+            part: 1,
+            profile: plan.profile,
+            signature: "sshsig namespace=holdfast-bundle".into(),
+            signer: agent.key.public_line(),
+            signer_principal: agent.id.principal(),
+            started,
+            kind: "evidence-bundle".into(),
+            v: 1,
+        };
+        let name = bundle::name::of_bundle(&header.host.name, started, bundle);
+        let (interrupted, log) = ends;
+        let approved = mandate.approved.into();
+        let run = Run { host: Arc::clone(host), steps: plan.steps, limits: plan.limits, interrupted, approved, log };
+        let world = World { key: agent.key.clone(), clock: Box::new(SystemClock), random: Box::new(random()) };
+        Ok(Self { bundle, name, header, run, world })
+    }
+
+    /// Runs it. The caller's thread owns the bundle until the seal.
+    ///
+    /// # Errors
+    /// [`WriteError`]: the output failed, and what it holds is a partial bundle.
+    pub fn run<W: Output, S: Write>(
+        self,
+        out: W,
+        sidecar: S,
+        progress: &mut dyn Progress,
+    ) -> Result<Finished, WriteError> {
+        tell_what_is_lacking(&self.run.steps, &self.run.host);
+        tracing::info!(bundle = %self.bundle, profile = self.header.profile.name, "collection started");
+        let writer = Writer::start(out, sidecar, self.header, self.world)?;
+        self.run.execute(writer, progress)
+    }
+}
+
+/// Random bytes for the items' salts, fetched from the kernel by the page.
+fn random() -> impl FnMut(&mut [u8]) + Send {
+    let mut page = [0; 4096];
+    let mut used = page.len();
+    move |buffer| {
+        if page.len() - used < buffer.len() {
+            // getrandom(2) cannot fail once it has worked, and the bundle's id came from it.
+            let _ = getrandom::fill(&mut page);
+            used = 0;
+        }
+        let length = buffer.len().min(page.len());
+        buffer[..length].copy_from_slice(&page[used..used + length]);
+        used += length;
+    }
+}
+
+/// The digest of this program's own file, read by the piece: new memory for all of it would cost more than the reading.
+fn own_digest() -> Option<Sha256> {
+    let mut program = std::fs::File::open("/proc/self/exe").ok()?;
+    let mut hasher = sha2::Sha256::default();
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match std::io::Read::read(&mut program, &mut piece).ok()? {
+            0 => return Some(Sha256::so_far(&hasher)),
+            length => sha2::Digest::update(&mut hasher, &piece[..length]),
+        }
+    }
+}
+
+fn tell_what_is_lacking(steps: &[BoundStep], host: &Host) {
+    let held = capabilities::effective(host);
+    for step in steps {
+        let lacks = capabilities::lacking(step.collector.needs, &held);
+        if !lacks.is_empty() {
+            tracing::info!(collector = step.collector.name, lacks = lacks.join(","), "it will take less");
+        }
+    }
+    if !rustix::process::geteuid().is_root() {
+        tracing::warn!("not run as root: what other users own is recorded as denied, not collected");
+    }
+}

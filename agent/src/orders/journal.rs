@@ -1,0 +1,334 @@
+//! What must survive a kill: the nonces that were taken, the order that runs, and the reports that nobody has heard yet.
+//!
+//! An order is in the journal, on the medium, before its run starts; so none is run twice. A nonce may be forgotten some
+//! time after its order expired, or earlier when there are too many; the latest expiry among the forgotten is then the
+//! floor, and what expires at or before it is refused unseen.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use wire::agent_api::OrderReport;
+use wire::order::{Order, OrderEvent};
+use wire::signed::Signed;
+use wire::{BundleId, Instant, OrderId};
+
+use crate::state::file;
+
+const FILE: &str = "journal.json";
+const RECEIPT_FILE: &str = "receipt.json";
+const BYTES_MAX: u64 = 4 << 20;
+/// Nonces that are remembered.
+const NONCES_MAX: usize = 4096;
+/// Reports that wait for a server.
+const UNTOLD_MAX: usize = 64;
+/// A nonce is remembered for this long after its order expired.
+const MARGIN_NS: i128 = 24 * 3600 * 1_000_000_000;
+/// A receipt that ends no phase is kept at most this often.
+const RECEIPT_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The orders that were taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Seen {
+    floor: Instant,
+    nonces: Vec<Taken>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { floor: Instant(0), nonces: Vec::new() }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Taken {
+    expires: Instant,
+    nonce: String,
+    order: OrderId,
+}
+
+impl Seen {
+    /// Why the order cannot be new, if it cannot.
+    pub fn holds(&self, order: &Order) -> Option<String> {
+        if self.nonces.iter().any(|seen| seen.order == order.order) {
+            return Some(format!("order {} was taken before", order.order));
+        }
+        if self.nonces.iter().any(|seen| seen.nonce.eq_ignore_ascii_case(&order.nonce)) {
+            return Some(format!("its nonce {} was taken before", order.nonce));
+        }
+        (order.expires <= self.floor)
+            .then(|| format!("it expires before {}, and the nonces until then are forgotten", self.floor))
+    }
+
+    fn add(&mut self, order: &Order, now: Instant) {
+        let nonce = order.nonce.to_ascii_lowercase();
+        self.nonces.push(Taken { expires: order.expires, nonce, order: order.order });
+        self.nonces.sort_by_key(|seen| seen.expires);
+        let over = self.nonces.partition_point(|seen| seen.expires.0.saturating_add(MARGIN_NS) < now.0);
+        let forgotten = over.max(self.nonces.len().saturating_sub(NONCES_MAX));
+        if let Some(last) = self.nonces.drain(..forgotten).next_back() {
+            self.floor = self.floor.max(last.expires);
+        }
+    }
+}
+
+/// The order that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The bundle that it writes.
+    pub bundle: BundleId,
+    /// The order.
+    pub order: OrderId,
+    /// When it began.
+    pub started: Instant,
+}
+
+/// A report that the server has not acknowledged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Untold {
+    /// The order.
+    pub order: OrderId,
+    /// What happened.
+    pub report: OrderReport,
+}
+
+/// The last receipt.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// Bytes that the server holds.
+    pub offset: u64,
+    /// The receipt as the server signed it.
+    pub receipt: Signed,
+    /// When it came.
+    pub time: Instant,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Content {
+    running: Option<Running>,
+    seen: Seen,
+    untold: Vec<Untold>,
+    v: u32,
+}
+
+/// See the module. Held by one process at a time.
+#[derive(Debug)]
+pub struct Journal {
+    folder: PathBuf,
+    content: Content,
+    receipt_kept: Option<std::time::Instant>,
+    /// Held until the process ends, however it ends.
+    _lock: File,
+}
+
+/// A journal that cannot be used. Without it an order might be run twice, so none is run.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another daemon holds it.
+    #[error("another holdfast-agent runs on {}", folder.display())]
+    Held {
+        /// The state folder.
+        folder: PathBuf,
+    },
+    /// It cannot be read or written.
+    #[error("{} cannot be used", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is no journal.
+    #[error("{} is no journal", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Journal {
+    /// Opens the journal of a state folder, or begins one.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn open(folder: &Path) -> Result<Self, JournalError> {
+        let failed = |name: &str| {
+            let path = folder.join(name);
+            move |source| JournalError::Io { path, source }
+        };
+        let lock = File::create(folder.join("lock")).map_err(failed("lock"))?;
+        if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(JournalError::Held { folder: folder.to_owned() });
+        }
+        let content = read(folder)?;
+        Ok(Self { folder: folder.to_owned(), content, receipt_kept: None, _lock: lock })
+    }
+
+    /// The orders that were taken.
+    pub fn seen(&self) -> &Seen {
+        &self.content.seen
+    }
+
+    /// Takes an order: from here on it never is again.
+    ///
+    /// # Errors
+    /// As the file system has them: the order must then not be run.
+    pub fn begin(&mut self, order: &Order, bundle: BundleId, now: Instant) -> io::Result<()> {
+        let before = self.content.clone();
+        self.content.seen.add(order, now);
+        self.content.running = Some(Running { bundle, order: order.order, started: now });
+        self.write().inspect_err(|_| self.content = before)
+    }
+
+    /// The order that runs has ended with this; the report waits until it was told.
+    ///
+    /// # Errors
+    /// As the file system has them.
+    pub fn end(&mut self, report: OrderReport) -> io::Result<()> {
+        let Some(running) = self.content.running.take() else { return Ok(()) };
+        if self.content.untold.len() >= UNTOLD_MAX {
+            self.content.untold.remove(0);
+        }
+        self.content.untold.push(Untold { order: running.order, report });
+        self.write()
+    }
+
+    /// An order that was running when the last process died, made into a report of its interruption.
+    ///
+    /// # Errors
+    /// As the file system has them.
+    pub fn interrupt(&mut self, now: Instant) -> io::Result<Option<Running>> {
+        let Some(running) = self.content.running.clone() else { return Ok(None) };
+        let receipted = last_receipt(&self.folder).filter(|kept| kept.bundle == running.bundle).map(|kept| kept.offset);
+        let event = OrderEvent::Interrupted { bundle: Some(running.bundle), receipted };
+        self.end(OrderReport { event, time: now })?;
+        Ok(Some(running))
+    }
+
+    /// The oldest report that waits.
+    pub fn untold(&self) -> Option<&Untold> {
+        self.content.untold.first()
+    }
+
+    /// The oldest report was heard.
+    ///
+    /// # Errors
+    /// As the file system has them.
+    pub fn told(&mut self) -> io::Result<()> {
+        if !self.content.untold.is_empty() {
+            self.content.untold.remove(0);
+        }
+        self.write()
+    }
+
+    /// Keeps a receipt: each that ends a phase, and of the others one a second.
+    ///
+    /// # Errors
+    /// As the file system has them.
+    pub fn keep_receipt(&mut self, kept: &Kept, ends_phase: bool) -> io::Result<()> {
+        if !ends_phase && self.receipt_kept.is_some_and(|at| at.elapsed() < RECEIPT_EVERY) {
+            return Ok(());
+        }
+        self.receipt_kept = Some(std::time::Instant::now());
+        file::put(&self.folder, RECEIPT_FILE, &serde_json::to_vec(kept).unwrap_or_default(), true)
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.content.v = 1;
+        let bytes = serde_json::to_vec(&self.content).map_err(io::Error::other)?;
+        file::put(&self.folder, FILE, &bytes, true)
+    }
+}
+
+fn read(folder: &Path) -> Result<Content, JournalError> {
+    let path = folder.join(FILE);
+    match file::get(&path, BYTES_MAX) {
+        Ok(None) => Ok(Content::default()),
+        Ok(Some(text)) => serde_json::from_str(&text).map_err(|source| JournalError::Damaged { path, source }),
+        Err(source) => Err(JournalError::Io { path, source }),
+    }
+}
+
+/// The order that runs, by the journal of `folder`; to be asked by others than the daemon.
+pub fn running(folder: &Path) -> Option<Running> {
+    read(folder).ok()?.running
+}
+
+/// The last receipt that was kept in `folder`.
+pub fn last_receipt(folder: &Path) -> Option<Kept> {
+    let text = file::get(&folder.join(RECEIPT_FILE), BYTES_MAX).ok()??;
+    serde_json::from_str(&text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orders::check::tests::{NOW, order};
+
+    fn begun(journal: &mut Journal, nonce: u64, secs: i128) -> Order {
+        let mut order = order();
+        order.nonce = format!("{nonce:032x}");
+        order.order = OrderId::new(nonce, [0; 10]);
+        order.expires = Instant(NOW.0 + secs * 1_000_000_000);
+        journal.begin(&order, BundleId::new(nonce, [1; 10]), NOW).unwrap();
+        order
+    }
+
+    #[test]
+    fn a_run_that_was_killed_is_reported_once_and_never_taken_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(folder.path()).unwrap();
+        let order = begun(&mut journal, 7, 60);
+        let bundle = BundleId::new(7, [1; 10]);
+        let receipt = Signed { principal: "server".into(), sig_ssh: String::new(), signed_b64: String::new() };
+        let kept = Kept { bundle, offset: 42, receipt, time: NOW };
+        journal.keep_receipt(&kept, true).unwrap();
+        journal.keep_receipt(&Kept { offset: 43, ..kept.clone() }, false).unwrap();
+        assert!(matches!(Journal::open(folder.path()), Err(JournalError::Held { .. })));
+        // A kill leaves what is on the disk, and the kernel lets go of the lock.
+        drop(journal);
+        let mut journal = Journal::open(folder.path()).unwrap();
+        assert!(journal.seen().holds(&order).is_some());
+        assert_eq!(running(folder.path()).unwrap().bundle, bundle);
+        assert_eq!(journal.interrupt(NOW).unwrap().unwrap().order, order.order);
+        assert_eq!(journal.interrupt(NOW).unwrap(), None);
+        drop(journal);
+        let mut journal = Journal::open(folder.path()).unwrap();
+        let event = OrderEvent::Interrupted { bundle: Some(bundle), receipted: Some(42) };
+        assert_eq!(journal.untold().unwrap().report.event, event);
+        journal.told().unwrap();
+        assert!(journal.untold().is_none());
+    }
+
+    #[test]
+    fn what_is_forgotten_is_refused_unseen() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(folder.path()).unwrap();
+        let old = begun(&mut journal, 1, -2 * 24 * 3600);
+        assert_eq!(journal.seen().nonces.len(), 0);
+        assert!(journal.seen().holds(&old).unwrap().contains("forgotten"));
+        let (first, second) = (begun(&mut journal, 2, 1), begun(&mut journal, 3, 2));
+        for n in 0..NONCES_MAX as u64 - 1 {
+            let order =
+                Order { nonce: format!("{:032x}", n + 10), order: OrderId::new(n + 10, [0; 10]), ..second.clone() };
+            journal.content.seen.add(&Order { expires: Instant(NOW.0 + 3_000_000_000), ..order }, NOW);
+        }
+        assert_eq!(journal.seen().nonces.len(), NONCES_MAX);
+        assert!(journal.seen().holds(&first).unwrap().contains("forgotten"));
+        assert!(journal.seen().holds(&second).unwrap().contains("taken before"));
+    }
+
+    #[test]
+    fn a_damaged_journal_is_an_error_and_not_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), "{").unwrap();
+        assert!(matches!(Journal::open(folder.path()), Err(JournalError::Damaged { .. })));
+    }
+}

@@ -1,0 +1,172 @@
+//! What this host lets others order: `policy.toml`, read on the host and never supplied by a server.
+//!
+//! The name of a profile is what the order's signer says; what the profile may do is bound by `collectors_denied`,
+//! `sensitive` and the ceilings, whatever it is called.
+
+use serde::Deserialize;
+use wire::ByteSize;
+use wire::order::{Order, VALID_SECS_MAX};
+use wire::profile::{Limits, Sensitive, did_you_mean};
+
+use crate::collect::{COLLECTORS, Collector};
+
+/// A policy is at most this long.
+pub const TEXT_BYTES_MAX: u64 = 64 << 10;
+
+/// The policy. Without a file: collection for the listed signers, nothing sensitive, no containment.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// What may be collected.
+    pub collect: Collect,
+    /// Which orders are taken.
+    pub orders: Orders,
+}
+
+/// `[collect]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Collect {
+    /// Names of the profiles that may be ordered; `*` at the end stands for anything.
+    pub profiles: Vec<String>,
+    /// Collectors that no order may run.
+    pub collectors_denied: Vec<String>,
+    /// Sensitive classes whose content an order may approve.
+    pub sensitive: Vec<Sensitive>,
+    /// The most content that one order may store.
+    pub bytes_max: Option<ByteSize>,
+    /// The longest that one order may run.
+    pub wall_secs_max: Option<u64>,
+}
+
+/// `[orders]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Orders {
+    /// The longest time between an order's issue and its expiry.
+    pub valid_secs_max: u64,
+    /// The host's clock is believed while it is within this of the server's.
+    pub clock_skew_secs_max: u64,
+}
+
+impl Default for Collect {
+    fn default() -> Self {
+        let profiles = vec!["*".to_owned()];
+        Self { profiles, collectors_denied: Vec::new(), sensitive: Vec::new(), bytes_max: None, wall_secs_max: None }
+    }
+}
+
+impl Default for Orders {
+    fn default() -> Self {
+        Self { valid_secs_max: VALID_SECS_MAX, clock_skew_secs_max: 300 }
+    }
+}
+
+/// A policy that cannot be read. Half a policy is none: nothing is ordered under it.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// Not TOML, or a key or value that there is none of.
+    #[error("the policy cannot be read: {0}")]
+    Toml(#[from] toml::de::Error),
+    /// It denies a collector that does not exist: a slip of the pen that would deny nothing.
+    #[error("the policy denies the collector `{name}`, which there is none of\n  hint: {hint}")]
+    Collector {
+        /// The name.
+        name: String,
+        /// The nearest one.
+        hint: String,
+    },
+}
+
+impl Policy {
+    /// Reads the text of a policy.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        let policy: Self = toml::from_str(text)?;
+        for name in &policy.collect.collectors_denied {
+            if Collector::named(name).is_none() {
+                let hint = did_you_mean(name, COLLECTORS.iter().map(|collector| collector.name));
+                return Err(PolicyError::Collector { name: name.clone(), hint });
+            }
+        }
+        Ok(policy)
+    }
+
+    /// The limits that the order runs under, when the policy lets it: its own, or the policy's ceilings where it has
+    /// none.
+    ///
+    /// # Errors
+    /// What the policy forbids, in a sentence.
+    pub fn permit(&self, order: &Order) -> Result<Limits, String> {
+        let Collect { profiles, collectors_denied, sensitive, bytes_max, wall_secs_max } = &self.collect;
+        let name = &order.profile.name;
+        if !profiles.iter().any(|pattern| matches(pattern, name)) {
+            return Err(format!("the profile `{name}` is not among those that may be ordered"));
+        }
+        if let Some(step) = order.profile.collect.iter().find(|step| collectors_denied.contains(&step.collect)) {
+            return Err(format!("the collector `{}` is denied", step.collect));
+        }
+        if let Some(class) = order.approved_sensitive.iter().find(|class| !sensitive.contains(class)) {
+            return Err(format!("no order may approve content of the class `{}`", class.name()));
+        }
+        let secs = order.expires.unix_seconds().saturating_sub(order.issued.unix_seconds());
+        if u64::try_from(secs).is_ok_and(|secs| secs > self.orders.valid_secs_max) {
+            return Err(format!("it is valid for {secs} s, of which {} are allowed", self.orders.valid_secs_max));
+        }
+        let own = order.profile.limits;
+        Ok(Limits {
+            bytes_max: within("bytes_max", own.bytes_max, *bytes_max)?,
+            wall_secs_max: within("wall_secs_max", own.wall_secs_max, *wall_secs_max)?,
+            ..own
+        })
+    }
+}
+
+fn within<T: Ord + Copy + std::fmt::Display>(
+    name: &str,
+    own: Option<T>,
+    ceiling: Option<T>,
+) -> Result<Option<T>, String> {
+    match (own, ceiling) {
+        (Some(own), Some(ceiling)) if own > ceiling => {
+            Err(format!("its {name} of {own} is beyond the ceiling of {ceiling}"))
+        }
+        _ => Ok(own.or(ceiling)),
+    }
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => pattern == name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_read_whole_or_not_at_all() {
+        let policy = Policy::parse(
+            "[collect]\nprofiles = [\"intrusion\", \"site-*\"]\nsensitive = [\"private_keys\"]\nbytes_max = \"1GiB\"\n[orders]\nvalid_secs_max = 3600\n",
+        )
+        .unwrap();
+        assert_eq!(policy.collect.bytes_max, Some(ByteSize(1 << 30)));
+        assert_eq!((policy.orders.valid_secs_max, policy.orders.clock_skew_secs_max), (3600, 300));
+        assert_eq!(Policy::parse("").unwrap(), Policy::default());
+        for (bad, wanted) in [
+            ("[collect]\nprofile = []\n", "unknown field `profile`"),
+            ("[contain]\n", "unknown field `contain`"),
+            ("[collect]\nsensitive = [\"keys\"]\n", "unknown variant `keys`"),
+            ("[collect]\nbytes_max = \"8GB\"\n", "is not a size"),
+            ("[collect]\ncollectors_denied = [\"proceses\"]\n", "did you mean `processes`?"),
+            ("[collect\n", "line 1"),
+        ] {
+            let error = Policy::parse(bad).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{bad:?} gave {error:?}");
+        }
+    }
+}
