@@ -2,7 +2,9 @@
 //!
 //! Architecture invariant: nothing here knows HTTP. Whoever calls has authenticated the [`Actor`].
 
+pub mod enrollment;
 pub mod hub;
+pub mod limits;
 pub mod live;
 pub mod tokens;
 
@@ -10,17 +12,26 @@ use std::sync::Arc;
 
 use bundle::sign::SigningKey;
 use bundle::time::Clock;
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
 use wire::{AgentId, Instant, Sha256};
 
+use crate::authority::Authority;
 use crate::objects::Objects;
 use crate::store::{Store, StoreError};
 
 /// Everything that the server's decisions stand on.
 pub struct App {
+    /// Gives agents their certificates; without one, no host can enrol.
+    pub authority: Option<Authority>,
     /// Where the time comes from.
     pub clock: Box<dyn Clock + Send + Sync>,
+    /// Held while the record of a host is read and written again.
+    host_writes: tokio::sync::Mutex<()>,
     /// Which agents wait for orders.
     pub hub: hub::Hub,
+    /// How much is taken.
+    pub limits: limits::Limits,
     /// Tells of what happens, as it happens.
     pub live: live::Live,
     /// What never changes.
@@ -29,6 +40,8 @@ pub struct App {
     pub reach: Reach,
     /// Signs receipts and custody heads.
     pub signer: SigningKey,
+    /// Cancelled when the server stops: whoever waits for something answers at once.
+    pub stop: CancellationToken,
     /// What changes.
     pub store: Arc<dyn Store>,
     /// Tokens that were verified a moment ago, and those that failed.
@@ -53,14 +66,31 @@ impl App {
         signer: SigningKey,
         store: Arc<dyn Store>,
     ) -> Self {
-        let (hub, live, tokens) = (hub::Hub::default(), live::Live::default(), tokens::Tokens::default());
-        Self { clock, hub, live, objects, reach, signer, store, tokens }
+        Self {
+            authority: None,
+            clock,
+            host_writes: tokio::sync::Mutex::default(),
+            hub: hub::Hub::default(),
+            limits: limits::Limits::default(),
+            live: live::Live::default(),
+            objects,
+            reach,
+            signer,
+            stop: CancellationToken::new(),
+            store,
+            tokens: tokens::Tokens::default(),
+        }
     }
 
     /// The time.
     pub fn now(&self) -> Instant {
         self.clock.realtime()
     }
+}
+
+/// The details of a custody leaf.
+pub fn details<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// Random bytes from the system, for ids and secrets.
@@ -129,6 +159,10 @@ pub enum ProblemKind {
     Conflict,
     /// Send less.
     TooLarge,
+    /// Wait until the other request has ended.
+    Locked,
+    /// Make room first.
+    Full,
     /// Wait a minute.
     TooMany,
     /// Come back later.

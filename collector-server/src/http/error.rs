@@ -16,6 +16,8 @@ impl IntoResponse for Problem {
             ProblemKind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             ProblemKind::Conflict => (StatusCode::CONFLICT, "conflict"),
             ProblemKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            ProblemKind::Locked => (StatusCode::LOCKED, "locked"),
+            ProblemKind::Full => (StatusCode::INSUFFICIENT_STORAGE, "insufficient_storage"),
             ProblemKind::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
             ProblemKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             ProblemKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
