@@ -28,9 +28,10 @@ use crate::{AgentId, Instant, OrderId};
 pub const CHUNK_BYTES_MAX: usize = 8 << 20;
 /// A long poll is answered after at most this long.
 pub const POLL_WAIT_SECS_MAX: u64 = 55;
-/// `bundle`: its id. `name`: the file's name. `order`: the order's id, if there was one. `signer`: the public key that
-/// signs the transport checkpoints; of an enrolled agent it must be the enrolled one.
-pub const METADATA_KEYS: [&str; 4] = ["bundle", "name", "order", "signer"];
+/// `bundle`: its id. `incident`: where a person brings a bundle, what it belongs to; an agent's belongs where its order
+/// does, a ticket's where the ticket does. `name`: the file's name. `order`: the order's id, if there was one. `signer`:
+/// the public key that signs the transport checkpoints; of an enrolled agent it must be the enrolled one.
+pub const METADATA_KEYS: [&str; 5] = ["bundle", "incident", "name", "order", "signer"];
 
 /// Lets a host in, once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

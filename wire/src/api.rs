@@ -20,7 +20,7 @@
 //! | `GET /api/v1/evidence/{bundle}/stream` | analyst | | the transport checkpoints, `<name>.stream.jsonl` |
 //! | `GET /api/v1/evidence/{bundle}/receipts` | analyst | | the signed receipts, one JSON object a line |
 //! | `GET /api/v1/evidence/{bundle}/items?q=&limit=&after=` | analyst | | [`Page`] of item records |
-//! | `PUT /api/v1/evidence/{bundle}?incident=ID` … | responder | see uploads in [`crate::agent_api`] | |
+//! | `POST /api/v1/uploads` … | responder | see uploads in [`crate::agent_api`] | |
 //! | `GET /api/v1/signers` | analyst | | the `allowed_signers` lines of all enrolled agents and of the server |
 //! | `GET /api/v1/custody?incident=ID` | analyst | | [`Page`] of leaves |
 //! | `GET /api/v1/custody/export` | analyst | | one [`CustodyLine`] a line: all leaves, then the newest head |

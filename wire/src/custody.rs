@@ -10,6 +10,8 @@ use crate::{IncidentId, Instant, Sha256};
 
 /// `type` of a signed head.
 pub const HEAD_TYPE: &str = "holdfast-custody-head";
+/// The text of a leaf is at most this long.
+pub const LEAF_BYTES_MAX: usize = 256 << 10;
 
 /// A leaf. Details are kept as they are; readers ignore what they do not know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -3,6 +3,8 @@
 //! All writing goes through [`Store::commit`]: any number of changes and the custody leaves that record them, durable
 //! together or not at all. One conformance suite runs against every backend.
 
+pub mod sqlite;
+
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use wire::agent_api::HostFacts;
@@ -14,6 +16,9 @@ use wire::receipt::Receipt;
 use wire::signed::Signed;
 use wire::ticket::TicketKind;
 use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, OrderId, Sha256, UploadId};
+
+/// Events that are kept of one order; progress counts once.
+pub const ORDER_EVENTS_MAX: usize = 64;
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -201,7 +206,9 @@ pub struct SessionRecord {
     pub token: String,
 }
 
-/// One change. Each says what it assumes; when that does not hold, the whole commit is a [`StoreError::Conflict`].
+/// One change. Each says what it assumes, and that what its record names is there: its incident, its host, its bundle, its
+/// token. When that does not hold, the whole commit is a [`StoreError::Conflict`]. The changes of a commit are made in
+/// their order: an incident before its alerts.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// A new alert; its `source_ref` is new.
@@ -218,7 +225,8 @@ pub enum Change {
     HostSeen(AgentId, Instant),
     /// A new order; its id is new, and so is its nonce for this agent.
     AddOrder(Box<OrderRecord>),
-    /// Something happened to an order in one of these states; an order that is in none of them is a conflict.
+    /// Something happened to an order in one of these states; an order that is in none of them is a conflict, and so is
+    /// one that has [`ORDER_EVENTS_MAX`] events.
     OrderEvent {
         /// The states in which it can happen.
         from: Vec<OrderState>,
@@ -232,22 +240,22 @@ pub enum Change {
     },
     /// A new bundle; its id and its upload's are new.
     AddEvidence(Box<EvidenceRecord>),
-    /// A segment became durable: `offset` was the stored one.
+    /// A segment became durable: `offset` was the stored one, and the segment does not reach past the length.
     Advance {
         /// The bundle.
         bundle: BundleId,
         /// Where the segment begins.
         offset: u64,
-        /// Its length.
+        /// Its length; not 0.
         bytes: u64,
         /// When.
         at: Instant,
     },
-    /// The length of an upload is known; none was.
+    /// The length of an upload is known; none was, and it is not less than what came.
     Length(BundleId, u64),
     /// What people are shown of a bundle that is there.
     PutEvidenceView(Box<EvidenceView>),
-    /// A transport checkpoint and its receipt; the number is one more than the last.
+    /// A transport checkpoint and its receipt; the number is one more than the last, and 1 in the first.
     AddCheckpoint(Box<CheckpointRecord>),
     /// A new ticket.
     AddTicket(Box<TicketRecord>),
@@ -264,9 +272,9 @@ pub enum Change {
     },
     /// A new token.
     AddToken(Box<TokenRecord>),
-    /// A token is withdrawn, and its sessions end.
+    /// A token that was not withdrawn is, and its sessions end.
     RevokeToken(String, Instant),
-    /// A new session.
+    /// A new session of a token that was not withdrawn.
     AddSession(SessionRecord),
     /// A session ends; one that is not there is no conflict.
     EndSession(Sha256),
@@ -319,7 +327,8 @@ pub trait Store: Send + Sync {
 
     /// The incident of this id.
     async fn incident(&self, incident: &IncidentId) -> Result<Option<IncidentRecord>, StoreError>;
-    /// Incidents, the worst first and of those the last updated; `after` is the last one of the page before.
+    /// Incidents, the worst first and of those the last updated; `after` is the last one of the page before, and counts
+    /// where it stands now. After one that is not there comes nothing.
     async fn incidents(&self, after: Option<&IncidentId>, limit: u32) -> Result<Vec<IncidentRecord>, StoreError>;
     /// The number of the last incident of this year; 0 when there is none.
     async fn last_incident_number(&self, year: i16) -> Result<u32, StoreError>;

@@ -1,0 +1,70 @@
+//! Alerts.
+
+use sqlx::sqlite::SqliteConnection;
+use wire::{AlertId, IncidentId, Instant};
+
+use super::super::{AlertRecord, StoreError};
+use super::value::{self, Columns, instant, json};
+
+fn read(row: &Columns<'_>) -> Result<AlertRecord, StoreError> {
+    Ok(AlertRecord {
+        alert: row.parsed("alert")?,
+        assessment: row.json("assessment")?,
+        correlated: row.text_or_null("correlated")?,
+        incident: row.parsed_or_null("incident")?,
+        normalised: row.json("normalised")?,
+        raw_sha256: row.parsed("raw_sha256")?,
+        received: row.instant("received")?,
+        sent_by: row.text("sent_by")?,
+        source_ref: row.text("source_ref")?,
+        title: row.text("title")?,
+    })
+}
+
+pub(super) async fn add(connection: &mut SqliteConnection, alert: &AlertRecord) -> Result<(), StoreError> {
+    let sql = sqlx::query(
+        "INSERT INTO alerts (alert, source_ref, incident, received, sent_by, title, correlated, raw_sha256, assessment, \
+         normalised) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(alert.alert.to_string())
+    .bind(&alert.source_ref)
+    .bind(alert.incident.as_ref().map(IncidentId::as_str))
+    .bind(instant(alert.received)?)
+    .bind(&alert.sent_by)
+    .bind(&alert.title)
+    .bind(&alert.correlated)
+    .bind(alert.raw_sha256.to_string())
+    .bind(json(&alert.assessment)?)
+    .bind(json(&alert.normalised)?);
+    value::add(connection, sql, || format!("alert {} or its source_ref", alert.alert)).await
+}
+
+pub(super) async fn by_id(
+    connection: &mut SqliteConnection,
+    alert: AlertId,
+) -> Result<Option<AlertRecord>, StoreError> {
+    let sql = sqlx::query("SELECT * FROM alerts WHERE alert = $1").bind(alert.to_string());
+    value::one(connection, sql, read).await
+}
+
+pub(super) async fn by_ref(
+    connection: &mut SqliteConnection,
+    source_ref: &str,
+) -> Result<Option<AlertRecord>, StoreError> {
+    let sql = sqlx::query("SELECT * FROM alerts WHERE source_ref = $1").bind(source_ref);
+    value::one(connection, sql, read).await
+}
+
+pub(super) async fn of_incident(
+    connection: &mut SqliteConnection,
+    incident: &IncidentId,
+) -> Result<Vec<AlertRecord>, StoreError> {
+    let sql = "SELECT * FROM alerts WHERE incident = $1 ORDER BY received, alert LIMIT 1000";
+    value::many(connection, sqlx::query(sql).bind(incident.as_str()), read).await
+}
+
+pub(super) async fn since(connection: &mut SqliteConnection, since: Instant) -> Result<Vec<AlertRecord>, StoreError> {
+    let sql = "SELECT * FROM alerts WHERE incident IS NOT NULL AND received >= $1 \
+               ORDER BY received DESC, alert DESC LIMIT 1000";
+    value::many(connection, sqlx::query(sql).bind(instant(since)?), read).await
+}

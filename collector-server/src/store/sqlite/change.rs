@@ -1,0 +1,38 @@
+//! Each change goes to the table that it is about.
+
+use sqlx::sqlite::SqliteConnection;
+
+use super::super::{Change, StoreError};
+use super::{access, alerts, evidence, hosts, incidents, orders};
+
+/// Makes the changes in their order.
+pub(super) async fn make(connection: &mut SqliteConnection, changes: Vec<Change>) -> Result<(), StoreError> {
+    for change in changes {
+        match change {
+            Change::AddAlert(alert) => alerts::add(connection, &alert).await?,
+            Change::AddIncident(incident) => incidents::add(connection, &incident).await?,
+            Change::PutIncident(incident) => incidents::put(connection, &incident).await?,
+            Change::AddHost(host) => hosts::add(connection, &host).await?,
+            Change::PutHost(host) => hosts::put(connection, &host).await?,
+            Change::HostSeen(agent, at) => hosts::seen(connection, &agent, at).await?,
+            Change::AddOrder(order) => orders::add(connection, &order).await?,
+            Change::OrderEvent { from, order, event, to } => orders::event(connection, order, &from, event, to).await?,
+            Change::AddEvidence(record) => evidence::add(connection, &record).await?,
+            Change::Advance { bundle, offset, bytes, at } => {
+                evidence::advance(connection, bundle, offset, bytes, at).await?;
+            }
+            Change::Length(bundle, length) => evidence::length(connection, bundle, length).await?,
+            Change::PutEvidenceView(view) => evidence::put_view(connection, *view).await?,
+            Change::AddCheckpoint(checkpoint) => evidence::add_checkpoint(connection, &checkpoint).await?,
+            Change::AddTicket(ticket) => access::add_ticket(connection, &ticket).await?,
+            Change::UseTicket { ticket, at, by, kind } => {
+                access::use_ticket(connection, ticket, at, &by, kind).await?;
+            }
+            Change::AddToken(token) => access::add_token(connection, &token).await?,
+            Change::RevokeToken(token, at) => access::revoke_token(connection, &token, at).await?,
+            Change::AddSession(session) => access::add_session(connection, &session).await?,
+            Change::EndSession(session) => access::end_session(connection, session).await?,
+        }
+    }
+    Ok(())
+}

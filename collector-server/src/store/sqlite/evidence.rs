@@ -1,0 +1,195 @@
+//! Bundles: how far they have come, their segments, their transport checkpoints.
+
+use sqlx::sqlite::SqliteConnection;
+use wire::api::{EvidenceState, EvidenceView};
+use wire::{BundleId, IncidentId, Instant, UploadId};
+
+use super::super::{CheckpointRecord, EvidenceRecord, StoreError};
+use super::value::{self, Columns, count, instant, json, word};
+
+fn read(row: &Columns<'_>) -> Result<EvidenceRecord, StoreError> {
+    Ok(EvidenceRecord {
+        certificate_serial: row.text_or_null("certificate_serial")?,
+        last_seen: row.instant("last_seen")?,
+        length: row.count_or_null("byte_length")?,
+        offset: row.count("byte_offset")?,
+        signer: row.text_or_null("signer")?,
+        upload: row.parsed("upload")?,
+        view: row.json("view")?,
+    })
+}
+
+fn read_checkpoint(row: &Columns<'_>) -> Result<CheckpointRecord, StoreError> {
+    Ok(CheckpointRecord {
+        bundle: row.parsed("bundle")?,
+        envelope: row.json("envelope")?,
+        line: row.text("line")?,
+        receipt: row.json("receipt")?,
+    })
+}
+
+/// Receipts have a table of their own.
+fn view_json(mut view: EvidenceView) -> Result<String, StoreError> {
+    view.receipts.clear();
+    json(&view)
+}
+
+pub(super) async fn add(connection: &mut SqliteConnection, record: &EvidenceRecord) -> Result<(), StoreError> {
+    let view = &record.view;
+    let sql = sqlx::query(
+        "INSERT INTO evidence (bundle, upload, incident, state, received, last_seen, byte_offset, byte_length, \
+         certificate_serial, signer, view) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(view.bundle.to_string())
+    .bind(record.upload.to_string())
+    .bind(view.incident.as_str())
+    .bind(word(&view.state)?)
+    .bind(instant(view.received)?)
+    .bind(instant(record.last_seen)?)
+    .bind(count(record.offset)?)
+    .bind(record.length.map(count).transpose()?)
+    .bind(&record.certificate_serial)
+    .bind(&record.signer)
+    .bind(view_json(view.clone())?);
+    value::add(connection, sql, || format!("bundle {} or its upload", view.bundle)).await
+}
+
+pub(super) async fn advance(
+    connection: &mut SqliteConnection,
+    bundle: BundleId,
+    offset: u64,
+    bytes: u64,
+    at: Instant,
+) -> Result<(), StoreError> {
+    let end = offset.checked_add(bytes).ok_or_else(|| value::unstorable("the length", bytes))?;
+    if bytes == 0 {
+        return Err(StoreError::Conflict(format!("bundle {bundle}: a segment has at least one byte")));
+    }
+    let sql = sqlx::query(
+        "UPDATE evidence SET byte_offset = $3, last_seen = $4 WHERE bundle = $1 AND byte_offset = $2 \
+         AND (byte_length IS NULL OR byte_length >= $3)",
+    )
+    .bind(bundle.to_string())
+    .bind(count(offset)?)
+    .bind(count(end)?)
+    .bind(instant(at)?);
+    value::change_one(connection, sql, || {
+        format!("bundle {bundle} does not stand at byte {offset}, or ends before byte {end}")
+    })
+    .await?;
+    let sql = sqlx::query("INSERT INTO segments (bundle, byte_offset, byte_length) VALUES ($1, $2, $3)")
+        .bind(bundle.to_string())
+        .bind(count(offset)?)
+        .bind(count(bytes)?);
+    value::add(connection, sql, || format!("the segment of bundle {bundle} at byte {offset}")).await
+}
+
+pub(super) async fn length(connection: &mut SqliteConnection, bundle: BundleId, length: u64) -> Result<(), StoreError> {
+    let sql = "UPDATE evidence SET byte_length = $2 WHERE bundle = $1 AND byte_length IS NULL AND byte_offset <= $2";
+    let sql = sqlx::query(sql).bind(bundle.to_string()).bind(count(length)?);
+    value::change_one(connection, sql, || {
+        format!("bundle {bundle} is not there, has a length, or is longer than {length} bytes")
+    })
+    .await
+}
+
+pub(super) async fn put_view(connection: &mut SqliteConnection, view: EvidenceView) -> Result<(), StoreError> {
+    let bundle = view.bundle;
+    let sql = "UPDATE evidence SET incident = $2, state = $3, received = $4, view = $5 WHERE bundle = $1";
+    let sql = sqlx::query(sql)
+        .bind(bundle.to_string())
+        .bind(view.incident.as_str().to_owned())
+        .bind(word(&view.state)?)
+        .bind(instant(view.received)?)
+        .bind(view_json(view)?);
+    value::change_one(connection, sql, || format!("bundle {bundle} or its incident is not there")).await
+}
+
+pub(super) async fn add_checkpoint(
+    connection: &mut SqliteConnection,
+    checkpoint: &CheckpointRecord,
+) -> Result<(), StoreError> {
+    let (bundle, seq) = (checkpoint.bundle, checkpoint.receipt.seq);
+    let sql = "SELECT COALESCE(MAX(seq), 0) AS seq FROM checkpoints WHERE bundle = $1";
+    let sql = sqlx::query(sql).bind(bundle.to_string());
+    let last = value::one(connection, sql, |row| row.count("seq")).await?.unwrap_or(0);
+    if last.checked_add(1) != Some(seq) {
+        let what = format!("checkpoint {seq} of bundle {bundle} does not follow checkpoint {last}");
+        return Err(StoreError::Conflict(what));
+    }
+    let sql = "INSERT INTO checkpoints (bundle, seq, line, receipt, envelope) VALUES ($1, $2, $3, $4, $5)";
+    let sql = sqlx::query(sql)
+        .bind(bundle.to_string())
+        .bind(count(seq)?)
+        .bind(&checkpoint.line)
+        .bind(json(&checkpoint.receipt)?)
+        .bind(json(&checkpoint.envelope)?);
+    value::add(connection, sql, || format!("checkpoint {seq} of bundle {bundle}")).await
+}
+
+pub(super) async fn by_id(
+    connection: &mut SqliteConnection,
+    bundle: BundleId,
+) -> Result<Option<EvidenceRecord>, StoreError> {
+    let sql = sqlx::query("SELECT * FROM evidence WHERE bundle = $1").bind(bundle.to_string());
+    value::one(connection, sql, read).await
+}
+
+pub(super) async fn by_upload(
+    connection: &mut SqliteConnection,
+    upload: UploadId,
+) -> Result<Option<EvidenceRecord>, StoreError> {
+    let sql = sqlx::query("SELECT * FROM evidence WHERE upload = $1").bind(upload.to_string());
+    value::one(connection, sql, read).await
+}
+
+pub(super) async fn list(
+    connection: &mut SqliteConnection,
+    incident: Option<&IncidentId>,
+    after: Option<BundleId>,
+    limit: u32,
+) -> Result<Vec<EvidenceRecord>, StoreError> {
+    let after = after.map(|bundle| bundle.to_string());
+    let sql = match incident {
+        None => sqlx::query(
+            "SELECT * FROM evidence WHERE $1 IS NULL OR (received, bundle) < \
+             (SELECT received, bundle FROM evidence WHERE bundle = $1) \
+             ORDER BY received DESC, bundle DESC LIMIT $2",
+        ),
+        Some(_) => sqlx::query(
+            "SELECT * FROM evidence WHERE incident = $3 AND ($1 IS NULL OR (received, bundle) < \
+             (SELECT received, bundle FROM evidence WHERE bundle = $1)) \
+             ORDER BY received DESC, bundle DESC LIMIT $2",
+        ),
+    };
+    let mut sql = sql.bind(after).bind(limit);
+    if let Some(incident) = incident {
+        sql = sql.bind(incident.as_str());
+    }
+    value::many(connection, sql, read).await
+}
+
+pub(super) async fn in_state(
+    connection: &mut SqliteConnection,
+    state: EvidenceState,
+) -> Result<Vec<EvidenceRecord>, StoreError> {
+    let sql = "SELECT * FROM evidence WHERE state = $1 ORDER BY received, bundle LIMIT 1000";
+    value::many(connection, sqlx::query(sql).bind(word(&state)?), read).await
+}
+
+pub(super) async fn segments(
+    connection: &mut SqliteConnection,
+    bundle: BundleId,
+) -> Result<Vec<(u64, u64)>, StoreError> {
+    let sql = "SELECT byte_offset, byte_length FROM segments WHERE bundle = $1 ORDER BY byte_offset";
+    let sql = sqlx::query(sql).bind(bundle.to_string());
+    value::many(connection, sql, |row| Ok((row.count("byte_offset")?, row.count("byte_length")?))).await
+}
+
+pub(super) async fn checkpoints(
+    connection: &mut SqliteConnection,
+    bundle: BundleId,
+) -> Result<Vec<CheckpointRecord>, StoreError> {
+    let sql = sqlx::query("SELECT * FROM checkpoints WHERE bundle = $1 ORDER BY seq").bind(bundle.to_string());
+    value::many(connection, sql, read_checkpoint).await
+}

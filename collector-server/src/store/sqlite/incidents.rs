@@ -1,0 +1,110 @@
+//! Incidents.
+
+use sqlx::sqlite::SqliteConnection;
+use wire::IncidentId;
+use wire::assessment::Severity;
+
+use super::super::{IncidentRecord, StoreError};
+use super::value::{self, Columns, count, instant, json};
+
+fn read(row: &Columns<'_>) -> Result<IncidentRecord, StoreError> {
+    Ok(IncidentRecord {
+        assessment: row.json("assessment")?,
+        incident: row.parsed("incident")?,
+        opened: row.instant("opened")?,
+        title: row.text("title")?,
+        updated: row.instant("updated")?,
+        version: row.count("version")?,
+    })
+}
+
+/// The greatest is the worst.
+fn rank(severity: Severity) -> i64 {
+    match severity {
+        Severity::Sev1 => 4,
+        Severity::Sev2 => 3,
+        Severity::Sev3 => 2,
+        Severity::Sev4 => 1,
+    }
+}
+
+/// Year and number of `INC-<year>-<number>`.
+fn number(incident: &IncidentId) -> Option<(i16, u32)> {
+    let (year, number) = incident.as_str().strip_prefix("INC-")?.split_once('-')?;
+    Some((year.parse().ok()?, number.parse().ok()?))
+}
+
+pub(super) async fn add(connection: &mut SqliteConnection, incident: &IncidentRecord) -> Result<(), StoreError> {
+    let (year, number) = number(&incident.incident).unzip();
+    let sql = sqlx::query(
+        "INSERT INTO incidents (incident, severity, opened, updated, version, title, assessment, year, number) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(incident.incident.as_str())
+    .bind(rank(incident.assessment.severity))
+    .bind(instant(incident.opened)?)
+    .bind(instant(incident.updated)?)
+    .bind(count(incident.version)?)
+    .bind(&incident.title)
+    .bind(json(&incident.assessment)?)
+    .bind(year)
+    .bind(number);
+    value::add(connection, sql, || format!("incident {}", incident.incident)).await
+}
+
+pub(super) async fn put(connection: &mut SqliteConnection, incident: &IncidentRecord) -> Result<(), StoreError> {
+    let sql = sqlx::query(
+        "UPDATE incidents SET severity = $2, opened = $3, updated = $4, version = $5, title = $6, assessment = $7 \
+         WHERE incident = $1 AND version = $5 - 1",
+    )
+    .bind(incident.incident.as_str())
+    .bind(rank(incident.assessment.severity))
+    .bind(instant(incident.opened)?)
+    .bind(instant(incident.updated)?)
+    .bind(count(incident.version)?)
+    .bind(&incident.title)
+    .bind(json(&incident.assessment)?);
+    value::change_one(connection, sql, || format!("incident {} was changed meanwhile", incident.incident)).await
+}
+
+pub(super) async fn by_id(
+    connection: &mut SqliteConnection,
+    incident: &IncidentId,
+) -> Result<Option<IncidentRecord>, StoreError> {
+    let sql = sqlx::query("SELECT * FROM incidents WHERE incident = $1").bind(incident.as_str());
+    value::one(connection, sql, read).await
+}
+
+pub(super) async fn list(
+    connection: &mut SqliteConnection,
+    after: Option<&IncidentId>,
+    limit: u32,
+) -> Result<Vec<IncidentRecord>, StoreError> {
+    let sql = match after {
+        None => {
+            let sql = "SELECT * FROM incidents ORDER BY severity DESC, updated DESC, incident DESC LIMIT $1";
+            sqlx::query(sql).bind(limit)
+        }
+        Some(after) => {
+            let sql = "SELECT * FROM incidents WHERE (severity, updated, incident) < \
+                       (SELECT severity, updated, incident FROM incidents WHERE incident = $2) \
+                       ORDER BY severity DESC, updated DESC, incident DESC LIMIT $1";
+            sqlx::query(sql).bind(limit).bind(after.as_str())
+        }
+    };
+    value::many(connection, sql, read).await
+}
+
+pub(super) async fn last_number(connection: &mut SqliteConnection, year: i16) -> Result<u32, StoreError> {
+    let sql = sqlx::query("SELECT COALESCE(MAX(number), 0) AS number FROM incidents WHERE year = $1").bind(year);
+    let number = value::one(connection, sql, |row| row.count("number")).await?.unwrap_or(0);
+    Ok(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+pub(super) async fn counts(connection: &mut SqliteConnection, incident: &IncidentId) -> Result<(u64, u64), StoreError> {
+    let sql = "SELECT (SELECT COUNT(*) FROM alerts WHERE incident = $1) AS alerts, \
+               (SELECT COUNT(*) FROM evidence WHERE incident = $1) AS evidence";
+    let sql = sqlx::query(sql).bind(incident.as_str());
+    let counts = value::one(connection, sql, |row| Ok((row.count("alerts")?, row.count("evidence")?))).await?;
+    Ok(counts.unwrap_or_default())
+}

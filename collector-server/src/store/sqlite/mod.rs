@@ -1,0 +1,299 @@
+//! The store in one SQLite file.
+//!
+//! Write-ahead log with `synchronous=FULL`: a commit is on the medium before it is acknowledged, also through a power cut.
+//! All writing goes through one task ([`writer`]); reading has connections of its own and never waits for it.
+
+mod access;
+mod alerts;
+mod change;
+mod custody;
+mod evidence;
+mod hosts;
+mod incidents;
+mod orders;
+mod value;
+mod writer;
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
+use wire::api::EvidenceState;
+use wire::custody::HeadPoint;
+use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, OrderId, Sha256, UploadId};
+
+use super::{
+    AlertRecord, Change, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, NewLeaf, OrderRecord,
+    SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, TokenRecord,
+};
+use value::backend;
+use writer::Writer;
+
+/// How long a statement waits for another process that writes.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+/// Connections that read at the same time.
+const READERS_MAX: u32 = 4;
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its file or folder cannot be used.
+    #[error("database {path}: the file cannot be made or opened\n  hint: its folder must belong to the server's user")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// SQLite refused it.
+    #[error("database {path}: SQLite cannot open it\n  hint: is it a database, and is the disk full?")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// Its tables are not those of this version.
+    #[error("database {path}: its tables cannot be brought to this version\n  hint: was a newer server here before?")]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// The custody log contradicts itself.
+    #[error(
+        "database {path}: the state of the custody log is not that of its leaves\n  hint: restore a backup, and keep this file: it was damaged or changed"
+    )]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sqlite {
+    readers: SqlitePool,
+    writer: Writer,
+}
+
+impl Sqlite {
+    /// Opens the database at `path`, makes it when it is not there, and brings its tables to this version. To be called
+    /// inside a runtime; the writer is a task of it.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(path: &Path) -> Result<Self, OpenError> {
+        make_file(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+        let database = |source| OpenError::Database { path: path.to_owned(), source };
+        let options = options(path);
+        let mut connection = options.connect().await.map_err(database)?;
+        sqlx::migrate!("migrations/sqlite")
+            .run(&mut connection)
+            .await
+            .map_err(|source| OpenError::Migrate { path: path.to_owned(), source })?;
+        custody::check(&mut connection).await.map_err(|source| OpenError::Log { path: path.to_owned(), source })?;
+        connection.close().await.map_err(database)?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS_MAX)
+            .acquire_timeout(BUSY_WAIT)
+            .connect_with(options.clone().pragma("query_only", "ON"))
+            .await
+            .map_err(database)?;
+        Ok(Self { readers, writer: Writer::start(options) })
+    }
+
+    /// Waits until everything that was handed in is durable, and closes the file.
+    pub async fn close(self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
+        self.readers.acquire().await.map_err(backend)
+    }
+}
+
+/// The files that SQLite makes beside the database take its mode: nobody else may read tokens' hashes or alerts.
+fn make_file(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    File::open(folder)?.sync_all()
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_WAIT)
+        .pragma("journal_size_limit", "67108864")
+        .pragma("trusted_schema", "OFF")
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn commit(&self, changes: Vec<Change>, leaves: Vec<NewLeaf>) -> Result<HeadPoint, StoreError> {
+        self.writer.commit(changes, leaves).await
+    }
+
+    async fn alert(&self, alert: AlertId) -> Result<Option<AlertRecord>, StoreError> {
+        alerts::by_id(&mut *self.reader().await?, alert).await
+    }
+    async fn alert_by_ref(&self, source_ref: &str) -> Result<Option<AlertRecord>, StoreError> {
+        alerts::by_ref(&mut *self.reader().await?, source_ref).await
+    }
+    async fn alerts_of(&self, incident: &IncidentId) -> Result<Vec<AlertRecord>, StoreError> {
+        alerts::of_incident(&mut *self.reader().await?, incident).await
+    }
+    async fn alerts_since(&self, since: Instant) -> Result<Vec<AlertRecord>, StoreError> {
+        alerts::since(&mut *self.reader().await?, since).await
+    }
+
+    async fn incident(&self, incident: &IncidentId) -> Result<Option<IncidentRecord>, StoreError> {
+        incidents::by_id(&mut *self.reader().await?, incident).await
+    }
+    async fn incidents(&self, after: Option<&IncidentId>, limit: u32) -> Result<Vec<IncidentRecord>, StoreError> {
+        incidents::list(&mut *self.reader().await?, after, limit).await
+    }
+    async fn last_incident_number(&self, year: i16) -> Result<u32, StoreError> {
+        incidents::last_number(&mut *self.reader().await?, year).await
+    }
+    async fn counts(&self, incident: &IncidentId) -> Result<(u64, u64), StoreError> {
+        incidents::counts(&mut *self.reader().await?, incident).await
+    }
+
+    async fn host(&self, agent: &AgentId) -> Result<Option<HostRecord>, StoreError> {
+        hosts::by_id(&mut *self.reader().await?, agent).await
+    }
+    async fn hosts(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<HostRecord>, StoreError> {
+        hosts::list(&mut *self.reader().await?, after, limit).await
+    }
+
+    async fn order(&self, order: OrderId) -> Result<Option<OrderRecord>, StoreError> {
+        orders::by_id(&mut *self.reader().await?, order).await
+    }
+    async fn orders_of(&self, incident: &IncidentId) -> Result<Vec<OrderRecord>, StoreError> {
+        orders::of_incident(&mut *self.reader().await?, incident).await
+    }
+    async fn orders_waiting(&self, agent: &AgentId) -> Result<Vec<OrderRecord>, StoreError> {
+        orders::waiting(&mut *self.reader().await?, agent).await
+    }
+
+    async fn evidence(&self, bundle: BundleId) -> Result<Option<EvidenceRecord>, StoreError> {
+        evidence::by_id(&mut *self.reader().await?, bundle).await
+    }
+    async fn evidence_by_upload(&self, upload: UploadId) -> Result<Option<EvidenceRecord>, StoreError> {
+        evidence::by_upload(&mut *self.reader().await?, upload).await
+    }
+    async fn evidence_list(
+        &self,
+        incident: Option<&IncidentId>,
+        after: Option<BundleId>,
+        limit: u32,
+    ) -> Result<Vec<EvidenceRecord>, StoreError> {
+        evidence::list(&mut *self.reader().await?, incident, after, limit).await
+    }
+    async fn evidence_in(&self, state: EvidenceState) -> Result<Vec<EvidenceRecord>, StoreError> {
+        evidence::in_state(&mut *self.reader().await?, state).await
+    }
+    async fn segments(&self, bundle: BundleId) -> Result<Vec<(u64, u64)>, StoreError> {
+        evidence::segments(&mut *self.reader().await?, bundle).await
+    }
+    async fn checkpoints(&self, bundle: BundleId) -> Result<Vec<CheckpointRecord>, StoreError> {
+        evidence::checkpoints(&mut *self.reader().await?, bundle).await
+    }
+
+    async fn ticket(&self, ticket: Sha256) -> Result<Option<TicketRecord>, StoreError> {
+        access::ticket(&mut *self.reader().await?, ticket).await
+    }
+    async fn token(&self, token: &str) -> Result<Option<TokenRecord>, StoreError> {
+        access::token(&mut *self.reader().await?, token).await
+    }
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        access::tokens(&mut *self.reader().await?).await
+    }
+    async fn session(&self, session: Sha256) -> Result<Option<SessionRecord>, StoreError> {
+        access::session(&mut *self.reader().await?, session).await
+    }
+
+    async fn head(&self) -> Result<HeadPoint, StoreError> {
+        Ok(custody::point(&custody::load(&mut *self.reader().await?).await?))
+    }
+    async fn leaves(
+        &self,
+        incident: Option<&IncidentId>,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<StoredLeaf>, StoreError> {
+        custody::leaves(&mut *self.reader().await?, incident, from, limit).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        // Through the writer: a store that only reads does not answer.
+        self.commit(Vec::new(), Vec::new()).await.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf() -> NewLeaf {
+        let details = serde_json::json!({"b": 1, "a": {"d": "\u{7f}\u{0}", "c": null}});
+        let details = details.as_object().cloned().unwrap_or_default();
+        let (actor, subject) = ("server".to_owned(), "server".to_owned());
+        NewLeaf { actor, details, event: "server_started", incident: None, subject, time: Instant(1) }
+    }
+
+    #[tokio::test]
+    async fn nobody_else_reads_its_files_and_a_second_opening_finds_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/holdfast.db");
+        let store = Sqlite::open(&path).await.unwrap();
+        let head = store.commit(vec![], vec![leaf()]).await.unwrap();
+        for file in std::fs::read_dir(path.parent().unwrap()).unwrap() {
+            let file = file.unwrap();
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+        }
+        // A command of the operator, beside the server.
+        let second = Sqlite::open(&path).await.unwrap();
+        assert_eq!(second.head().await.unwrap(), head);
+        let grown = second.commit(vec![], vec![leaf()]).await.unwrap();
+        assert_eq!((grown.size, store.head().await.unwrap()), (2, grown));
+        assert_eq!(store.commit(vec![], vec![leaf()]).await.unwrap().size, 3);
+        second.close().await;
+        store.ping().await.unwrap();
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_log_that_was_touched_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("holdfast.db");
+        let store = Sqlite::open(&path).await.unwrap();
+        store.commit(vec![], vec![leaf(), leaf()]).await.unwrap();
+        store.close().await;
+        let mut connection = options(&path).connect().await.unwrap();
+        let mut run = async |sql| sqlx::raw_sql(sql).execute(&mut connection).await.map(|_| ());
+        assert!(run("DELETE FROM leaves WHERE seq = 1").await.is_err());
+        assert!(run("UPDATE leaves SET text = '{}'").await.is_err());
+        run("DROP TRIGGER leaves_are_never_removed; DELETE FROM leaves WHERE seq = 1").await.unwrap();
+        connection.close().await.unwrap();
+        assert!(matches!(Sqlite::open(&path).await, Err(OpenError::Log { .. })));
+        std::fs::write(&path, "no database").unwrap();
+        assert!(matches!(Sqlite::open(&path).await, Err(OpenError::Database { .. })));
+        assert!(matches!(Sqlite::open(Path::new("/proc/x/y.db")).await, Err(OpenError::File { .. })));
+    }
+}

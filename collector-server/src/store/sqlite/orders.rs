@@ -1,0 +1,107 @@
+//! Orders and what became of them.
+
+use sqlx::sqlite::SqliteConnection;
+use wire::api::TimedEvent;
+use wire::order::{OrderEvent, OrderState};
+use wire::{AgentId, IncidentId, OrderId};
+
+use super::super::{ORDER_EVENTS_MAX, OrderRecord, StoreError};
+use super::value::{self, Columns, instant, json, word};
+
+fn read(row: &Columns<'_>) -> Result<OrderRecord, StoreError> {
+    Ok(OrderRecord {
+        agent: row.parsed("agent")?,
+        bundle: row.parsed_or_null("bundle")?,
+        envelope: row.json("envelope")?,
+        events: row.json("events")?,
+        expires: row.instant("expires")?,
+        incident: row.parsed("incident")?,
+        issued: row.instant("issued")?,
+        nonce: row.text("nonce")?,
+        order: row.parsed("order_id")?,
+        profile: row.text("profile")?,
+        sha256: row.parsed("sha256")?,
+        state: row.word("state")?,
+        supersedes: row.parsed_or_null("supersedes")?,
+    })
+}
+
+pub(super) async fn add(connection: &mut SqliteConnection, order: &OrderRecord) -> Result<(), StoreError> {
+    let sql = sqlx::query(
+        "INSERT INTO orders (order_id, agent, incident, state, nonce, issued, expires, profile, sha256, bundle, \
+         supersedes, envelope, events) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+    )
+    .bind(order.order.to_string())
+    .bind(order.agent.as_str())
+    .bind(order.incident.as_str())
+    .bind(word(&order.state)?)
+    .bind(&order.nonce)
+    .bind(instant(order.issued)?)
+    .bind(instant(order.expires)?)
+    .bind(&order.profile)
+    .bind(order.sha256.to_string())
+    .bind(order.bundle.map(|bundle| bundle.to_string()))
+    .bind(order.supersedes.map(|order| order.to_string()))
+    .bind(json(&order.envelope)?)
+    .bind(json(&order.events)?);
+    value::add(connection, sql, || format!("order {} or its nonce", order.order)).await
+}
+
+pub(super) async fn event(
+    connection: &mut SqliteConnection,
+    order: OrderId,
+    from: &[OrderState],
+    event: Option<TimedEvent>,
+    to: OrderState,
+) -> Result<(), StoreError> {
+    let Some(mut record) = by_id(connection, order).await? else {
+        return Err(StoreError::Conflict(format!("order {order} is not there")));
+    };
+    if !from.contains(&record.state) {
+        return Err(StoreError::Conflict(format!("order {order} is {}", record.state.name())));
+    }
+    if let Some(event) = event {
+        match event.event {
+            OrderEvent::Progress { .. } => {
+                record.events.retain(|before| !matches!(before.event, OrderEvent::Progress { .. }));
+            }
+            OrderEvent::Started { bundle } => record.bundle = Some(bundle),
+            _ => {}
+        }
+        record.events.push(event);
+        if record.events.len() > ORDER_EVENTS_MAX {
+            return Err(StoreError::Conflict(format!("order {order} has {ORDER_EVENTS_MAX} events already")));
+        }
+    }
+    let sql = sqlx::query("UPDATE orders SET state = $2, events = $3, bundle = $4 WHERE order_id = $1")
+        .bind(order.to_string())
+        .bind(word(&to)?)
+        .bind(json(&record.events)?)
+        .bind(record.bundle.map(|bundle| bundle.to_string()));
+    value::change_one(connection, sql, || format!("order {order} is not there")).await
+}
+
+pub(super) async fn by_id(
+    connection: &mut SqliteConnection,
+    order: OrderId,
+) -> Result<Option<OrderRecord>, StoreError> {
+    let sql = sqlx::query("SELECT * FROM orders WHERE order_id = $1").bind(order.to_string());
+    value::one(connection, sql, read).await
+}
+
+pub(super) async fn of_incident(
+    connection: &mut SqliteConnection,
+    incident: &IncidentId,
+) -> Result<Vec<OrderRecord>, StoreError> {
+    let sql = "SELECT * FROM orders WHERE incident = $1 ORDER BY issued DESC, order_id DESC LIMIT 1000";
+    value::many(connection, sqlx::query(sql).bind(incident.as_str()), read).await
+}
+
+pub(super) async fn waiting(
+    connection: &mut SqliteConnection,
+    agent: &AgentId,
+) -> Result<Vec<OrderRecord>, StoreError> {
+    let sql = "SELECT * FROM orders WHERE agent = $1 AND state IN ('queued', 'delivered') \
+               ORDER BY issued, order_id LIMIT 100";
+    value::many(connection, sqlx::query(sql).bind(agent.as_str()), read).await
+}
