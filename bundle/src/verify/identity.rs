@@ -55,8 +55,9 @@ struct Raw {
     continues: Option<Continues>,
     #[serde(default)]
     incident: Option<String>,
+    /// Of any type: it says nothing about whether the bundle holds.
     #[serde(default)]
-    order_sha256: Option<Sha256>,
+    order_sha256: serde_json::Value,
     #[serde(default)]
     profile: Option<Named>,
     host: Named,
@@ -102,7 +103,7 @@ impl Identity {
             part: raw.part,
             continues: raw.continues,
             incident: raw.incident,
-            order_sha256: raw.order_sha256,
+            order_sha256: raw.order_sha256.as_str().and_then(|digest| digest.parse().ok()),
             profile: raw.profile.map(|profile| profile.name),
             host: raw.host.name,
             started: raw.started,
