@@ -6,6 +6,8 @@
 pub mod collect;
 pub mod collection;
 pub mod commands;
+pub mod daemon;
+pub mod enrolment;
 pub mod files;
 pub mod host;
 pub mod log;
@@ -15,3 +17,5 @@ pub mod profiles;
 pub mod run;
 pub mod state;
 pub mod transport;
+pub mod trust;
+pub mod uploading;

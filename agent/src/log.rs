@@ -17,6 +17,7 @@ pub struct Log(Arc<Mutex<Lines>>);
 struct Lines {
     text: Vec<u8>,
     dropped: u64,
+    tells_all: bool,
 }
 
 impl Log {
@@ -34,6 +35,17 @@ impl Log {
         // A panic of a collector ends its step, not the run: where it was belongs in the evidence.
         std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panic")));
         log
+    }
+
+    /// Sends everything to standard error as well, where a daemon's journal is.
+    pub fn tell_all(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).tells_all = true;
+    }
+
+    /// Forgets the lines so far: what a daemon did before belongs in no bundle.
+    pub fn forget(&self) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (lines.text, lines.dropped) = (Vec::new(), 0);
     }
 
     /// The text, for the bundle.
@@ -73,7 +85,7 @@ impl io::Write for Line {
         } else {
             lines.dropped += 1;
         }
-        if self.loud {
+        if self.loud || lines.tells_all {
             let _ = io::stderr().write_all(bytes);
         }
         Ok(bytes.len())

@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 pub mod coverage;
+pub mod custody_log;
 pub mod header;
 pub mod item;
 pub mod merkle;

@@ -9,3 +9,4 @@ pub mod data_dir;
 pub mod http;
 pub mod objects;
 pub mod store;
+pub mod ui;

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
-use commands::{Failure, verify};
+use commands::{Failure, triage, verify};
 
 /// Collect evidence, look after incidents, verify bundles.
 #[derive(Parser)]
@@ -22,6 +22,8 @@ struct Cli {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    /// Say what an alert is, how bad, and what to do about it. Needs no server.
+    Triage(triage::Triage),
     /// Check that nobody changed an evidence bundle, and who sealed it.
     Verify(verify::Verify),
 }
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Triage(triage) => triage.run(),
         Command::Verify(verify) => verify.run(),
     };
     match done {

@@ -2,10 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire::Instant;
-use wire::assessment::{Assessment, EscalationPath, EvidencePlan, Severity};
+use wire::assessment::{Assessment, Effect, FalsePositiveIndicator, HostRole, Severity, Technique};
+use wire::{Instant, Sha256};
 
+use crate::alert::Marker;
+use crate::containment::Situation;
+use crate::incident::{Incident, Reading};
 use crate::rules::{Mistakes, Rules};
+use crate::severity::{Rated, rate};
+use crate::taxonomy::IncidentType;
 use crate::{Alert, NotTaken, normalise};
 
 /// What is known beside the alerts.
@@ -36,33 +41,168 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What `alerts`, all of one incident and at least one, come to. Their order does not matter; duplicates count once.
-pub fn assess(alerts: &[&Alert], _context: &Context) -> Assessment {
-    let first = alerts.first();
-    Assessment {
-        accounts: Vec::new(),
-        auto_close: false,
-        classification_confidence: 0.0,
-        containment: Vec::new(),
-        disposition: "insufficient_data".to_owned(),
-        dwell_hours: None,
-        escalation_path: EscalationPath::default(),
-        escalation_triggers_fired: Vec::new(),
-        evidence_plan: EvidencePlan::default(),
-        false_positive_indicators: Vec::new(),
-        hosts: first.map(|alert| alert.hosts.clone()).unwrap_or_default(),
-        incident_type: "security_alert".to_owned(),
-        indicators: Vec::new(),
-        notification_clocks: Vec::new(),
-        raw_sha256: first.map_or(wire::Sha256([0; 32]), |alert| alert.raw_sha256),
-        recommended_action: String::new(),
-        severity: Severity::Sev4,
-        severity_explanation: Vec::new(),
-        source: first.map(|alert| alert.source.clone()).unwrap_or_default(),
-        techniques: Vec::new(),
-        timestamp_utc: first.map_or(Instant(0), |alert| alert.at()),
-        would_change_it: Vec::new(),
+/// What `alerts`, all of one incident, come to. Their order does not matter; duplicates count once.
+pub fn assess(alerts: &[&Alert], context: &Context) -> Assessment {
+    let rules = context.rules;
+    let incident = Incident::of(alerts, rules);
+    let rated = rate(&incident, criticality(&incident, context), rules);
+    let verdict = verdict(&incident, &rated);
+    let severity = if verdict.auto_close { Severity::Sev4 } else { rated.severity };
+    let signs = signs(&incident, &rated, rules);
+    let mut explanation = rated.explanation;
+    if verdict.auto_close {
+        explanation.push(Effect {
+            effect: format!("{} → {severity}", rated.severity),
+            input: verdict.reason.to_owned(),
+            rule: verdict.disposition.to_owned(),
+            version: rules.severity.version.clone(),
+        });
     }
+    let decided = rules.taxonomy.get(&rated.incident_type);
+    let situation = situation(&incident, severity, context);
+    let first = incident.counting().next().map(|reading| reading.alert);
+    Assessment {
+        accounts: collected(incident.counting().flat_map(|reading| reading.alert.accounts.iter().cloned())),
+        auto_close: verdict.auto_close,
+        classification_confidence: f64::from(rated.confidence) / 100.0,
+        containment: decided
+            .filter(|_| !verdict.auto_close)
+            .map(|decided| rules.containment.propose(decided, situation))
+            .unwrap_or_default(),
+        disposition: verdict.disposition.to_owned(),
+        dwell_hours: rated.dwell_hours,
+        escalation_path: decided
+            .map(|decided| rules.escalation.path(decided, severity, &incident.signals))
+            .unwrap_or_default(),
+        // In a sample nothing happened.
+        escalation_triggers_fired: if verdict.auto_close { Vec::new() } else { rated.triggers },
+        evidence_plan: decided.map(|decided| rules.evidence.plan(decided, severity)).unwrap_or_default(),
+        hosts: incident.hosts(),
+        indicators: collected(incident.counting().flat_map(|reading| reading.alert.indicators.iter().cloned())),
+        notification_clocks: rules.clocks.that_may_apply(&rated.incident_type, severity, &incident.signals),
+        raw_sha256: first.map_or(Sha256([0; 32]), |alert| alert.raw_sha256),
+        recommended_action: recommended(&verdict, decided, severity, &signs, situation.is_confirmed),
+        false_positive_indicators: signs,
+        severity,
+        severity_explanation: explanation,
+        source: collected(incident.counting().map(|reading| reading.alert.source.clone())).join("+"),
+        techniques: techniques(&incident, decided, rules),
+        timestamp_utc: first.map_or(Instant(0), Alert::at),
+        would_change_it: if verdict.auto_close { Vec::new() } else { rated.would_change_it },
+        incident_type: rated.incident_type,
+    }
+}
+
+/// What the alerts are worth.
+struct Verdict {
+    disposition: &'static str,
+    auto_close: bool,
+    reason: &'static str,
+}
+
+/// Closed by itself: a vendor's sample; a test or what was closed upstream, unless it would be SEV1. An intruder can
+/// call an alert a test; nobody but the vendor can make a sample.
+fn verdict(incident: &Incident, rated: &Rated) -> Verdict {
+    let is_critical = rated.severity == Severity::Sev1;
+    let closed = |disposition, reason| Verdict { disposition, auto_close: true, reason };
+    let open = |disposition| Verdict { disposition, auto_close: false, reason: "" };
+    if incident.all_marked(Marker::Sample) {
+        return closed("test", "a sample finding that the product made up: nothing happened");
+    }
+    if incident.all_marked(Marker::Test) && !is_critical {
+        return closed("test", "it says that it is a test, and nothing in it is critical");
+    }
+    if incident.all_marked(Marker::ClosedUpstream) && !is_critical {
+        return closed("disregard", "closed where it was raised, and nothing in it is critical");
+    }
+    if incident.agreement.is_some() || incident.all_marked(Marker::VendorConfirmed) {
+        return open("true_positive");
+    }
+    // Nothing recognised, nothing declared.
+    open(if rated.confidence == 0 { "insufficient_data" } else { "suspicious" })
+}
+
+fn signs(incident: &Incident, rated: &Rated, rules: &Rules) -> Vec<FalsePositiveIndicator> {
+    let of = |reading: &Reading| rules.false_positives.signs(reading.alert, &rated.incident_type);
+    collected(incident.counting().flat_map(of))
+}
+
+fn recommended(
+    verdict: &Verdict,
+    decided: Option<&IncidentType>,
+    severity: Severity,
+    signs: &[FalsePositiveIndicator],
+    is_confirmed: bool,
+) -> String {
+    let next_step = decided.map_or("", |decided| decided.next_step.as_str());
+    if verdict.auto_close {
+        return format!("Nothing: {}.", verdict.reason);
+    }
+    match (severity, signs.first()) {
+        (Severity::Sev1, _) if !is_confirmed => {
+            format!("Provisional SEV1, one source so far; containment waits for an approver. {next_step}")
+        }
+        (Severity::Sev1, _) | (_, None) => next_step.to_owned(),
+        (_, Some(sign)) => format!("Likely a false positive ({}): ask {} first. {next_step}", sign.rule, sign.owner),
+    }
+}
+
+/// The alerts' own techniques go first, then the rules'; the type's first one where there is none at all.
+fn techniques(incident: &Incident, decided: Option<&IncidentType>, rules: &Rules) -> Vec<Technique> {
+    let own = incident.counting().flat_map(|reading| reading.alert.techniques.iter().map(String::as_str));
+    let added = incident.counting().flat_map(|reading| reading.meaning.techniques.iter().copied());
+    let mut techniques: Vec<Technique> = Vec::new();
+    for technique in own.chain(added).map(|id| rules.techniques.resolve(id)) {
+        if techniques.len() < Alert::LIST_MAX && !techniques.iter().any(|one| one.id == technique.id) {
+            techniques.push(technique);
+        }
+    }
+    if techniques.is_empty() {
+        let first = decided.and_then(|decided| decided.techniques.first());
+        techniques.extend(first.map(|id| rules.techniques.resolve(id)));
+    }
+    techniques
+}
+
+/// The label of the first victim that has one, in the alert or with us; and whose it is.
+fn criticality<'a>(incident: &'a Incident, context: &'a Context) -> Option<(&'a str, &'a str)> {
+    incident.counting().find_map(|reading| {
+        let alert = reading.alert;
+        let ours = names(alert).find_map(|name| context.criticality.get_key_value(name));
+        let theirs = || alert.fields.get("asset.criticality").map(|label| ("the alert's asset", label.as_str()));
+        ours.map(|(name, label)| (name.as_str(), label.as_str())).or_else(theirs)
+    })
+}
+
+/// All names and ids of an alert's victims.
+fn names(alert: &Alert) -> impl Iterator<Item = &str> {
+    let victims = alert.hosts.iter().filter(|host| host.role == HostRole::Victim);
+    victims.flat_map(|host| alert.names(host)).chain(alert.ids.iter().map(|id| id.value.as_str()))
+}
+
+fn situation(incident: &Incident, severity: Severity, context: &Context) -> Situation {
+    Situation {
+        severity,
+        is_confirmed: incident.agreement.is_some(),
+        is_exact: incident.counting().any(|reading| !reading.alert.ids.is_empty()),
+        is_listed: incident
+            .counting()
+            .any(|reading| names(reading.alert).any(|name| context.never_isolate.contains(name))),
+    }
+}
+
+/// The entries, each once, in their order, at most [`Alert::LIST_MAX`].
+fn collected<T: PartialEq>(entries: impl Iterator<Item = T>) -> Vec<T> {
+    let mut list = Vec::new();
+    for entry in entries {
+        if list.len() == Alert::LIST_MAX {
+            break;
+        }
+        if !list.contains(&entry) {
+            list.push(entry);
+        }
+    }
+    list
 }
 
 /// Every alert in `raw`, each assessed by itself.

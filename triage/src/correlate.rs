@@ -63,7 +63,7 @@ fn same_host(a: &Alert, b: &Alert) -> Option<String> {
     let part = |host: &&Host| matches!(host.role, HostRole::Victim | HostRole::Source);
     a.hosts.iter().filter(part).find_map(|one| {
         b.hosts.iter().filter(part).find_map(|other| {
-            let name = shared_name(a.names(one), b.names(other))?;
+            let name = shared_name(a.names(one), &b.names(other))?;
             Some(match (one.role, other.role) {
                 (HostRole::Victim, HostRole::Victim) => format!("same host {name}"),
                 _ => format!("{name} is the victim of one and the source of the other"),
@@ -75,7 +75,7 @@ fn same_host(a: &Alert, b: &Alert) -> Option<String> {
 /// The name that two hosts have in common, in its shorter form.
 pub(crate) fn shared_name<'a>(
     one: impl Iterator<Item = &'a str>,
-    other: impl Iterator<Item = &'a str> + Clone,
+    other: &(impl Iterator<Item = &'a str> + Clone),
 ) -> Option<&'a str> {
     one.filter(|name| is_telling(name)).find_map(|name| {
         let same = other.clone().find(|other| is_same_name(name, other))?;

@@ -17,6 +17,7 @@ impl<'a> Field<'a> {
     }
 
     /// What stands under `key`, in any case of its letters; the exact one goes first.
+    #[must_use]
     pub fn key(self, key: &str) -> Self {
         Self(self.0.and_then(Value::as_object).and_then(|map| {
             map.get(key)
@@ -25,11 +26,13 @@ impl<'a> Field<'a> {
     }
 
     /// What stands under these keys, one below the other.
+    #[must_use]
     pub fn at(self, path: &[&str]) -> Self {
         path.iter().fold(self, |field, key| field.key(key))
     }
 
     /// The first of these keys that holds something.
+    #[must_use]
     pub fn any(self, keys: &[&str]) -> Self {
         keys.iter().map(|key| self.key(key)).find(|field| field.holds()).unwrap_or(Self(None))
     }

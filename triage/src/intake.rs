@@ -38,10 +38,10 @@ pub enum NotTaken {
     #[error("there is no alert in it: it is empty")]
     Empty,
     /// Longer than [`BYTES_MAX`].
-    #[error("{0} bytes, of which {BYTES_MAX} are taken at once\n  hint: send the alerts in several requests")]
+    #[error("{0} bytes, of which {BYTES_MAX} are taken at once")]
     TooLong(usize),
     /// More records than [`RECORDS_MAX`].
-    #[error("more than {RECORDS_MAX} records at once\n  hint: send the alerts in several requests")]
+    #[error("more than {RECORDS_MAX} records at once")]
     TooMany,
 }
 

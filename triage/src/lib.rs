@@ -7,14 +7,25 @@
 
 pub mod alert;
 mod assess;
+pub mod classify;
+pub mod clocks;
+pub mod containment;
 pub mod correlate;
+pub mod escalation;
+pub mod evidence;
+pub mod false_positive;
 pub mod fields;
+pub mod incident;
 mod intake;
+mod matching;
 mod normalise;
 pub mod rules;
+pub mod severity;
+pub mod taxonomy;
+pub mod techniques;
 
 pub use alert::Alert;
 pub use assess::{Context, assess, triage_incident};
 pub use correlate::{are_independent, correlates, is_duplicate};
-pub use intake::{NotTaken, Parsed, normalise};
+pub use intake::{BYTES_MAX, NotTaken, Parsed, RECORDS_MAX, normalise};
 pub use rules::Rules;

@@ -4,17 +4,17 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use bundle::coverage::Outcome;
 use bundle::write::WriteError;
 use clap::Args;
 use serde_json::json;
-use signal_hook::consts::TERM_SIGNALS;
 use wire::{BundleId, ByteSize, IncidentId};
 
+use super::ticket::Ticketed;
 use super::{Refusal, exit, print};
 use crate::collection::{Collection, Mandate, Plan};
+use crate::daemon::stop::flag_on_signals;
 use crate::host::Host;
 use crate::host::identity::identity;
 use crate::log::Log;
@@ -22,15 +22,18 @@ use crate::profiles;
 use crate::run::Finished;
 use crate::run::bind::bind;
 use crate::run::progress::{Lines, Progress, Silent};
-use crate::state::{self, Identity, StateError};
+use crate::state::{self, Identity};
 use crate::transport::output::{Opened, Target, leave_signer};
 
 /// See [`super::Cli`].
 #[derive(Args)]
 pub struct Collect {
-    /// The profile: a name that `holdfast-agent profiles` lists, or a YAML file
-    #[arg(long)]
-    profile: String,
+    /// The profile: a name that `holdfast-agent profiles` lists, or a YAML file; a ticket may name one
+    #[arg(long, required_unless_present = "ticket")]
+    profile: Option<String>,
+    /// Send it to the server of an upload ticket, which is read from this file or standard input (-)
+    #[arg(long, value_name = "FILE|-", conflicts_with_all = ["output", "stream", "incident"])]
+    ticket: Option<String>,
     /// A folder, a file ending in .zip, or - for standard output
     #[arg(long, default_value = ".", value_name = "DIR|FILE|-")]
     output: String,
@@ -50,21 +53,23 @@ pub struct Collect {
 
 impl Collect {
     pub(super) fn run(self, log: &Log) -> Result<ExitCode, Refusal> {
+        if let Some(ticket) = &self.ticket {
+            return Ticketed { json: self.json, profile: self.profile.as_deref(), quiet: self.quiet }.run(ticket, log);
+        }
         let target = Target::parse(&self.output);
         if target == Target::Stdout && self.json {
             let message = "--json and --output - both want standard output".to_owned();
             return Err(Refusal { code: exit::USAGE, message, hint: Some("write the bundle to a folder".into()) });
         }
-        let found = profiles::find(&self.profile)?;
+        let found = profiles::find(self.profile.as_deref().unwrap_or_default())?;
         let steps = bind(&found.profile).map_err(|mistakes| Refusal::new(exit::INPUT, &mistakes))?;
         let host = Arc::new(Host::live());
         let who = identity(&host);
-        let agent = state::identity(&state::folder(), &who.name).map_err(|error| refuse_state(&error))?;
-        let interrupted = end_on_signals()?;
+        let agent = state::identity(&state::folder(), &who.name)?;
+        let interrupted = flag_on_signals().map_err(|error| Refusal::new(exit::IO, &error))?;
         let plan = Plan::of(&found.profile, found.version, steps);
-        let mandate = Mandate { incident: self.incident.clone(), ..Mandate::default() };
-        let collection = Collection::new(&host, who, &agent, plan, mandate, (interrupted, log.clone()))
-            .map_err(|error| refuse_state(&error))?;
+        let mandate = Mandate { incident: self.incident, ..Mandate::default() };
+        let collection = Collection::new(&host, who, &agent, plan, mandate, (interrupted, log.clone()))?;
         let opened = target.open(&collection.name, self.stream.as_deref()).map_err(|error| {
             Refusal::new(exit::IO, &error).hint("choose a folder that can be written, with --output")
         })?;
@@ -80,7 +85,7 @@ impl Collect {
                 .ok()
         });
         let code = if finished.is_complete() { 0 } else { exit::INCOMPLETE };
-        let told = Told { bundle, finished: &finished, agent: &agent, path, stream_path, signers, code };
+        let told = Told { agent: &agent, bundle, code, finished: &finished, path, server: None, signers, stream_path };
         if self.json {
             told.as_json();
         } else {
@@ -88,28 +93,6 @@ impl Collect {
         }
         Ok(code.into())
     }
-}
-
-/// The first signal ends the run with a seal, the second one at once.
-fn end_on_signals() -> Result<Arc<AtomicBool>, Refusal> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in TERM_SIGNALS {
-        signal_hook::flag::register_conditional_shutdown(*signal, 128 + 2, Arc::clone(&interrupted))
-            .and_then(|_| signal_hook::flag::register(*signal, Arc::clone(&interrupted)))
-            .map_err(|error| Refusal::new(exit::IO, &error))?;
-    }
-    Ok(interrupted)
-}
-
-fn refuse_state(error: &StateError) -> Refusal {
-    let hint = match error {
-        StateError::Exposed { path, .. } => {
-            format!("look who touched it, then: chmod go= {0}; or move it away", path.display())
-        }
-        StateError::BadKey { path, .. } => format!("move {} away: a new key is then made", path.display()),
-        StateError::NoRandom => "the kernel's random device is not ready".to_owned(),
-    };
-    Refusal::new(exit::REFUSED, error).hint(hint)
 }
 
 fn unsealed(error: &WriteError, path: Option<&std::path::Path>) -> Refusal {
@@ -124,18 +107,20 @@ fn unsealed(error: &WriteError, path: Option<&std::path::Path>) -> Refusal {
 }
 
 /// The result, for people and for machines.
-struct Told<'a> {
-    bundle: BundleId,
-    finished: &'a Finished,
-    agent: &'a Identity,
-    path: Option<PathBuf>,
-    stream_path: Option<PathBuf>,
-    signers: Option<PathBuf>,
-    code: u8,
+pub(super) struct Told<'a> {
+    pub(super) agent: &'a Identity,
+    pub(super) bundle: BundleId,
+    pub(super) code: u8,
+    pub(super) finished: &'a Finished,
+    pub(super) path: Option<PathBuf>,
+    /// The address of the server that has it.
+    pub(super) server: Option<&'a str>,
+    pub(super) signers: Option<PathBuf>,
+    pub(super) stream_path: Option<PathBuf>,
 }
 
 impl Told<'_> {
-    fn as_json(&self) {
+    pub(super) fn as_json(&self) {
         let Finished { sealed, coverage, interrupted } = self.finished;
         let told = json!({
             "allowed_signers": self.signers,
@@ -149,6 +134,7 @@ impl Told<'_> {
             "items": sealed.items,
             "path": self.path,
             "principal": self.agent.id.principal(),
+            "server": self.server,
             "sha256": sealed.sha256,
             "state": "sealed",
             "stream": self.stream_path,
@@ -157,11 +143,15 @@ impl Told<'_> {
     }
 
     /// To standard error where standard output is the bundle.
-    fn to_people(&self) {
+    pub(super) fn to_people(&self) {
         let Finished { sealed, coverage, interrupted } = self.finished;
         let mut text = String::new();
         let how = if *interrupted { "sealed, interrupted" } else { "sealed" };
-        let place = self.path.as_ref().map_or_else(|| "standard output".into(), |path| path.display().to_string());
+        let place = match (&self.path, self.server) {
+            (Some(path), _) => path.display().to_string(),
+            (None, Some(server)) => server.to_owned(),
+            (None, None) => "standard output".to_owned(),
+        };
         let _ = writeln!(text, "{how}: {place}");
         let _ = writeln!(
             text,
@@ -189,7 +179,7 @@ impl Told<'_> {
         if let (Some(path), Some(signers)) = (&self.path, &self.signers) {
             let _ = write!(text, "verify it: holdfast verify {} --signers {}", path.display(), signers.display());
         }
-        if self.path.is_some() {
+        if self.path.is_some() || self.server.is_some() {
             print(&text);
         } else {
             use std::io::Write as _;

@@ -2,8 +2,13 @@
 
 mod collect;
 mod collectors;
+mod completions;
+mod enroll;
 mod plan;
 mod profiles;
+mod run;
+mod status;
+mod ticket;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -12,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 use crate::log::Log;
 use crate::profiles::ProfileError;
+use crate::state::StateError;
 
 /// Takes the evidence of this host, the most volatile first, into a sealed bundle.
 #[derive(Parser)]
@@ -30,10 +36,18 @@ enum Command {
     Collect(collect::Collect),
     /// Say beforehand what a profile would read, how much, and with which privileges
     Plan(plan::Plan),
+    /// Make this host known to a server, with a ticket
+    Enroll(enroll::Enroll),
+    /// Wait for orders of the server that this host is enrolled at, and run them
+    Run,
+    /// Show the enrolment, the last contact, the running order and the last receipt
+    Status(status::Status),
     /// List the collectors, or show one with its arguments
     Collectors(collectors::Collectors),
     /// List the profiles, show one with its includes resolved, or print the schema for editors
     Profiles(profiles::Profiles),
+    /// Print the completions for a shell
+    Completions(completions::Completions),
 }
 
 impl Cli {
@@ -45,6 +59,10 @@ impl Cli {
         match self.command {
             Command::Collect(collect) => collect.run(log),
             Command::Plan(plan) => plan.run(),
+            Command::Enroll(enroll) => enroll.run(),
+            Command::Run => run::run(log),
+            Command::Status(status) => status.run(),
+            Command::Completions(completions) => completions.run(),
             Command::Collectors(collectors) => collectors.run(),
             Command::Profiles(profiles) => profiles.run(),
         }
@@ -61,6 +79,8 @@ pub mod exit {
     pub const USAGE: u8 = 64;
     /// What was given to read.
     pub const INPUT: u8 = 65;
+    /// The server, or something else that may come back.
+    pub const UNAVAILABLE: u8 = 69;
     /// Reading or writing.
     pub const IO: u8 = 74;
     /// Refused by policy or by the state of the agent's own files.
@@ -115,6 +135,29 @@ impl From<ProfileError> for Refusal {
             ProfileError::Mistakes(_) => Self::new(exit::INPUT, &error),
         }
     }
+}
+
+impl From<StateError> for Refusal {
+    fn from(error: StateError) -> Self {
+        let hint = match &error {
+            StateError::Exposed { path, .. } => {
+                format!("look who touched it, then: chmod go= {0}; or move it away", path.display())
+            }
+            StateError::BadKey { path, .. } => format!("move {} away: a new key is then made", path.display()),
+            StateError::NoRandom => "the kernel's random device is not ready".to_owned(),
+        };
+        Self::new(exit::REFUSED, &error).hint(hint)
+    }
+}
+
+/// The thread of everything that waits for the network. Names are looked up on another, which then ends.
+fn runtime() -> Result<tokio::runtime::Runtime, Refusal> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .thread_keep_alive(std::time::Duration::from_secs(1))
+        .build()
+        .map_err(|error| Refusal::new(exit::IO, &error))
 }
 
 /// Prints to standard output. A reader that went away is no error of ours.

@@ -261,6 +261,12 @@ pub fn running(folder: &Path) -> Option<Running> {
     read(folder).ok()?.running
 }
 
+/// True while a daemon holds the journal of `folder`.
+pub fn is_held(folder: &Path) -> bool {
+    File::open(folder.join("lock"))
+        .is_ok_and(|lock| rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockShared).is_err())
+}
+
 /// The last receipt that was kept in `folder`.
 pub fn last_receipt(folder: &Path) -> Option<Kept> {
     let text = file::get(&folder.join(RECEIPT_FILE), BYTES_MAX).ok()??;

@@ -1,3 +1,10 @@
-//! Where a bundle goes: a file, a folder or standard output.
+//! Where a bundle goes: a file, a folder or standard output; or the server, while it is being written.
 
+pub mod backoff;
+pub mod client;
 pub mod output;
+pub mod queue;
+pub mod receipts;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod upload;

@@ -3,6 +3,8 @@
 //! All writing goes through [`Store::commit`]: any number of changes and the custody leaves that record them, durable
 //! together or not at all. One conformance suite runs against every backend.
 
+#[cfg(test)]
+mod conformance;
 pub mod sqlite;
 
 use async_trait::async_trait;
@@ -206,8 +208,8 @@ pub struct SessionRecord {
     pub token: String,
 }
 
-/// One change. Each says what it assumes, and that what its record names is there: its incident, its host, its bundle, its
-/// token. When that does not hold, the whole commit is a [`StoreError::Conflict`]. The changes of a commit are made in
+/// One change. Each says what it assumes, and that what its record names is there: its incident, its host, its bundle,
+/// its token. When that does not hold, the whole commit is a [`StoreError::Conflict`]. The changes of a commit are made in
 /// their order: an incident before its alerts.
 #[derive(Clone, Debug)]
 pub enum Change {

@@ -1,5 +1,6 @@
 //! The commands, and how they fail.
 
+pub mod triage;
 pub mod verify;
 
 /// The command line cannot be understood (sysexits.h, EX_USAGE).

@@ -122,10 +122,11 @@ fn resource(alert: &mut Alert, finding: Field) {
         }
     }
     if kind.eq_ignore_ascii_case("S3Bucket") {
-        for bucket in resource.key("s3BucketDetails").entries() {
-            if let Some(name) = bucket.key("name").text() {
-                alert.host(format!("s3:{name}"), HostRole::Victim);
-            }
+        // The bucket that the call was about; else all that the finding lists.
+        let affected = finding.at(&["service", "action", "awsApiCallAction", "affectedResources", "AWS::S3::Bucket"]);
+        let listed = resource.key("s3BucketDetails").entries().filter_map(|bucket| bucket.key("name").text());
+        for name in affected.text().map_or_else(|| listed.collect(), |name| vec![name]) {
+            alert.host(format!("s3:{name}"), HostRole::Victim);
         }
     }
 }

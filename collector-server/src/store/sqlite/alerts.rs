@@ -23,8 +23,8 @@ fn read(row: &Columns<'_>) -> Result<AlertRecord, StoreError> {
 
 pub(super) async fn add(connection: &mut SqliteConnection, alert: &AlertRecord) -> Result<(), StoreError> {
     let sql = sqlx::query(
-        "INSERT INTO alerts (alert, source_ref, incident, received, sent_by, title, correlated, raw_sha256, assessment, \
-         normalised) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO alerts (alert, source_ref, incident, received, sent_by, title, correlated, raw_sha256, \
+         assessment, normalised) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(alert.alert.to_string())
     .bind(&alert.source_ref)

@@ -32,8 +32,8 @@ fn bind<'q>(sql: &'static str, host: &'q HostRecord) -> Result<Sql<'q>, StoreErr
 }
 
 pub(super) async fn add(connection: &mut SqliteConnection, host: &HostRecord) -> Result<(), StoreError> {
-    let sql = "INSERT INTO hosts (agent, signer, enrolled, certificate_expires, certificate_serials, last_seen, revoked, \
-               facts) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let sql = "INSERT INTO hosts (agent, signer, enrolled, certificate_expires, certificate_serials, last_seen, \
+               revoked, facts) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     value::add(connection, bind(sql, host)?, || format!("host {}", host.agent)).await
 }
 

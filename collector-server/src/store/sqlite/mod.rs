@@ -1,7 +1,7 @@
 //! The store in one SQLite file.
 //!
-//! Write-ahead log with `synchronous=FULL`: a commit is on the medium before it is acknowledged, also through a power cut.
-//! All writing goes through one task ([`writer`]); reading has connections of its own and never waits for it.
+//! Write-ahead log with `synchronous=FULL`: a commit is on the medium before it is acknowledged, power cut or not. All
+//! writing goes through one task ([`writer`]); reading has connections of its own and never waits for it.
 
 mod access;
 mod alerts;
@@ -67,9 +67,7 @@ pub enum OpenError {
         source: sqlx::migrate::MigrateError,
     },
     /// The custody log contradicts itself.
-    #[error(
-        "database {path}: the state of the custody log is not that of its leaves\n  hint: restore a backup, and keep this file: it was damaged or changed"
-    )]
+    #[error("database {path}: its custody log was damaged or changed\n  hint: keep this file, and restore a backup")]
     Log {
         /// The file.
         path: PathBuf,
@@ -248,13 +246,30 @@ impl Store for Sqlite {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::join_all;
+
     use super::*;
+    use crate::store::conformance;
 
     fn leaf() -> NewLeaf {
         let details = serde_json::json!({"b": 1, "a": {"d": "\u{7f}\u{0}", "c": null}});
         let details = details.as_object().cloned().unwrap_or_default();
         let (actor, subject) = ("server".to_owned(), "server".to_owned());
         NewLeaf { actor, details, event: "server_started", incident: None, subject, time: Instant(1) }
+    }
+
+    #[tokio::test]
+    async fn it_conforms_and_keeps_all_of_it_when_it_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("holdfast.db");
+        let store = Sqlite::open(&path).await.unwrap();
+        conformance::run(&store).await;
+        let before = conformance::everything(&store).await;
+        // Dropped, not closed, as when the process ends.
+        drop(store);
+        let store = Sqlite::open(&path).await.unwrap();
+        assert_eq!(conformance::everything(&store).await, before);
+        store.close().await;
     }
 
     #[tokio::test]
@@ -273,6 +288,11 @@ mod tests {
         let grown = second.commit(vec![], vec![leaf()]).await.unwrap();
         assert_eq!((grown.size, store.head().await.unwrap()), (2, grown));
         assert_eq!(store.commit(vec![], vec![leaf()]).await.unwrap().size, 3);
+        let both = (0..100).map(|n| if n % 2 == 0 { &store } else { &second });
+        let commits = join_all(both.map(|store| store.commit(vec![], vec![leaf()]))).await;
+        let mut sizes: Vec<u64> = commits.into_iter().map(|head| head.unwrap().size).collect();
+        sizes.sort_unstable();
+        assert!(sizes.into_iter().eq(4..=103));
         second.close().await;
         store.ping().await.unwrap();
         store.close().await;

@@ -1,5 +1,5 @@
-//! The one task that writes. It takes all commits that wait and makes them durable with one sync of the disk, each under a
-//! savepoint of its own: one that conflicts leaves the others alone. Nobody hears of a commit before that sync.
+//! The one task that writes. It takes all commits that wait and makes them durable with one sync of the disk, each
+//! under a savepoint of its own: one that conflicts leaves the others alone. Nobody hears of a commit before that sync.
 
 use std::sync::Arc;
 

@@ -1,0 +1,210 @@
+//! The agent as a daemon: dials out, asks for orders, checks them, runs them one at a time.
+//!
+//! All of it is one thread with one connection that waits for the server's answer; a collection brings its own threads
+//! and a second connection. While one runs, further orders wait at the server.
+
+pub mod order;
+pub mod progress;
+pub mod status;
+pub mod stop;
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant as Monotonic};
+
+use bundle::time::Clock as _;
+use reqwest::Method;
+use wire::agent_api::{OrderReport, OrdersReply};
+use wire::order::OrderEvent;
+use wire::{Instant, OrderId};
+
+use crate::enrolment::{self, Enrolment, EnrolmentError, TlsIdentity};
+use crate::host::{Host, SystemClock};
+use crate::log::Log;
+use crate::orders::journal::{Journal, JournalError};
+use crate::state::Identity;
+use crate::transport::backoff::Backoff;
+use crate::transport::client::{Call, CallError, Client};
+use crate::trust::{self, Trust, TrustError};
+use status::Status;
+use stop::Stop;
+
+/// How long the server may keep a question for orders open.
+const POLL_WAIT_SECS: u64 = 50;
+/// A renewal that failed is tried again after this.
+const RENEW_AGAIN: Duration = Duration::from_hours(1);
+const POLL_PATH: &str = "/agent/v1/orders";
+
+/// The daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The enrolment.
+    #[error(transparent)]
+    Enrolment(#[from] EnrolmentError),
+    /// The files of trust.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The identity is not the enrolled one.
+    #[error("this host was enrolled as {enrolled} and its key is that of {own}")]
+    OtherAgent {
+        /// By the enrolment.
+        enrolled: wire::AgentId,
+        /// By the key.
+        own: wire::AgentId,
+    },
+}
+
+/// See the module.
+pub struct Daemon {
+    client: Client,
+    enrolment: Enrolment,
+    folder: PathBuf,
+    host: Arc<Host>,
+    journal: RefCell<Journal>,
+    log: Log,
+    me: Identity,
+    renewed: Option<Monotonic>,
+    site: PathBuf,
+    status: Status,
+    stop: Stop,
+    tls: TlsIdentity,
+    /// The server has been told what this host is.
+    is_known: bool,
+}
+
+impl Daemon {
+    /// A daemon over a state folder, everything that it will need looked at once.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn new(folder: &Path, me: Identity, log: Log, stop: Stop) -> Result<Self, StartError> {
+        let (enrolment, tls) = Enrolment::load(folder)?;
+        if enrolment.agent != me.id {
+            return Err(StartError::OtherAgent { enrolled: enrolment.agent, own: me.id });
+        }
+        let site = PathBuf::from(trust::SITE_FOLDER);
+        Trust::load(&site, folder)?;
+        let journal = RefCell::new(Journal::open(folder)?);
+        let client = enrolment.client(&tls).map_err(EnrolmentError::Call)?;
+        let status = Status::new(folder, client.server());
+        let host = Arc::new(Host::live());
+        let folder = folder.to_owned();
+        let is_known = false;
+        Ok(Self { client, enrolment, folder, host, journal, log, me, renewed: None, site, status, stop, tls, is_known })
+    }
+
+    /// Runs until it is told to stop.
+    pub async fn run(mut self) {
+        match self.journal.borrow_mut().interrupt(SystemClock.realtime()) {
+            Ok(Some(running)) => {
+                tracing::warn!(order = %running.order, bundle = %running.bundle, "a run was interrupted");
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "the journal cannot be written"),
+        }
+        tracing::info!(agent = %self.me.id, server = self.client.server(), "waiting for orders");
+        let mut backoff = Backoff::idle();
+        let mut is_away = false;
+        while !self.stop.is_requested() {
+            match self.turn().await {
+                Ok(()) => {
+                    backoff.reset();
+                    if std::mem::take(&mut is_away) {
+                        tracing::info!(server = self.client.server(), "the server is back");
+                    }
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut is_away, true) {
+                        tracing::warn!(%error, "the server cannot be asked: trying again");
+                    }
+                    self.status.failed(&error);
+                    let mut stop = self.stop.clone();
+                    tokio::select! {
+                        () = tokio::time::sleep(backoff.wait()) => {}
+                        () = stop.requested() => {}
+                    }
+                }
+            }
+        }
+        tracing::info!("stopped");
+    }
+
+    /// One question for orders, and what came of it. The wish to stop ends the question and not the run.
+    async fn turn(&mut self) -> Result<(), CallError> {
+        let mut stop = self.stop.clone();
+        let reply = tokio::select! {
+            reply = self.ask() => reply?,
+            () = stop.requested() => return Ok(()),
+        };
+        let now = SystemClock.realtime();
+        self.status.reached(self.client.server(), now);
+        // Whatever follows the first order may have grown old when it is done; the server sends it again.
+        match reply.orders.into_iter().next() {
+            Some(delivery) => self.take(delivery, reply.server_time.0 - now.0).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Says everything that waits to be said, and asks for orders.
+    async fn ask(&mut self) -> Result<OrdersReply, CallError> {
+        if !self.is_known {
+            let call = Call::new(Method::PUT, "/agent/v1/host").json(&enrolment::facts(&self.host));
+            self.client.call(&call).await?;
+            self.is_known = true;
+        }
+        self.tell_untold().await?;
+        self.renew().await;
+        let poll = Call::new(Method::GET, format!("{POLL_PATH}?wait_secs={POLL_WAIT_SECS}")).waiting(POLL_WAIT_SECS);
+        self.client.call(&poll).await?.json()
+    }
+
+    /// Tells what the journal holds, the oldest first.
+    async fn tell_untold(&self) -> Result<(), CallError> {
+        loop {
+            let Some(untold) = self.journal.borrow().untold().cloned() else { return Ok(()) };
+            match self.tell(untold.order, &untold.report).await {
+                Err(error) if error.may_pass() => return Err(error),
+                Err(error) => tracing::warn!(order = %untold.order, %error, "the server does not want this report"),
+                Ok(()) => {}
+            }
+            if let Err(error) = self.journal.borrow_mut().told() {
+                tracing::error!(%error, "the journal cannot be written");
+                return Ok(());
+            }
+        }
+    }
+
+    async fn tell(&self, order: OrderId, report: &OrderReport) -> Result<(), CallError> {
+        let call = Call::new(Method::POST, format!("{POLL_PATH}/{order}/events")).json(report);
+        self.client.call(&call).await.map(drop)
+    }
+
+    /// A new certificate when the old one is due. Without one the daemon goes on: there is time.
+    async fn renew(&mut self) {
+        let now = SystemClock.realtime();
+        if !self.tls.is_due(now) || self.renewed.is_some_and(|at| at.elapsed() < RENEW_AGAIN) {
+            return;
+        }
+        self.renewed = Some(Monotonic::now());
+        let renewed = match self.enrolment.renew(&self.client, &self.folder).await {
+            Ok(tls) => self.enrolment.client(&tls).map(|client| (tls, client)).map_err(EnrolmentError::Call),
+            Err(error) => Err(error),
+        };
+        match renewed {
+            Ok((tls, client)) => {
+                (self.tls, self.client) = (tls, client);
+                tracing::info!("the client certificate was renewed");
+            }
+            Err(error) => tracing::warn!(%error, "the client certificate could not be renewed"),
+        }
+    }
+}
+
+fn report(event: OrderEvent) -> OrderReport {
+    let Instant(now) = SystemClock.realtime();
+    OrderReport { event, time: Instant(now) }
+}

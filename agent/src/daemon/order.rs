@@ -1,0 +1,176 @@
+//! One order from its delivery to its last report.
+
+use bundle::header::Authority;
+use bundle::time::Clock as _;
+use tokio::sync::watch;
+use wire::agent_api::Delivery;
+use wire::order::{OrderEvent, RefusalReason};
+use wire::{BundleId, OrderId};
+
+use super::progress::Shared;
+use super::{Daemon, report};
+use crate::collection::{Collection, Mandate, Plan};
+use crate::commands::exit;
+use crate::host::SystemClock;
+use crate::host::identity::identity;
+use crate::orders::check::{Checked, Context, Refusal, check};
+use crate::orders::journal::Kept;
+use crate::run::Finished;
+use crate::transport::backoff::Backoff;
+use crate::transport::client::CallError;
+use crate::transport::receipts::Receipts;
+use crate::transport::upload::with_causes;
+use crate::trust::Trust;
+use crate::uploading::{self, Failure};
+
+impl Daemon {
+    /// Checks a delivered order, and runs or refuses it.
+    pub(super) async fn take(&mut self, delivery: Delivery, server_offset_ns: i128) -> Result<(), CallError> {
+        let order = delivery.order;
+        match self.check(&delivery, server_offset_ns) {
+            Ok(checked) => {
+                self.log.forget();
+                if checked.is_skewed {
+                    let secs = server_offset_ns / 1_000_000_000;
+                    tracing::warn!(
+                        secs,
+                        "this host's clock is that far from the server's: the order goes by the server's"
+                    );
+                }
+                self.execute(checked, server_offset_ns).await;
+                self.log.forget();
+                self.tell_untold().await
+            }
+            Err(Refusal { reason, message }) => {
+                tracing::warn!(%order, ?reason, message, "an order was refused");
+                self.tell(order, &report(OrderEvent::Refused { message, reason })).await
+            }
+        }
+    }
+
+    fn check(&self, delivery: &Delivery, server_offset_ns: i128) -> Result<Checked, Refusal> {
+        let trust = Trust::load(&self.site, &self.folder).map_err(|error| {
+            let message = format!("this host's own files allow nothing: {}", with_causes(&error));
+            Refusal { reason: RefusalReason::Policy, message }
+        })?;
+        let journal = self.journal.borrow();
+        let context = Context {
+            agent: &self.me.id,
+            delivered_as: delivery.order,
+            now: SystemClock.realtime(),
+            policy: &trust.policy,
+            seen: journal.seen(),
+            server_offset_ns,
+            signers: &trust.signers,
+        };
+        check(&delivery.envelope, &context)
+    }
+
+    async fn execute(&self, checked: Checked, server_offset_ns: i128) {
+        let Checked { order, order_sha256, principal, steps, limits, .. } = checked;
+        let mut plan = Plan::of(&order.profile, &order.profile_version, steps);
+        plan.limits = limits;
+        let mandate = Mandate {
+            approved: order.approved_sensitive.clone(),
+            authority: Some(Authority {
+                approvers: vec![principal],
+                examiner: None,
+                legal_basis: order.legal_basis.clone(),
+                order: Some(order.order.to_string()),
+                purpose: order.purpose.clone(),
+            }),
+            incident: Some(order.incident.clone()),
+            order_sha256: Some(order_sha256),
+            server_offset_ns: Some(server_offset_ns),
+        };
+        let ends = (self.stop.flag(), self.log.clone());
+        let who = identity(&self.host);
+        let made = Collection::new(&self.host, who, &self.me, plan, mandate, ends).map_err(|error| error.to_string());
+        // On the medium before the run starts: from here on this order is never taken again.
+        let begun = made.and_then(|collection| {
+            let begun = self.journal.borrow_mut().begin(&order, collection.bundle, SystemClock.realtime());
+            begun.map(|()| collection).map_err(|error| format!("the journal cannot be written: {error}"))
+        });
+        let collection = match begun {
+            Ok(collection) => collection,
+            Err(message) => {
+                tracing::error!(order = %order.order, message, "the order cannot be run");
+                let _ = self.tell(order.order, &report(OrderEvent::Failed { message })).await;
+                return;
+            }
+        };
+        let bundle = collection.bundle;
+        tracing::info!(order = %order.order, %bundle, incident = %order.incident, "the order is run");
+        let progress = Shared::default();
+        let (done, is_done) = watch::channel(false);
+        let run = async {
+            let receipts = Receipts::new(Some(self.enrolment.server_signer.clone()), self.keep_receipts(bundle));
+            let signed_by = (Some(order.order), self.me.key.public_line());
+            let finished = uploading::run(collection, &self.client, signed_by, receipts, progress.clone()).await;
+            let _ = done.send(true);
+            finished
+        };
+        let (finished, ()) = tokio::join!(run, self.tell_progress(order.order, bundle, &progress, is_done));
+        let event = ended(finished);
+        tracing::info!(order = %order.order, %bundle, state = event.state().name(), "the order has ended");
+        if let Err(error) = self.journal.borrow_mut().end(report(event)) {
+            tracing::error!(%error, "the journal cannot be written");
+        }
+    }
+
+    fn keep_receipts(&self, bundle: BundleId) -> crate::transport::receipts::Keep<'_> {
+        Box::new(move |receipt, signed, ends_phase| {
+            let time = SystemClock.realtime();
+            let kept = Kept { bundle, offset: receipt.offset, receipt: signed.clone(), time };
+            if let Err(error) = self.journal.borrow_mut().keep_receipt(&kept, ends_phase) {
+                tracing::warn!(%error, "the receipt cannot be kept");
+            }
+        })
+    }
+
+    /// Tells that the order was taken and has begun, and then how far it is, until the run has ended.
+    async fn tell_progress(
+        &self,
+        order: OrderId,
+        bundle: BundleId,
+        progress: &Shared,
+        mut is_done: watch::Receiver<bool>,
+    ) {
+        for event in [OrderEvent::Accepted, OrderEvent::Started { bundle }] {
+            let report = report(event);
+            let mut backoff = Backoff::upload();
+            while let Err(error) = self.tell(order, &report).await {
+                if !error.may_pass() {
+                    tracing::warn!(%order, %error, "the server does not want this report");
+                    break;
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(backoff.wait()) => {}
+                    _ = is_done.wait_for(|done| *done) => return,
+                }
+            }
+        }
+        while !*is_done.borrow() {
+            if let Some(event) = progress.news() {
+                // Numbers that could not be told are followed by better ones.
+                let _ = self.tell(order, &report(event)).await;
+            }
+            tokio::select! {
+                () = progress.changed() => {}
+                _ = is_done.wait_for(|done| *done) => {}
+            }
+        }
+    }
+}
+
+fn ended(finished: Result<Finished, Failure>) -> OrderEvent {
+    match finished {
+        Ok(finished) => OrderEvent::Completed {
+            bytes: finished.sealed.bytes,
+            exit: if finished.is_complete() { 0 } else { exit::INCOMPLETE },
+            items: finished.sealed.items,
+            sha256: finished.sealed.sha256,
+        },
+        Err(error) => OrderEvent::Failed { message: with_causes(&error) },
+    }
+}

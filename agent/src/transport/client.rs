@@ -1,0 +1,369 @@
+//! The one way to the server: HTTPS to the first of its addresses that answers, trusting its CA alone.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Certificate, Identity, Method, StatusCode, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wire::Sha256;
+use wire::api::ErrorBody;
+
+/// The longest answer that is taken into memory.
+const REPLY_BYTES_MAX: usize = 4 << 20;
+/// A CA file is at most this long.
+const CA_BYTES_MAX: usize = 64 << 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request is given this long …
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// … and a second more for each so many bytes of its body: slower lines are not served.
+const SLOWEST_BYTES_PER_SEC: usize = 32 << 10;
+/// Bytes that nobody acknowledges for this long mean that the line is cut, whatever the request's own time.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
+/// Idle connections live longer than a long poll, so that one connection serves them all.
+const POOL_IDLE: Duration = Duration::from_secs(75);
+
+/// See [`Client::away_max`].
+const AWAY_SECS_MAX: u64 = 600;
+/// Names another time, for tests.
+const AWAY_VARIABLE: &str = "HOLDFAST_SERVER_AWAY_SECS_MAX";
+
+/// Why a server's answer could not be had, or was no good.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No address of the server could be reached.
+    #[error("{server} cannot be reached: {why}")]
+    Unreachable {
+        /// The address.
+        server: String,
+        /// The causes, joined.
+        why: String,
+    },
+    /// The server said no.
+    #[error("{server} answered {status}: {message}")]
+    Answered {
+        /// The address.
+        server: String,
+        /// The status.
+        status: StatusCode,
+        /// The server's own words, made plain.
+        message: String,
+    },
+    /// An answer that this version does not understand.
+    #[error("{server} gave an answer that is none: {why}")]
+    BadReply {
+        /// The address.
+        server: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The addresses, certificates or keys given here are no good.
+    #[error("{0}")]
+    Setup(String),
+}
+
+impl CallError {
+    /// True when the same request may be answered better later.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Answered { status, .. } => {
+                status.is_server_error()
+                    || matches!(
+                        *status,
+                        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::LOCKED
+                    )
+            }
+            Self::BadReply { .. } | Self::Setup(_) => false,
+        }
+    }
+
+    /// The status that the server answered with, if it did.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Answered { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}
+
+/// What is asked of the server.
+#[derive(Clone, Debug)]
+pub struct Call {
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Bytes,
+    timeout: Duration,
+}
+
+impl Call {
+    /// `path` begins with `/`.
+    pub fn new(method: Method, path: impl Into<String>) -> Self {
+        Self { method, path: path.into(), headers: HeaderMap::new(), body: Bytes::new(), timeout: CALL_TIMEOUT }
+    }
+
+    /// The same, with a header. A value that can be none is left out: the server then says what it misses.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl AsRef<str>) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
+            self.headers.insert(HeaderName::from_static(name), value);
+        }
+        self
+    }
+
+    /// The same, with a body, and the time that its length takes.
+    #[must_use]
+    pub fn body(mut self, kind: &'static str, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self.timeout += Duration::from_secs((self.body.len() / SLOWEST_BYTES_PER_SEC) as u64);
+        self.header("content-type", kind)
+    }
+
+    /// The same, with a JSON body.
+    #[must_use]
+    pub fn json(self, body: &impl Serialize) -> Self {
+        self.body("application/json", serde_json::to_vec(body).unwrap_or_default())
+    }
+
+    /// The same, with time for the server to wait before it answers.
+    #[must_use]
+    pub fn waiting(mut self, secs: u64) -> Self {
+        self.timeout += Duration::from_secs(secs);
+        self
+    }
+}
+
+/// An answer of 2xx.
+#[derive(Debug)]
+pub struct Reply {
+    server: String,
+    headers: HeaderMap,
+    /// At most [`REPLY_BYTES_MAX`].
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as a `T`.
+    ///
+    /// # Errors
+    /// [`CallError::BadReply`].
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, CallError> {
+        serde_json::from_slice(&self.body).map_err(|error| self.bad(error.to_string()))
+    }
+
+    /// This answer is none, because …
+    pub fn bad(&self, why: impl Into<String>) -> CallError {
+        CallError::BadReply { server: self.server.clone(), why: plain(&why.into()) }
+    }
+}
+
+/// What the client shows of itself.
+pub enum Credential {
+    /// Nothing: before enrolment.
+    None,
+    /// A client certificate and its key, PEM.
+    Certificate(String),
+    /// The secret of a ticket.
+    Ticket(String),
+}
+
+/// See the module.
+pub struct Client {
+    http: reqwest::Client,
+    servers: Vec<Url>,
+    /// Which of them answered last.
+    at: AtomicUsize,
+    bearer: Option<HeaderValue>,
+    /// A server that stays away for longer than this ends an upload.
+    pub away_max: Duration,
+}
+
+impl Client {
+    /// A client that trusts only the CA in `ca_pem`.
+    ///
+    /// # Errors
+    /// [`CallError::Setup`].
+    pub fn new(servers: &[String], ca_pem: &str, credential: Credential) -> Result<Self, CallError> {
+        let setup = |what: &str| CallError::Setup(what.to_owned());
+        let ca = Certificate::from_pem(ca_pem.as_bytes()).map_err(|_| setup("the server's CA is no certificate"))?;
+        let mut builder = base().tls_certs_only([ca]);
+        let mut bearer = None;
+        match credential {
+            Credential::None => {}
+            Credential::Certificate(pem) => {
+                let identity = Identity::from_pem(pem.as_bytes())
+                    .map_err(|_| setup("the client certificate and its key cannot be read"))?;
+                builder = builder.identity(identity);
+            }
+            Credential::Ticket(secret) => {
+                let mut value = HeaderValue::from_str(&format!("Bearer {secret}"))
+                    .map_err(|_| setup("the ticket's secret is none"))?;
+                value.set_sensitive(true);
+                bearer = Some(value);
+            }
+        }
+        let http = builder.build().map_err(|error| CallError::Setup(causes(&error)))?;
+        Ok(Self { http, servers: parse(servers)?, at: AtomicUsize::new(0), bearer, away_max: away_max() })
+    }
+
+    /// The server's CA certificate, PEM, fetched from whoever answers: it is the one with this digest or none.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn fetch_ca(servers: &[String], ca_sha256: Sha256) -> Result<String, CallError> {
+        // Nothing secret is sent on this connection, and nothing that comes over it is believed but for its digest.
+        let http = base().tls_danger_accept_invalid_certs(true).build();
+        let http = http.map_err(|error| CallError::Setup(causes(&error)))?;
+        let client =
+            Self { http, servers: parse(servers)?, at: AtomicUsize::new(0), bearer: None, away_max: away_max() };
+        let reply = client.call(&Call::new(Method::GET, "/ca.pem")).await?;
+        if reply.body.len() > CA_BYTES_MAX {
+            return Err(reply.bad("its CA certificate is too long"));
+        }
+        for der in CertificateDer::pem_slice_iter(&reply.body).flatten() {
+            if Sha256::of(&der) == ca_sha256 {
+                return Ok(to_pem(&der));
+            }
+        }
+        Err(reply.bad("its CA is not the one that the ticket names: somebody may stand in between"))
+    }
+
+    /// The address that answered last.
+    pub fn server(&self) -> &str {
+        self.url().as_str().trim_end_matches('/')
+    }
+
+    fn url(&self) -> &Url {
+        &self.servers[self.at.load(Ordering::Relaxed) % self.servers.len()]
+    }
+
+    /// Asks each address in turn, beginning with the one that answered last, until one answers.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`CallError::Answered`] for everything but 2xx.
+    pub async fn call(&self, call: &Call) -> Result<Reply, CallError> {
+        let mut last = None;
+        for _ in 0..self.servers.len() {
+            match self.ask(call).await {
+                Err(error @ CallError::Unreachable { .. }) => {
+                    self.at.fetch_add(1, Ordering::Relaxed);
+                    last = Some(error);
+                }
+                answered => return answered,
+            }
+        }
+        Err(last.unwrap_or_else(|| CallError::Setup("no server is named".to_owned())))
+    }
+
+    async fn ask(&self, call: &Call) -> Result<Reply, CallError> {
+        let server = self.server().to_owned();
+        let unreachable = |error: reqwest::Error| CallError::Unreachable {
+            server: server.clone(),
+            why: causes(&error.without_url()),
+        };
+        let url = self.url().join(&call.path).map_err(|_| CallError::Setup(format!("{:?} is no path", call.path)))?;
+        if url.origin() != self.url().origin() {
+            return Err(CallError::Setup(format!("{:?} leads to another server", call.path)));
+        }
+        let mut request =
+            self.http.request(call.method.clone(), url).timeout(call.timeout).headers(call.headers.clone());
+        if let Some(bearer) = &self.bearer {
+            request = request.header(AUTHORIZATION, bearer);
+        }
+        if call.method != Method::GET && call.method != Method::HEAD {
+            request = request.body(call.body.clone());
+        }
+        let mut answer = request.send().await.map_err(unreachable)?;
+        let mut body = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(unreachable)? {
+            if body.len() + piece.len() > REPLY_BYTES_MAX {
+                return Err(CallError::BadReply { server, why: "it is too long".to_owned() });
+            }
+            body.extend_from_slice(&piece);
+        }
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(Reply { server, headers: answer.headers().clone(), body });
+        }
+        let message = match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(error) => error.message,
+            Err(_) => status.canonical_reason().unwrap_or("no reason").to_owned(),
+        };
+        Err(CallError::Answered { server, status, message: plain(&message) })
+    }
+}
+
+fn away_max() -> Duration {
+    let named = std::env::var(AWAY_VARIABLE).ok().and_then(|secs| secs.parse().ok());
+    Duration::from_secs(named.unwrap_or(AWAY_SECS_MAX))
+}
+
+fn base() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        // Retries are ours: they count, wait and look at the server's offset first.
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(1)
+        .tcp_nodelay(true)
+        .tcp_keepalive(UNACKNOWLEDGED)
+        .tcp_user_timeout(UNACKNOWLEDGED)
+}
+
+fn parse(servers: &[String]) -> Result<Vec<Url>, CallError> {
+    let urls: Result<Vec<Url>, CallError> = servers
+        .iter()
+        .map(|server| {
+            let bad = || {
+                CallError::Setup(format!("{:?} is no address of a server: https://host:port is wanted", plain(server)))
+            };
+            let url = Url::parse(server).map_err(|_| bad())?;
+            let is_test = cfg!(test) && url.scheme() == "http" && url.host_str() == Some("127.0.0.1");
+            if url.scheme() == "https" || is_test { Ok(url) } else { Err(bad()) }
+        })
+        .collect();
+    match urls {
+        Ok(urls) if urls.is_empty() => Err(CallError::Setup("no server is named".to_owned())),
+        other => other,
+    }
+}
+
+fn to_pem(der: &[u8]) -> String {
+    use base64::Engine as _;
+    let text = base64::prelude::BASE64_STANDARD.encode(der);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| str::from_utf8(line).ok()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
+/// What came over the network, for a terminal: capped, without control characters.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+}
+
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    plain(&text)
+}
+
+/// Makes ring the cryptography of this process's TLS. To be called before the first [`Client`]; again, it does nothing.
+pub fn install_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

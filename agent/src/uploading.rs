@@ -1,0 +1,66 @@
+//! A collection that goes up to the server while it is being made: the bundle on a thread of its own, the network here.
+
+use std::io;
+
+use bundle::write::WriteError;
+use tokio::sync::oneshot;
+use wire::OrderId;
+
+use crate::collection::Collection;
+use crate::run::Finished;
+use crate::run::progress::Progress;
+use crate::transport::client::Client;
+use crate::transport::queue::queue;
+use crate::transport::receipts::Receipts;
+use crate::transport::upload::{Subject, UploadError, upload};
+
+/// Why there is no sealed bundle on the server. What arrived stays there as a partial one.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The upload ended first.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    /// The bundle could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// There was no thread for it.
+    #[error("the collection's thread could not be started")]
+    Thread(#[source] io::Error),
+    /// Its thread ended without a word.
+    #[error("the collection's thread ended without a word; the agent's log says where")]
+    Died,
+}
+
+/// Runs `collection` and uploads it; `signer` is the public key that signs it.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn run(
+    collection: Collection,
+    client: &Client,
+    (order, signer): (Option<OrderId>, String),
+    receipts: Receipts<'_>,
+    mut progress: impl Progress + Send + 'static,
+) -> Result<Finished, Failure> {
+    let subject = Subject { bundle: collection.bundle, name: collection.name.clone(), order, signer };
+    let (chunks, lines, outgoing) = queue();
+    let (tell, told) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("collection".to_owned())
+        .spawn(move || {
+            let _ = tell.send(collection.run(chunks, lines, &mut progress));
+        })
+        .map_err(Failure::Thread)?;
+    let uploaded = upload(client, subject, outgoing, receipts).await;
+    // The writer has ended, or its next call fails: it does not stay away for long.
+    let written = told.await.map_err(|_| Failure::Died)?;
+    match (written, uploaded) {
+        (Ok(finished), Ok(_)) => Ok(finished),
+        // The writer's own failure is the cause of an upload that ended without a seal, and else the other way round.
+        (Err(error), Err(UploadError::Unsealed { .. }) | Ok(_)) => Err(error.into()),
+        (_, Err(error)) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! What every backend of [`Store`] must do: one suite of named cases. A case speaks to the store through the trait
+//! only, and each has records of its own, so that all of them run against one store.
+
+mod access;
+mod custody;
+mod evidence;
+mod fixtures;
+mod incidents;
+mod orders;
+
+use std::fmt::Write as _;
+
+use wire::api::EvidenceState;
+use wire::assessment::Severity;
+use wire::{IncidentId, Sha256};
+
+use super::{Change, Store, StoreError};
+use fixtures::{incident, leaf};
+
+/// Runs all cases. The store is empty.
+pub async fn run(store: &dyn Store) {
+    custody::an_empty_log(store).await;
+    incidents::records_come_back_as_they_went_in(store).await;
+    incidents::alerts_are_unique_by_id_and_by_source_ref(store).await;
+    incidents::a_version_is_written_once(store).await;
+    incidents::the_worst_come_first_and_pages_are_whole(store).await;
+    incidents::alerts_are_listed_in_order(store).await;
+    incidents::numbers_count_by_year(store).await;
+    orders::hosts_are_added_changed_and_seen(store).await;
+    orders::an_order_goes_from_state_to_state(store).await;
+    orders::an_order_is_unique_by_id_and_by_nonce(store).await;
+    orders::orders_are_listed_in_order(store).await;
+    evidence::an_upload_advances_without_gaps(store).await;
+    evidence::a_bundle_is_shown_as_it_was_put(store).await;
+    evidence::bundles_are_listed_in_order(store).await;
+    evidence::checkpoints_are_numbered_from_one(store).await;
+    access::a_ticket_lets_in_once(store).await;
+    access::a_token_ends_with_its_sessions(store).await;
+    custody::leaves_of_one_incident(store).await;
+    custody::many_write_and_the_log_has_no_gap(store).await;
+    custody::numbers_beyond_the_backend_are_refused_and_never_wrapped(store).await;
+    custody::the_log_is_the_tree_over_its_leaves(store).await;
+}
+
+/// All that the store holds, as far as lists reach it, as text to compare.
+pub async fn everything(store: &dyn Store) -> String {
+    let mut text = String::new();
+    let mut say = |what: &dyn std::fmt::Debug| writeln!(text, "{what:?}").unwrap();
+    for incident in store.incidents(None, 1_000).await.unwrap() {
+        say(&store.alerts_of(&incident.incident).await.unwrap());
+        say(&store.orders_of(&incident.incident).await.unwrap());
+        say(&incident);
+    }
+    for record in store.evidence_list(None, None, 1_000).await.unwrap() {
+        say(&store.segments(record.view.bundle).await.unwrap());
+        say(&store.checkpoints(record.view.bundle).await.unwrap());
+        say(&record);
+    }
+    say(&store.hosts(None, 1_000).await.unwrap());
+    say(&store.tokens().await.unwrap());
+    for n in 0..8_u64 {
+        let id = Sha256::of(&n.to_be_bytes());
+        say(&(store.ticket(id).await.unwrap(), store.session(id).await.unwrap()));
+    }
+    say(&store.evidence_in(EvidenceState::Receiving).await.unwrap());
+    say(&store.head().await.unwrap());
+    say(&store.leaves(None, 0, u32::MAX).await.unwrap());
+    text
+}
+
+/// Makes the changes, with a leaf.
+async fn done(store: &dyn Store, changes: Vec<Change>) {
+    let size = store.head().await.unwrap().size;
+    let head = store.commit(changes, vec![leaf(None, size)]).await.unwrap();
+    assert_eq!((head.size, head), (size + 1, store.head().await.unwrap()));
+}
+
+/// The change is a conflict, and then nothing of its commit is done, neither what stands before it nor after it.
+async fn refused(store: &dyn Store, change: Change) {
+    let before = everything(store).await;
+    let fresh = incident("INC-refused", Severity::Sev1, 0);
+    let shown = format!("{change:?}");
+    let changes = vec![Change::AddIncident(Box::new(fresh.clone())), change];
+    let outcome = store.commit(changes, vec![leaf(None, 0), leaf(Some(&fresh.incident), 1)]).await;
+    assert!(matches!(outcome, Err(StoreError::Conflict(_))), "{outcome:?} of {shown}");
+    assert_eq!(everything(store).await, before, "after {shown}");
+}
+
+/// An incident of this name is there.
+async fn opened(store: &dyn Store, id: &str) -> IncidentId {
+    let record = incident(id, Severity::Sev4, 0);
+    let id = record.incident.clone();
+    done(store, vec![Change::AddIncident(Box::new(record))]).await;
+    id
+}

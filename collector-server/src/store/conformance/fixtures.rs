@@ -1,0 +1,222 @@
+//! Records for the cases: each whole, with nothing left at its default that a backend could lose.
+
+use serde_json::json;
+use wire::agent_api::HostFacts;
+use wire::api::{EvidenceState, EvidenceView, Role, SignerTrust};
+use wire::assessment::{
+    Assessment, Effect, EscalationPath, EvidencePlan, Host, HostRole, Indicator, Severity, Technique,
+};
+use wire::custody::HeadPoint;
+use wire::order::OrderState;
+use wire::receipt::{RECEIPT_TYPE, Receipt};
+use wire::signed::Signed;
+use wire::ticket::TicketKind;
+use wire::{AlertId, BundleId, IncidentId, Instant, OrderId, Phase, Sha256, Tier, UploadId};
+
+use crate::store::{
+    AlertRecord, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, NewLeaf, OrderRecord, SessionRecord,
+    TicketRecord, TokenRecord,
+};
+
+/// 2026-11-21, with nanoseconds.
+pub const T0: i128 = 1_795_283_148_123_456_789;
+/// Texts as a host may send them.
+pub const HOSTILE: &str = "<b>\u{1b}[31m'; DROP TABLE alerts; --\0\n\u{202e}é\u{10ffff}\"\\";
+
+/// So many seconds after [`T0`].
+pub fn at(secs: i128) -> Instant {
+    Instant(T0 + secs * 1_000_000_000)
+}
+
+pub fn random(n: u64) -> [u8; 10] {
+    let mut random = [7; 10];
+    random[..8].copy_from_slice(&n.to_be_bytes());
+    random
+}
+
+pub fn leaf(incident: Option<&IncidentId>, n: u64) -> NewLeaf {
+    let details = json!({"z": n, "a": {"y": null, "b": [1.5, HOSTILE]}});
+    NewLeaf {
+        actor: "user:mara".into(),
+        details: details.as_object().cloned().unwrap_or_default(),
+        event: "alert_received",
+        incident: incident.cloned(),
+        subject: format!("alert:{n}"),
+        time: at(i128::from(n)),
+    }
+}
+
+pub fn assessment(severity: Severity) -> Assessment {
+    Assessment {
+        accounts: vec!["root".into(), HOSTILE.into()],
+        auto_close: false,
+        classification_confidence: 0.75,
+        containment: vec![],
+        disposition: "true_positive".into(),
+        dwell_hours: Some(2.5),
+        escalation_path: EscalationPath { respond_within_minutes: 15, ..EscalationPath::default() },
+        escalation_triggers_fired: vec!["ransom_note".into()],
+        evidence_plan: EvidencePlan { tiers: vec![Tier::Volatile], ..EvidencePlan::default() },
+        false_positive_indicators: vec![],
+        hosts: vec![Host { name: "web-1".into(), role: HostRole::Victim }],
+        incident_type: "ransomware".into(),
+        indicators: vec![Indicator { kind: "ip".into(), value: "198.51.100.7".into() }],
+        notification_clocks: vec![],
+        raw_sha256: Sha256::of(b"alert"),
+        recommended_action: "collect".into(),
+        severity,
+        severity_explanation: vec![Effect {
+            effect: "SEV3 → SEV1".into(),
+            input: HOSTILE.into(),
+            rule: "ransom_note".into(),
+            version: "1".into(),
+        }],
+        source: "falco".into(),
+        techniques: vec![Technique {
+            id: "T1486".into(),
+            name: "Data Encrypted for Impact".into(),
+            retired_id: None,
+            tactic: "impact".into(),
+        }],
+        timestamp_utc: at(-1),
+        would_change_it: vec![],
+    }
+}
+
+pub fn incident(id: &str, severity: Severity, updated: i128) -> IncidentRecord {
+    IncidentRecord {
+        assessment: assessment(severity),
+        incident: id.parse().unwrap(),
+        opened: at(0),
+        title: HOSTILE.into(),
+        updated: at(updated),
+        version: 1,
+    }
+}
+
+pub fn alert(n: u64, incident: Option<&IncidentId>) -> AlertRecord {
+    AlertRecord {
+        alert: AlertId::new(1_795_283_148_123, random(n)),
+        assessment: assessment(Severity::Sev2),
+        correlated: Some(HOSTILE.into()),
+        incident: incident.cloned(),
+        normalised: json!({"fields": {"fd.name": HOSTILE}, "n": u64::MAX}),
+        raw_sha256: Sha256::of(&n.to_be_bytes()),
+        received: at(i128::from(n)),
+        sent_by: "source:falco".into(),
+        source_ref: format!("falco:{n}{HOSTILE}"),
+        title: HOSTILE.into(),
+    }
+}
+
+pub fn host(agent: &str) -> HostRecord {
+    HostRecord {
+        agent: agent.parse().unwrap(),
+        certificate_expires: at(30 * 86_400),
+        certificate_serials: vec!["0a".into(), "0b".into()],
+        enrolled: at(0),
+        facts: HostFacts { name: HOSTILE.into(), profiles: vec!["intrusion".into()], ..HostFacts::default() },
+        last_seen: None,
+        revoked: None,
+        signer: "ssh-ed25519 AAAA".into(),
+    }
+}
+
+pub fn order(n: u64, agent: &str, incident: &IncidentId) -> OrderRecord {
+    OrderRecord {
+        agent: agent.parse().unwrap(),
+        bundle: None,
+        envelope: Signed::new("mara", HOSTILE.as_bytes(), "-----BEGIN SSH SIGNATURE-----".into()),
+        events: vec![],
+        expires: at(3600),
+        incident: incident.clone(),
+        issued: at(i128::from(n)),
+        nonce: format!("{n:032x}"),
+        order: OrderId::new(1_795_283_148_123, random(n)),
+        profile: "intrusion".into(),
+        sha256: Sha256::of(&n.to_be_bytes()),
+        state: OrderState::Queued,
+        supersedes: Some(OrderId::new(1, random(n))),
+    }
+}
+
+pub fn evidence(n: u64, incident: &IncidentId) -> EvidenceRecord {
+    EvidenceRecord {
+        certificate_serial: Some("0b".into()),
+        last_seen: at(i128::from(n)),
+        length: None,
+        offset: 0,
+        signer: Some("ssh-ed25519 AAAA".into()),
+        upload: UploadId::new(1_795_283_148_123, random(n)),
+        view: EvidenceView {
+            brought_by: "agent:web-1".into(),
+            bundle: BundleId::new(1_795_283_148_123, random(n)),
+            bytes: 0,
+            findings: vec![HOSTILE.into()],
+            host: HOSTILE.into(),
+            incident: incident.clone(),
+            items: [("ok".to_owned(), 3), ("denied".to_owned(), 1)].into(),
+            name: "web-1.evidence.zip".into(),
+            order: None,
+            profile: Some("intrusion".into()),
+            receipts: vec![],
+            received: at(i128::from(n)),
+            sha256: Some(Sha256::of(b"bytes")),
+            signer: None,
+            signer_principal: None,
+            state: EvidenceState::Receiving,
+            tiers: vec![Tier::Volatile],
+            trust: Some(SignerTrust::Enrolled),
+            verified_to: 0,
+        },
+    }
+}
+
+pub fn checkpoint(bundle: BundleId, seq: u64) -> CheckpointRecord {
+    CheckpointRecord {
+        bundle,
+        envelope: Signed::new("server", HOSTILE.as_bytes(), "-----BEGIN SSH SIGNATURE-----".into()),
+        line: format!("{{\"seq\":{seq},\"x\":{HOSTILE:?}}}"),
+        receipt: Receipt {
+            agent_certificate_serial: Some("0b".into()),
+            bundle,
+            custody: HeadPoint { root: Sha256::of(b"root"), size: 9 },
+            offset: 8 * seq,
+            phase: Phase::Start,
+            phase_complete: true,
+            received_at: at(2),
+            seq,
+            sha256: Sha256::of(b"bytes"),
+            kind: RECEIPT_TYPE.into(),
+            v: 1,
+        },
+    }
+}
+
+pub fn ticket(n: u64, kind: TicketKind, incident: Option<&IncidentId>) -> TicketRecord {
+    TicketRecord {
+        created_by: "user:mara".into(),
+        expires: at(100),
+        host: Some(HOSTILE.into()),
+        incident: incident.cloned(),
+        kind,
+        ticket: Sha256::of(&n.to_be_bytes()),
+        used_by: None,
+    }
+}
+
+pub fn token(id: &str, name: &str) -> TokenRecord {
+    TokenRecord {
+        created: at(0),
+        expires: Some(at(100)),
+        hash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".into(),
+        name: name.into(),
+        revoked: None,
+        role: Role::Responder,
+        token: id.into(),
+    }
+}
+
+pub fn session(n: u64, token: &str) -> SessionRecord {
+    SessionRecord { expires: at(50), session: Sha256::of(&n.to_be_bytes()), token: token.into() }
+}

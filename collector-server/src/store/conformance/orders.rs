@@ -1,0 +1,111 @@
+//! Hosts and orders.
+
+use wire::api::TimedEvent;
+use wire::order::{OrderEvent, OrderState};
+use wire::{AgentId, BundleId, OrderId, Tier};
+
+use super::fixtures::{HOSTILE, at, host, order, random};
+use super::{done, opened, refused};
+use crate::store::{Change, ORDER_EVENTS_MAX, Store};
+
+pub async fn hosts_are_added_changed_and_seen(store: &dyn Store) {
+    let mut record = host("host-b");
+    refused(store, Change::PutHost(record.clone().into())).await;
+    refused(store, Change::HostSeen(record.agent.clone(), at(1))).await;
+    done(store, vec![Change::AddHost(record.clone().into())]).await;
+    refused(store, Change::AddHost(record.clone().into())).await;
+    assert_eq!(store.host(&record.agent).await.unwrap(), Some(record.clone()));
+    record.certificate_serials.push("0c".into());
+    record.revoked = Some(at(3));
+    record.facts.kernel = "6.8.0".into();
+    done(store, vec![Change::PutHost(record.clone().into())]).await;
+    done(store, vec![Change::HostSeen(record.agent.clone(), at(4))]).await;
+    record.last_seen = Some(at(4));
+    assert_eq!(store.host(&record.agent).await.unwrap(), Some(record.clone()));
+
+    let (first, last) = (host("host-a"), host("host-c"));
+    done(store, vec![Change::AddHost(last.clone().into()), Change::AddHost(first.clone().into())]).await;
+    let all = store.hosts(None, 10).await.unwrap();
+    assert_eq!(all, [first.clone(), record.clone(), last.clone()]);
+    assert_eq!(store.hosts(None, 2).await.unwrap(), all[..2]);
+    assert_eq!(store.hosts(Some(&record.agent), 2).await.unwrap(), all[2..]);
+    assert_eq!(store.hosts(Some(&last.agent), 2).await.unwrap(), []);
+    assert_eq!(store.host(&"none".parse().unwrap()).await.unwrap(), None);
+}
+
+fn happens(order: OrderId, from: &[OrderState], event: Option<OrderEvent>, to: OrderState) -> Change {
+    let event = event.map(|event| TimedEvent { event, time: at(5) });
+    Change::OrderEvent { from: from.to_vec(), order, event, to }
+}
+
+fn progress(bytes: u64) -> OrderEvent {
+    OrderEvent::Progress { bytes, collector: HOSTILE.into(), items: 1, tier: Tier::Files }
+}
+
+pub async fn an_order_goes_from_state_to_state(store: &dyn Store) {
+    use OrderState::{Accepted, Completed, Delivered, Queued, Running};
+    let id = opened(store, "INC-order").await;
+    let mut record = order(1, "host-a", &id);
+    let (order, bundle) = (record.order, BundleId::new(1, random(1)));
+    refused(store, happens(order, &[Queued], None, Delivered)).await;
+    done(store, vec![Change::AddOrder(record.clone().into())]).await;
+    assert_eq!(store.order(order).await.unwrap(), Some(record.clone()));
+    refused(store, happens(order, &[], None, Delivered)).await;
+    refused(store, happens(order, &[Delivered, Accepted], None, Running)).await;
+
+    let started = OrderEvent::Started { bundle };
+    let steps = [
+        (Queued, None, Delivered),
+        (Delivered, Some(OrderEvent::Accepted), Accepted),
+        (Accepted, Some(started.clone()), Running),
+        (Running, Some(progress(1)), Running),
+        (Running, Some(progress(2)), Running),
+    ];
+    for (from, event, to) in steps {
+        done(store, vec![happens(order, &[from, Completed], event, to)]).await;
+        refused(store, happens(order, &[Queued], None, Completed)).await;
+    }
+    record.state = Running;
+    record.bundle = Some(bundle);
+    let told = [OrderEvent::Accepted, started, progress(2)];
+    record.events = told.into_iter().map(|event| TimedEvent { event, time: at(5) }).collect();
+    assert_eq!(store.order(order).await.unwrap(), Some(record));
+
+    let flood = (3..ORDER_EVENTS_MAX).map(|_| happens(order, &[Running], Some(OrderEvent::Accepted), Running));
+    done(store, flood.collect()).await;
+    refused(store, happens(order, &[Running], Some(OrderEvent::Accepted), Running)).await;
+    done(store, vec![happens(order, &[Running], Some(progress(3)), Running)]).await;
+}
+
+pub async fn an_order_is_unique_by_id_and_by_nonce(store: &dyn Store) {
+    let id = opened(store, "INC-nonce").await;
+    let first = order(10, "host-a", &id);
+    done(store, vec![Change::AddOrder(first.clone().into())]).await;
+    let (mut same_nonce, mut same_id) = (order(11, "host-a", &id), order(11, "host-a", &id));
+    same_nonce.nonce.clone_from(&first.nonce);
+    same_id.order = first.order;
+    refused(store, Change::AddOrder(same_nonce.clone().into())).await;
+    refused(store, Change::AddOrder(same_id.into())).await;
+    refused(store, Change::AddOrder(order(11, "host-a", &"INC-none".parse().unwrap()).into())).await;
+    refused(store, Change::AddOrder(order(11, "no-host", &id).into())).await;
+    // A nonce is for one agent.
+    same_nonce.agent = "host-b".parse().unwrap();
+    done(store, vec![Change::AddOrder(same_nonce.into())]).await;
+}
+
+pub async fn orders_are_listed_in_order(store: &dyn Store) {
+    let id = opened(store, "INC-orders").await;
+    let agent: AgentId = "host-c".parse().unwrap();
+    let added = [22, 20, 21, 23].map(|n| order(n, "host-c", &id));
+    done(store, added.iter().map(|order| Change::AddOrder(order.clone().into())).collect()).await;
+    let [third, first, second, last] = added;
+    let newest_first = [last.clone(), third.clone(), second.clone(), first.clone()];
+    assert_eq!(store.orders_of(&id).await.unwrap(), newest_first);
+    let delivered = happens(first.order, &[OrderState::Queued], None, OrderState::Delivered);
+    let accepted = happens(second.order, &[OrderState::Queued], Some(OrderEvent::Accepted), OrderState::Accepted);
+    let expired = happens(third.order, &[OrderState::Queued], None, OrderState::Expired);
+    done(store, vec![delivered, accepted, expired]).await;
+    let waiting = store.orders_waiting(&agent).await.unwrap();
+    assert_eq!(waiting.iter().map(|order| order.order).collect::<Vec<_>>(), [first.order, last.order]);
+    assert_eq!(store.orders_waiting(&"no-host".parse().unwrap()).await.unwrap(), []);
+}

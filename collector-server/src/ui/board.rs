@@ -1,0 +1,99 @@
+//! The board: all incidents, the worst first.
+
+use maud::{Markup, html};
+use wire::api::{IncidentSummary, Page};
+
+use super::parts::{age, command, grouped, severity};
+use super::text::{query, shown, words};
+use super::{Frame, Here};
+
+/// Hosts that are named in a row; the others are counted.
+const HOSTS_SHOWN_MAX: usize = 4;
+
+/// The page. `origin` is the address of this server as the reader's browser knows it, e.g. `https://ir.example:8443`.
+pub fn page(frame: Frame<'_>, incidents: &Page<IncidentSummary>, origin: &str, later: bool) -> Markup {
+    let main = html! {
+        div.heading {
+            h1 { "Incidents" }
+            p.quiet { "The worst first, and of those the last updated." }
+        }
+        @if incidents.items.is_empty() {
+            @if later { p { "There are no more." } } @else { (empty(origin)) }
+        } @else {
+            label.filter hidden { "Filter " input type="search" data-filter="incidents" placeholder="host, type, title"; }
+            (table(frame, &incidents.items))
+        }
+        nav.pager aria-label="Pages" {
+            @if later { a href="/" { "To the first page" } }
+            @if let Some(next) = &incidents.next { a rel="next" href={ "/" (query(&[("after", next)])) } { "More incidents" } }
+        }
+    };
+    super::page(frame, Here::Incidents, "Incidents", &main)
+}
+
+fn table(frame: Frame<'_>, incidents: &[IncidentSummary]) -> Markup {
+    html! {
+        table #incidents .cards {
+            caption.unseen-label { "Incidents, the worst first" }
+            thead {
+                tr {
+                    th scope="col" { "Severity" }
+                    th scope="col" { "Incident" }
+                    th scope="col" { "Hosts" }
+                    th.right scope="col" { "Alerts" }
+                    th.right scope="col" { "Evidence" }
+                    th scope="col" { "Opened" }
+                    th scope="col" { "Updated" }
+                }
+            }
+            tbody { @for incident in incidents { (row(frame, incident)) } }
+        }
+    }
+}
+
+fn row(frame: Frame<'_>, incident: &IncidentSummary) -> Markup {
+    html! {
+        tr class={ "row-" (incident.severity.name()) } {
+            td { (severity(incident.severity)) }
+            th scope="row" {
+                a.title href={ "/incidents/" (incident.incident) } { (shown(&incident.title)) }
+                div.quiet { span.id { (incident.incident) } " · " (words(&incident.incident_type)) }
+            }
+            td data-label="Hosts" { (hosts(&incident.hosts)) }
+            td.right data-label="Alerts" { (grouped(incident.alerts)) }
+            td.right data-label="Evidence" {
+                @if incident.evidence == 0 { span.quiet { "none" } } @else { (grouped(incident.evidence)) }
+            }
+            td data-label="Opened" { (age(incident.opened, frame.now)) }
+            td data-label="Updated" { (age(incident.updated, frame.now)) }
+        }
+    }
+}
+
+/// The first few names of hosts.
+pub fn hosts(hosts: &[String]) -> Markup {
+    let more = hosts.len().saturating_sub(HOSTS_SHOWN_MAX);
+    html! {
+        @if hosts.is_empty() { span.quiet { "none named" } }
+        @for (at, host) in hosts.iter().take(HOSTS_SHOWN_MAX).enumerate() {
+            @if at > 0 { ", " }
+            span.host { (shown(host)) }
+        }
+        @if more > 0 { " and " (more) " more" }
+    }
+}
+
+fn empty(origin: &str) -> Markup {
+    html! {
+        section.narrow {
+            h2 { "No incidents yet" }
+            p { "An alert opens the first one. Send it with the command line:" }
+            (command(&format!("holdfast login {origin}\nholdfast alert send --source falco alert.json")))
+            p { "or let the product that raises alerts send them to the server, with a token of the role " code { "source" } ":" }
+            (command(&format!(
+                "curl --cacert ca.pem -H @token-header --data-binary @alert.json \\\n  '{origin}/api/v1/alerts?source=falco'"
+            )))
+            p.quiet { code { "token-header" } " holds the line " code { "Authorization: Bearer hf_…" } ", so that the token is not on the command line." }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! A bundle: how far it is proven, what was asked and got, what it holds, how to take it along and check it.
+
+mod by_hand;
+mod coverage;
+mod items;
+mod proof;
+
+use bundle::coverage::Coverage;
+use maud::{Markup, html};
+use serde_json::Value;
+use wire::api::{EvidenceState, EvidenceView, Page};
+
+use super::parts::{bytes, digest, evidence_state, time};
+use super::text::{clipped, shown};
+use super::{Frame, Here};
+
+pub use items::{Item, Search};
+
+/// Everything that the page shows of a bundle.
+pub struct Shown<'a> {
+    /// `data/coverage.json`, where the bundle goes as far.
+    pub coverage: Option<&'a Coverage>,
+    /// The bundle.
+    pub evidence: &'a EvidenceView,
+    /// `data/footprint.json`, where the bundle goes as far.
+    pub footprint: Option<&'a Value>,
+    /// The items that were found.
+    pub items: &'a Page<Item>,
+    /// What was looked for.
+    pub search: &'a Search,
+}
+
+/// The page.
+pub fn page(frame: Frame<'_>, shown_bundle: &Shown<'_>) -> Markup {
+    let evidence = shown_bundle.evidence;
+    let live = matches!(evidence.state, EvidenceState::Receiving);
+    let main = html! {
+        div data-live=[live.then(|| format!("/api/v1/incidents/{}/events", evidence.incident))] {
+            (heading(evidence))
+            (proof::section(evidence))
+            div.columns {
+                div {
+                    (coverage::section(evidence.state, shown_bundle.coverage))
+                    (receipts(evidence))
+                }
+                div {
+                    (downloads(evidence))
+                    (facts(evidence))
+                    (coverage::footprint(shown_bundle.footprint))
+                }
+            }
+            (items::section(evidence, shown_bundle.items, shown_bundle.search))
+            (by_hand::section(evidence))
+        }
+    };
+    super::page(frame, Here::Incidents, &format!("Evidence of {} ({})", evidence.host, evidence.state.name()), &main)
+}
+
+/// What must be known before anything is concluded from a bundle in this state; none for a sealed one.
+pub const fn warning(state: EvidenceState) -> Option<&'static str> {
+    match state {
+        EvidenceState::Sealed => None,
+        EvidenceState::Receiving => Some("It is still arriving. What is missing now may yet come."),
+        EvidenceState::Partial => Some(
+            "The stream ended before its seal. What came up to the last checkpoint is verified; that something is \
+             absent proves nothing.",
+        ),
+        EvidenceState::Unverified => Some(
+            "Nothing in it is proven: it may have been made or changed by anybody. Do not conclude anything from it alone.",
+        ),
+        EvidenceState::Rejected => Some(
+            "It was changed after it was signed. It is kept as it came, to be examined as a trace of whoever changed \
+             it; it is no evidence of what was on the host.",
+        ),
+    }
+}
+
+fn heading(evidence: &EvidenceView) -> Markup {
+    html! {
+        section #state class={ "glance edge-" (evidence.state.name()) } aria-labelledby="title" {
+            p.over {
+                a href={ "/incidents/" (evidence.incident) } { (evidence.incident) } " · evidence " span.id { (evidence.bundle.short()) }
+            }
+            h1 #title {
+                (evidence_state(evidence.state)) " " (clipped(&evidence.host, 80))
+                @if let Some(profile) = &evidence.profile { " · " (shown(profile)) }
+            }
+            p.verdict {
+                @match evidence.state {
+                    EvidenceState::Sealed => { strong { "Sealed." } " All of it arrived, and nothing in it was changed after it was signed." },
+                    EvidenceState::Receiving => { strong { "Arriving." } " " (warning(evidence.state).unwrap_or_default()) },
+                    EvidenceState::Partial => { strong { "Partial." } " " (warning(evidence.state).unwrap_or_default()) },
+                    EvidenceState::Unverified => { strong { "Unverified." } " " (warning(evidence.state).unwrap_or_default()) },
+                    EvidenceState::Rejected => { strong { "Rejected." } " " (warning(evidence.state).unwrap_or_default()) },
+                }
+            }
+            @if !evidence.findings.is_empty() {
+                h2 { "What the verification found" }
+                ul.findings { @for finding in &evidence.findings { li { (clipped(finding, 300)) } } }
+            }
+        }
+    }
+}
+
+fn facts(evidence: &EvidenceView) -> Markup {
+    html! {
+        section aria-labelledby="h-facts" {
+            h2 #h-facts { "About it" }
+            dl.facts {
+                dt { "Bundle" } dd { code.break { (evidence.bundle) } }
+                @if let Some(sha256) = evidence.sha256 { dt { "SHA-256" } dd { (digest(sha256)) } }
+                dt { "Length" } dd { (bytes(evidence.bytes)) " (" (evidence.bytes) " bytes)" }
+                dt { "Received" } dd { (time(evidence.received)) }
+                dt { "Brought by" } dd { (shown(&evidence.brought_by)) }
+                @if let Some(order) = evidence.order { dt { "Order" } dd { code.break { (order) } } }
+                dt { "Tiers" }
+                dd {
+                    @if evidence.tiers.is_empty() { "none is complete" }
+                    @for (at, tier) in evidence.tiers.iter().enumerate() { @if at > 0 { ", " } (tier) }
+                }
+            }
+        }
+    }
+}
+
+fn downloads(evidence: &EvidenceView) -> Markup {
+    let of = |what: &str| format!("/api/v1/evidence/{}/{what}", evidence.bundle);
+    html! {
+        section aria-labelledby="h-downloads" {
+            h2 #h-downloads { "Downloads" }
+            ul.downloads {
+                li { a.button href=(of("content")) download { "Bundle" } " " (bytes(evidence.bytes)) }
+                @if evidence.state == EvidenceState::Partial {
+                    li {
+                        a href=(of("content?view=bounded")) download { "Bounded view" }
+                        " – an ordinary ZIP file: the verified part up to its last boundary"
+                    }
+                }
+                li { a href=(of("stream")) download { "stream.jsonl" } " – the agent's transport checkpoints" }
+                li { a href=(of("receipts")) download { "receipts" } " – what this server signed" }
+                li { a href="/api/v1/signers" download="allowed_signers" { "allowed_signers" } " – the keys as this server knows them" }
+            }
+            p.quiet { "Each download is recorded in custody." }
+        }
+    }
+}
+
+fn receipts(evidence: &EvidenceView) -> Markup {
+    html! {
+        section aria-labelledby="h-receipts" {
+            h2 #h-receipts { "Receipts" }
+            @if evidence.receipts.is_empty() {
+                p { "This server signed no receipt for it." }
+            } @else {
+                (super::parts::scroll("Receipts", &html! {
+                    table.dense {
+                        caption.unseen-label { "Receipts, the oldest first" }
+                        thead { tr {
+                            th.right scope="col" { "No." } th scope="col" { "Phase" } th.right scope="col" { "Bytes from the beginning" }
+                            th scope="col" { "Held since" } th scope="col" { "SHA-256 of them" }
+                        } }
+                        tbody { @for receipt in &evidence.receipts { tr {
+                            td.right { (receipt.seq) }
+                            th scope="row" { (receipt.phase) @if !receipt.phase_complete { span.quiet { " (under way)" } } }
+                            td.right { (super::parts::grouped(receipt.offset)) }
+                            td.nowrap { (time(receipt.received_at)) }
+                            td { (super::parts::short_digest(receipt.sha256)) }
+                        } } }
+                    }
+                }))
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The hosts that are enrolled, and how to enrol one.
+
+use maud::{Markup, html};
+use wire::api::{HostView, Page};
+
+use super::parts::{age, badge, command, key, time};
+use super::text::{query, shown};
+use super::{Frame, Here};
+
+/// The page.
+pub fn page(frame: Frame<'_>, hosts: &Page<HostView>, later: bool) -> Markup {
+    let main = html! {
+        div.heading {
+            h1 { "Hosts" }
+            p.quiet { "Hosts with an enrolled agent. What a host says of itself is not proven." }
+        }
+        @if hosts.items.is_empty() {
+            @if later { p { "There are no more." } } @else { p { "No host is enrolled yet." } }
+        } @else {
+            label.filter hidden { "Filter " input type="search" data-filter="hosts" placeholder="name, system, agent"; }
+            (table(frame, &hosts.items))
+        }
+        nav.pager aria-label="Pages" {
+            @if later { a href="/hosts" { "To the first page" } }
+            @if let Some(next) = &hosts.next { a rel="next" href={ "/hosts" (query(&[("after", next)])) } { "More hosts" } }
+        }
+        (enrol(hosts.items.is_empty() && !later))
+    };
+    super::page(frame, Here::Hosts, "Hosts", &main)
+}
+
+/// Whether the agent is there, in a colour and in words.
+pub fn connection(frame: Frame<'_>, host: &HostView) -> Markup {
+    html! {
+        @if host.connected { (badge("good", "connected")) }
+        @else { (badge("warn", "not connected")) }
+        @match host.last_seen {
+            Some(at) if !host.connected => { " " span.quiet { "last heard " (age(at, frame.now)) } },
+            None => { " " span.quiet { "never heard" } },
+            Some(_) => {},
+        }
+    }
+}
+
+fn table(frame: Frame<'_>, hosts: &[HostView]) -> Markup {
+    html! {
+        table #hosts .cards {
+            caption.unseen-label { "Enrolled hosts" }
+            thead {
+                tr {
+                    th scope="col" { "Host" }
+                    th scope="col" { "Agent" }
+                    th scope="col" { "System" }
+                    th scope="col" { "Enrolled" }
+                    th scope="col" { "Certificate until" }
+                    th scope="col" { "Signing key" }
+                }
+            }
+            tbody {
+                @for host in hosts {
+                    tr {
+                        th scope="row" {
+                            span.host { (shown(&host.facts.name)) }
+                            div.quiet.id { (host.agent) }
+                        }
+                        td data-label="Agent" { (connection(frame, host)) div.quiet { "version " (shown(&host.facts.agent_version)) } }
+                        td data-label="System" {
+                            (shown(host.facts.os_id.as_deref().unwrap_or("unknown system")))
+                            div.quiet { (shown(&host.facts.kernel)) " " (shown(&host.facts.arch)) }
+                        }
+                        td data-label="Enrolled" { (age(host.enrolled, frame.now)) }
+                        td data-label="Certificate until" {
+                            (time(host.certificate_expires))
+                            @if host.certificate_expires <= frame.now { " " (badge("bad", "ended")) }
+                        }
+                        td data-label="Signing key" { (key(&host.signer)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn enrol(open: bool) -> Markup {
+    html! {
+        details.section open[open] {
+            summary { "Enrol a host" }
+            p { "A responder makes a ticket, which lets in one host once:" }
+            (command("holdfast host ticket --host NAME > ticket"))
+            p { "On the host, with the keys of the responders whose orders it shall take, and its own policy:" }
+            (command("holdfast-agent enroll --ticket ticket --signers allowed_signers --policy policy.toml\nholdfast-agent run"))
+            p.quiet { "The ticket is a secret: take it to the host in a file." }
+        }
+    }
+}

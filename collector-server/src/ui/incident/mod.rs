@@ -1,0 +1,108 @@
+//! An incident: what it is in one glance, what to do next, and what was done.
+
+mod alerts;
+mod hosts;
+mod orders;
+mod response;
+mod why;
+
+use maud::{Markup, html};
+use wire::api::{EvidenceView, IncidentView};
+use wire::custody::Leaf;
+
+use super::parts::{age, bytes, count, evidence_state, grouped, severity, severity_word, time, tone, trust};
+use super::text::{clipped, query, shown, words};
+use super::{Frame, Here};
+
+/// A title may be this long before it folds.
+const TITLE_CHARS_MAX: usize = 160;
+
+/// The page. `custody` are its newest leaves.
+pub fn page(frame: Frame<'_>, view: &IncidentView, custody: &[Leaf]) -> Markup {
+    let incident = &view.summary.incident;
+    let main = html! {
+        div data-live={ "/api/v1/incidents/" (incident) "/events" } {
+            (glance(frame, view))
+            (why::section(&view.assessment))
+            div.columns {
+                div {
+                    (hosts::section(frame, view))
+                    (orders::section(view))
+                    (evidence(frame, &view.evidence))
+                    (alerts::section(&view.alerts))
+                }
+                div { (response::sections(&view.assessment)) }
+            }
+            section #custody aria-labelledby="h-custody" {
+                h2 #h-custody { "Custody of this incident" }
+                @if custody.is_empty() { p.quiet { "No entry yet." } } @else { (super::custody::table(custody)) }
+                p { a href={ "/custody" (query(&[("incident", incident.as_str())])) } { "All custody entries of this incident" } }
+            }
+            p.unseen-label #live-status role="status" {}
+        }
+    };
+    let title = format!("{} {incident}: {}", view.summary.severity, view.summary.title);
+    super::page(frame, Here::Incidents, &title, &main)
+}
+
+fn glance(frame: Frame<'_>, view: &IncidentView) -> Markup {
+    let (summary, assessment) = (&view.summary, &view.assessment);
+    html! {
+        section #glance class={ "glance edge-" (summary.severity.name()) } aria-labelledby="title" {
+            p.over {
+                (severity(summary.severity)) " " (severity_word(summary.severity)) " · "
+                (words(&summary.incident_type)) " · " span.id { (summary.incident) }
+            }
+            h1 #title { (clipped(&summary.title, TITLE_CHARS_MAX)) }
+            p.next { strong { "Next: " } (shown(&assessment.recommended_action)) }
+            dl.strip {
+                @if !summary.hosts.is_empty() {
+                    div { dt { "Victims" } dd { strong { (super::board::hosts(&summary.hosts)) } } }
+                }
+                div { dt { "Opened" } dd { (time(summary.opened)) " " span.quiet { (age(summary.opened, frame.now)) } } }
+                div { dt { "Updated" } dd { (age(summary.updated, frame.now)) } }
+                div { dt { "Disposition" } dd { (words(&assessment.disposition)) } }
+                div { dt { "Certainty of the type" } dd { (percent(assessment.classification_confidence)) } }
+                @if let Some(hours) = assessment.dwell_hours {
+                    div { dt { "Dwell" } dd { (format!("{hours:.1} h")) } }
+                }
+                div { dt { "Alerts" } dd { (grouped(summary.alerts)) } }
+                div { dt { "Evidence" } dd { (count(summary.evidence, "bundle")) } }
+            }
+        }
+    }
+}
+
+/// A share of one, held to its bounds: it came from outside.
+fn percent(share: f64) -> String {
+    format!("{:.0} %", (share * 100.0).clamp(0.0, 100.0))
+}
+
+fn evidence(frame: Frame<'_>, evidence: &[EvidenceView]) -> Markup {
+    html! {
+        section #evidence aria-labelledby="h-evidence" {
+            h2 #h-evidence { "Evidence" }
+            @if evidence.is_empty() {
+                p { "Nothing has arrived yet." }
+            } @else {
+                ul.entries {
+                    @for bundle in evidence {
+                        li {
+                            div.line {
+                                (evidence_state(bundle.state)) " "
+                                a.title href={ "/evidence/" (bundle.bundle) } { (shown(&bundle.host)) " · " (shown(bundle.profile.as_deref().unwrap_or("profile not known yet"))) }
+                                span.push.quiet { (age(bundle.received, frame.now)) }
+                            }
+                            div.quiet {
+                                (bytes(bundle.bytes)) " · " (count(bundle.items.values().sum(), "item")) " · "
+                                (count(bundle.receipts.len() as u64, "receipt")) " · " (trust(bundle.trust)) " · "
+                                span.id { (bundle.bundle.short()) }
+                            }
+                            @if let Some(warning) = super::evidence::warning(bundle.state) { p class={ "alarm " (tone(bundle.state)) } { (warning) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What each page must hold, and what must not break out of it.
+
+mod samples;
+
+use maud::Markup;
+use samples::{HOSTILE, frame, me, now};
+use wire::api::{EvidenceState, Page};
+
+use super::evidence::{Search, Shown};
+use super::{SCRIPT, STYLE, board, custody, evidence, hosts, incident, problem, sign_in};
+use crate::app::{Problem, ProblemKind};
+
+fn evidence_page(state: EvidenceState) -> String {
+    let complete = state == EvidenceState::Sealed;
+    let (coverage, footprint) = (samples::coverage(), samples::footprint());
+    let shown = Shown {
+        coverage: complete.then_some(&coverage),
+        evidence: &samples::evidence(state),
+        footprint: complete.then_some(&footprint),
+        items: &samples::items(),
+        search: &Search { q: "a&\"b".into(), ..Search::default() },
+    };
+    evidence::page(frame(&me()), &shown).into_string()
+}
+
+fn incident_page() -> String {
+    incident::page(frame(&me()), &samples::incident(), &samples::leaves()).into_string()
+}
+
+fn holds(page: &str, wanted: &[&str]) {
+    for text in wanted {
+        assert!(page.contains(text), "{text:?} is not in {page}");
+    }
+}
+
+fn all_pages() -> Vec<(&'static str, String)> {
+    let (me, text) = (me(), Markup::into_string);
+    let frame = frame(&me);
+    let nothing = Page { items: Vec::new(), next: None };
+    let nowhere =
+        Problem::new(ProblemKind::NotFound, format!("there is no incident {HOSTILE:?}")).hint("look at the board");
+    let connected = Page { items: vec![samples::host("db-1", true), samples::host("web-1", false)], next: None };
+    let leaves = Page { items: samples::leaves(), next: Some("133".into()) };
+    let id = "INC-2026-0007".parse().unwrap();
+    vec![
+        ("sign-in", text(sign_in::page(now(), "/incidents/INC-2026-0007", Some("this token lets nobody in")))),
+        ("board", text(board::page(frame, &samples::board(), "https://ir.example:8443", false))),
+        ("board-empty", text(board::page(frame, &nothing, "https://ir.example:8443", false))),
+        ("incident", incident_page()),
+        ("hosts", text(hosts::page(frame, &connected, false))),
+        ("custody", text(custody::page(frame, &leaves, samples::head(), Some(&id), true))),
+        ("not-found", text(problem::page(frame, &nowhere))),
+        ("evidence-sealed", evidence_page(EvidenceState::Sealed)),
+        ("evidence-receiving", evidence_page(EvidenceState::Receiving)),
+        ("evidence-partial", evidence_page(EvidenceState::Partial)),
+        ("evidence-unverified", evidence_page(EvidenceState::Unverified)),
+        ("evidence-rejected", evidence_page(EvidenceState::Rejected)),
+    ]
+}
+
+#[test]
+fn nothing_hostile_breaks_out_and_nothing_is_inline() {
+    for (name, page) in all_pages() {
+        assert_eq!(page.matches("<script").count(), 1, "{name}: one script, ours");
+        for never in ["alert(1)<", " onload=\"", " onclick", " style=", "<style", "javascript:", "\u{1b}", "\u{202e}"] {
+            assert!(!page.contains(never), "{name}: {never:?} in {page}");
+        }
+    }
+    let board = board::page(frame(&me()), &samples::board(), "https://ir.example", false).into_string();
+    holds(
+        &board,
+        &["&lt;script&gt;alert(1)", "<span class=\"unseen\">\\u{202e}</span>", "mail<span class=\"unseen\">"],
+    );
+}
+
+#[test]
+fn pages_have_landmarks_labels_and_one_heading() {
+    for (name, page) in all_pages() {
+        holds(&page, &["<html lang=\"en\">", "<main id=\"main\"", "href=\"#main\"", "<title>", "<header", "<footer>"]);
+        assert_eq!(page.matches("<h1").count(), 1, "{name}");
+        assert_eq!(
+            page.matches("<th").count(),
+            page.matches("scope=\"").count() + page.matches("<thead").count(),
+            "{name}"
+        );
+        let labels = page.matches("<label").count();
+        let inputs =
+            page.matches("<input").count() + page.matches("<select").count() - page.matches("type=\"hidden\"").count();
+        assert_eq!(labels, inputs, "{name}: each field has a label");
+    }
+}
+
+#[test]
+fn the_incident_says_what_it_is_why_and_what_to_do() {
+    holds(
+        &incident_page(),
+        &[
+            "SEV1",
+            "critical",
+            "trigger ransom note",
+            "README_RESTORE.txt",
+            "provisional SEV1",
+            "platform team",
+            "holdfast dispatch INC-2026-0007 --host db-1 --profile ransomware --follow",
+            "holdfast ticket INC-2026-0007 --host app-3.example.com &gt; ticket",
+            "Guidance, not legal advice",
+            "Containment, proposed only",
+            "board chair",
+            "15 minutes",
+            "the same host db-1 within 24 h",
+            "/raw\"",
+            "data-step=\"memory\" class=\"is-running\"",
+            "1,842",
+            "the policy of this host allows only",
+            "The agent died in the run",
+            "order issued",
+        ],
+    );
+    let address = "<a class=\"title\" href=\"/evidence/";
+    assert_eq!(incident_page().matches(address).count(), 4);
+}
+
+#[test]
+fn a_hostile_host_gets_into_no_command() {
+    let mut view = samples::incident();
+    view.assessment.hosts = samples::from(serde_json::json!([{"name": "$(reboot)", "role": "victim"}]));
+    view.assessment.evidence_plan.profile = "x; reboot".into();
+    let page = incident::page(frame(&me()), &view, &[]).into_string();
+    let commands: String = page.split("<pre").skip(1).filter_map(|rest| rest.split("</pre>").next()).collect();
+    assert!(!commands.contains("reboot"), "{commands}");
+    holds(&commands, &["holdfast ticket INC-2026-0007 &gt; ticket", "--host db-1 --profile triage"]);
+}
+
+#[test]
+fn evidence_says_how_far_it_is_proven() {
+    let sealed = evidence_page(EvidenceState::Sealed);
+    holds(
+        &sealed,
+        &[
+            "Nothing",
+            "SHA256:",
+            "enrolled agent",
+            "Held by this server since",
+            "receipt for",
+            "412,316,860",
+            "That the kernel told the truth.",
+            "bytes_max of 64 MiB",
+            "timed out",
+            "Peak memory",
+            "ssh-keygen -Y verify",
+            "a&amp;&quot;b",
+            "?q=a%26%22b&amp;after=7#items",
+            "allowed_signers",
+        ]
+        .map(|text| if text == "Nothing" { "nothing in it was changed after it was signed" } else { text }),
+    );
+    assert!(!sealed.contains("Bounded view") && !sealed.contains("proves nothing"));
+
+    let partial = evidence_page(EvidenceState::Partial);
+    holds(
+        &partial,
+        &["edge-partial", "<strong>Partial.</strong>", "proves nothing", "Not sealed.", "Bounded view", "16,777,216"],
+    );
+    let rejected = evidence_page(EvidenceState::Rejected);
+    holds(
+        &rejected,
+        &[
+            "edge-rejected",
+            "<strong>Rejected.</strong>",
+            "is no evidence",
+            "digest_mismatch",
+            "refuted",
+            "anybody may have made it",
+        ],
+    );
+    let unverified = evidence_page(EvidenceState::Unverified);
+    holds(
+        &unverified,
+        &["<strong>Unverified.</strong>", "Nothing in it is proven", "It names no key.", "without a receipt"],
+    );
+    for page in [partial, rejected, unverified] {
+        assert!(!page.contains("nothing in it was changed"));
+    }
+}
+
+#[test]
+fn the_first_alert_is_explained_where_there_is_none() {
+    let nothing = Page { items: Vec::new(), next: None };
+    let page = board::page(frame(&me()), &nothing, "https://ir.example:8443", false).into_string();
+    holds(&page, &["No incidents yet", "holdfast alert send", "https://ir.example:8443/api/v1/alerts?source=falco"]);
+}
+
+#[test]
+fn custody_shows_its_head_and_where_it_goes_on() {
+    let leaves = Page { items: samples::leaves(), next: Some("133".into()) };
+    let id = "INC-2026-0007".parse().unwrap();
+    let page = custody::page(frame(&me()), &leaves, samples::head(), Some(&id), false).into_string();
+    holds(
+        &page,
+        &["134", &"f".repeat(64), "alert received", "/custody?incident=INC-2026-0007&amp;after=133", "custody/export"],
+    );
+}
+
+/// Writes the pages with their style beside them, for a browser: `HOLDFAST_PAGES=DIR cargo test -p holdfast-server
+/// pages_to_look_at -- --ignored`.
+#[test]
+#[ignore = "writes files to look at"]
+fn pages_to_look_at() {
+    let Some(folder) = std::env::var_os("HOLDFAST_PAGES").map(std::path::PathBuf::from) else { return };
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("style.css"), STYLE.body).unwrap();
+    std::fs::write(folder.join("live.js"), SCRIPT.body).unwrap();
+    for (name, page) in all_pages() {
+        let page = page.replace(&STYLE.path, "style.css").replace(&SCRIPT.path, "live.js");
+        std::fs::write(folder.join(format!("{name}.html")), page).unwrap();
+    }
+}

@@ -1,0 +1,67 @@
+//! What to collect (`data/evidence.yaml`).
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use wire::assessment::{EvidencePlan, Severity};
+use wire::tier::Tier;
+
+use crate::taxonomy::IncidentType;
+
+/// The rules of the evidence plan.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceRules {
+    /// The version of the file.
+    pub version: String,
+    /// The collection profiles that there are.
+    pub profiles: Vec<PlannedProfile>,
+    /// What stands in for a profile that is not there, by severity.
+    pub stand_in: BTreeMap<Severity, String>,
+    /// The kinds of evidence of each tier, in the order in which they are taken.
+    pub order: BTreeMap<Tier, Vec<String>>,
+    /// What is looked at before anything else.
+    pub first: Vec<First>,
+}
+
+/// A collection profile.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedProfile {
+    /// Its name.
+    pub profile: String,
+    /// The tiers that it reaches.
+    pub tiers: Vec<Tier>,
+    /// On a host of ordinary size, with the upload.
+    pub estimated_seconds: u32,
+}
+
+/// What of a type is looked at first.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct First {
+    /// Which type.
+    #[serde(rename = "type")]
+    pub incident_type: String,
+    /// In words.
+    pub evidence: String,
+}
+
+impl EvidenceRules {
+    /// The plan for an incident of this type and severity: the type's own profile where there is one.
+    pub fn plan(&self, incident_type: &IncidentType, severity: Severity) -> EvidencePlan {
+        let named = |name: &str| self.profiles.iter().find(|one| one.profile == name);
+        let stand_in = || self.stand_in.get(&severity).and_then(|name| named(name));
+        let Some(profile) = named(&incident_type.profile).or_else(stand_in) else {
+            return EvidencePlan::default();
+        };
+        let first = self.first.iter().filter(|one| one.incident_type == incident_type.name);
+        let by_tier = profile.tiers.iter().filter_map(|tier| self.order.get(tier)).flatten();
+        EvidencePlan {
+            estimated_seconds: profile.estimated_seconds,
+            order: first.map(|one| &one.evidence).chain(by_tier).cloned().collect(),
+            profile: profile.profile.clone(),
+            tiers: profile.tiers.clone(),
+        }
+    }
+}

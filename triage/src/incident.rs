@@ -1,0 +1,190 @@
+//! The alerts of one incident, read together: which count, which agree, which systems are concerned.
+
+use std::collections::BTreeSet;
+
+use wire::assessment::{Effect, Host, HostRole};
+
+use crate::Alert;
+use crate::alert::Marker;
+use crate::classify::{Meaning, Worth, classify};
+use crate::correlate::{are_independent, correlates, is_duplicate, shared_name};
+use crate::rules::Rules;
+
+/// The most alerts of one incident that are read, the newest: pairs of them are compared.
+pub const ALERTS_MAX: usize = 512;
+
+/// One alert and what it means.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    /// The alert.
+    pub alert: &'a Alert,
+    /// What it means.
+    pub meaning: Meaning<'a>,
+}
+
+/// The alerts of one incident.
+#[derive(Debug)]
+pub struct Incident<'a> {
+    /// All that are no duplicates, in the order in which it happened.
+    pub readings: Vec<Reading<'a>>,
+    /// Two independent sources that both saw an effect, and what ties them: what "confirmed" means.
+    pub agreement: Option<String>,
+    /// All signals of the alerts that count, and those that follow from several together.
+    pub signals: BTreeSet<&'a str>,
+    /// The types that follow from several alerts together: name, confidence in percent.
+    pub together: Vec<(&'a str, u32)>,
+    /// The rules by which they follow.
+    pub together_effects: Vec<Effect>,
+    rules: &'a Rules,
+}
+
+impl<'a> Incident<'a> {
+    /// Reads `alerts`, in whatever order they come.
+    pub fn of(alerts: &[&'a Alert], rules: &'a Rules) -> Self {
+        let mut sorted = alerts.to_vec();
+        // The newest update of a record stands for it.
+        sorted.sort_by_key(|alert| std::cmp::Reverse((alert.at(), &alert.product, alert.raw_sha256)));
+        let mut kept: Vec<&Alert> = Vec::new();
+        for alert in sorted {
+            if kept.len() < ALERTS_MAX && !kept.iter().any(|other| is_duplicate(other, alert)) {
+                kept.push(alert);
+            }
+        }
+        kept.reverse();
+        let readings = kept.into_iter().map(|alert| Reading { alert, meaning: classify(alert, rules) }).collect();
+        let mut incident = Self {
+            readings,
+            agreement: None,
+            signals: BTreeSet::new(),
+            together: Vec::new(),
+            together_effects: Vec::new(),
+            rules,
+        };
+        incident.signals = incident.counting().flat_map(|reading| reading.meaning.signals.iter().copied()).collect();
+        incident.agreement = incident
+            .pair(|reading| incident.shows_effect(reading))
+            .map(|(a, b, reason)| format!("{} and {} agree: {reason}", a.alert.product, b.alert.product));
+        incident.conclude();
+        incident
+    }
+
+    /// The readings that count: a vendor's sample says nothing about us, unless nothing else is there.
+    pub fn counting(&self) -> impl Iterator<Item = &Reading<'a>> + Clone {
+        let is_sample = |reading: &Reading| reading.alert.markers.contains(&Marker::Sample);
+        let all_samples = self.readings.iter().all(is_sample);
+        self.readings.iter().filter(move |reading| all_samples || !is_sample(reading))
+    }
+
+    /// True when every alert bears this mark.
+    pub fn all_marked(&self, marker: Marker) -> bool {
+        !self.readings.is_empty() && self.counting().all(|reading| reading.alert.markers.contains(&marker))
+    }
+
+    /// True when it shows that something of an intruder took effect.
+    pub fn shows_effect(&self, reading: &Reading) -> bool {
+        let marked = |marker| reading.alert.markers.contains(&marker);
+        self.rules.signals.has(&reading.meaning.signals, Worth::Compromise)
+            && !marked(Marker::Prevented)
+            && !marked(Marker::Test)
+            && !marked(Marker::ClosedUpstream)
+    }
+
+    /// True when two independent sources that belong together say all of `signals` between them, each at least one.
+    pub fn agree_on(&self, signals: &[String]) -> bool {
+        let says = |reading: &Reading| signals.iter().any(|name| reading.meaning.signals.contains(name.as_str()));
+        let all = |a: &Reading, b: &Reading| {
+            signals.iter().all(|name| [a, b].iter().any(|one| one.meaning.signals.contains(name.as_str())))
+        };
+        self.pairs(says).any(|(a, b, _)| all(a, b))
+    }
+
+    /// The systems on which something took effect, by their names; containers and pods are not counted apart.
+    pub fn compromised_systems(&self) -> Vec<String> {
+        let affected = self.counting().filter(|reading| self.shows_effect(reading));
+        merged(affected.flat_map(|reading| {
+            let victims =
+                reading.alert.hosts.iter().filter(|host| host.role == HostRole::Victim && is_machine(&host.name));
+            victims.map(|host| (reading.alert, host))
+        }))
+        .into_iter()
+        .map(|(host, _)| host.name)
+        .collect()
+    }
+
+    /// All hosts, one entry for each, the victims first.
+    pub fn hosts(&self) -> Vec<Host> {
+        let all = self.counting().flat_map(|reading| reading.alert.hosts.iter().map(|host| (reading.alert, host)));
+        let mut hosts: Vec<Host> = merged(all).into_iter().map(|(host, _)| host).collect();
+        hosts.sort_by(|a, b| (a.role, &a.name).cmp(&(b.role, &b.name)));
+        hosts.truncate(Alert::LIST_MAX);
+        hosts
+    }
+
+    fn conclude(&mut self) {
+        for rule in &self.rules.signals.together {
+            let is_there = rule.all.iter().all(|name| self.signals.contains(name.as_str()));
+            if !is_there || (rule.sources > 1 && !self.agree_on(&rule.all)) {
+                continue;
+            }
+            self.together.push((&rule.incident_type, rule.confidence));
+            self.signals.extend(rule.signals.iter().map(String::as_str));
+            self.together_effects.push(Effect {
+                effect: format!("{} ({} %): {}", rule.incident_type, rule.confidence, rule.means),
+                input: format!("signals {}", rule.all.join(" + ")),
+                rule: rule.rule.clone(),
+                version: self.rules.signals.version.clone(),
+            });
+        }
+    }
+
+    fn pair(&self, wanted: impl Fn(&Reading) -> bool) -> Option<(&Reading<'a>, &Reading<'a>, String)> {
+        self.pairs(wanted).next()
+    }
+
+    fn pairs(&self, wanted: impl Fn(&Reading) -> bool) -> impl Iterator<Item = (&Reading<'a>, &Reading<'a>, String)> {
+        let wanted: Vec<&Reading> = self.counting().filter(|reading| wanted(reading)).collect();
+        let pairs = (0..wanted.len()).flat_map(move |n| {
+            let first = wanted[n];
+            wanted[n + 1..].iter().map(move |second| (first, *second)).collect::<Vec<_>>()
+        });
+        pairs.filter_map(|(a, b)| {
+            are_independent(a.alert, b.alert).then(|| correlates(a.alert, b.alert)).flatten().map(|why| (a, b, why))
+        })
+    }
+}
+
+/// `pod:…`, `container:…`, `eks:…`, `s3:…` are no machines.
+pub fn is_machine(name: &str) -> bool {
+    const PREFIXES: &[&str] = &["pod:", "container:", "eks:", "ecs:", "s3:"];
+    !PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// One entry for each host, with all its names. It is shown under the listed name that people know best.
+pub fn merged<'a>(hosts: impl Iterator<Item = (&'a Alert, &'a Host)>) -> Vec<(Host, BTreeSet<&'a str>)> {
+    let mut groups: Vec<(Host, BTreeSet<&str>)> = Vec::new();
+    for (alert, host) in hosts {
+        let mut entry = (host.clone(), alert.names(host).collect::<BTreeSet<_>>());
+        let is_same = |group: &(Host, BTreeSet<&str>), names: &BTreeSet<&str>| {
+            group.1.contains(host.name.as_str())
+                || shared_name(group.1.iter().copied(), &names.iter().copied()).is_some()
+        };
+        // A host may tie two that were apart so far.
+        while let Some(at) = groups.iter().position(|group| is_same(group, &entry.1)) {
+            let (other, names) = groups.swap_remove(at);
+            entry.0.role = entry.0.role.min(other.role);
+            entry.0.name =
+                std::cmp::min_by_key(entry.0.name, other.name, |name| (is_id(name), name.len(), name.clone()));
+            entry.1.extend(names);
+        }
+        groups.push(entry);
+    }
+    groups
+}
+
+/// True for an instance id or an address, which tell people less than a name does.
+fn is_id(name: &str) -> bool {
+    name.parse::<std::net::IpAddr>().is_ok()
+        || name
+            .strip_prefix("i-")
+            .is_some_and(|rest| rest.len() >= 8 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
