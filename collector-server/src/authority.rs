@@ -106,6 +106,11 @@ impl Authority {
         Ok(Self { der, issuer, pem: pem.to_owned() })
     }
 
+    /// Digest of the certificate in this PEM, as tickets pin it.
+    pub fn digest_of(pem: &str) -> Option<Sha256> {
+        der_of(pem).map(|der| Sha256::of(&der))
+    }
+
     /// The CA's certificate.
     pub fn pem(&self) -> &str {
         &self.pem
@@ -157,14 +162,20 @@ impl Authority {
     ///
     /// # Errors
     /// [`AuthorityError`].
-    pub fn certify_agent(&self, csr_pem: &str, agent: &AgentId, now: Instant) -> Result<ClientCertified, AuthorityError> {
+    pub fn certify_agent(
+        &self,
+        csr_pem: &str,
+        agent: &AgentId,
+        now: Instant,
+    ) -> Result<ClientCertified, AuthorityError> {
         if csr_pem.len() > CSR_BYTES_MAX {
             return Err(AuthorityError::Request(format!("it is longer than {CSR_BYTES_MAX} bytes")));
         }
         let request = CertificateSigningRequestParams::from_pem(csr_pem)
             .map_err(|error| AuthorityError::Request(error.to_string()))?;
         let algorithm = request.public_key.algorithm();
-        if ![&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519].contains(&algorithm) {
+        if ![&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519].contains(&algorithm)
+        {
             return Err(AuthorityError::Request("an ECDSA (P-256, P-384) or Ed25519 key is wanted".into()));
         }
         let serial = serial()?;

@@ -5,8 +5,10 @@
 
 pub mod app;
 pub mod authority;
+pub mod commands;
 pub mod data_dir;
 pub mod http;
 pub mod objects;
+pub mod process;
 pub mod store;
 pub mod ui;

@@ -82,7 +82,8 @@ impl Server {
         names.dedup();
         let certified = dir.certified(&authority, &names, clock.realtime())?;
         let acceptor = Acceptor::new(&authority, &certified, connections_max())?;
-        let listener = TcpListener::bind(config.listen).with_context(|| format!("cannot listen at {}", config.listen))?;
+        let listener =
+            TcpListener::bind(config.listen).with_context(|| format!("cannot listen at {}", config.listen))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let reach = Reach { ca_sha256: authority.sha256(), servers: addresses(&config.names, address) };
@@ -139,12 +140,13 @@ fn listen(
         .keep_alive_timeout(head)
         .adaptive_window(true)
         .max_concurrent_streams(STREAMS_MAX);
-    let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let service = http::router(&app).into_make_service_with_connect_info::<SocketAddr>();
     Ok(server.serve(service))
 }
 
 /// What is done from time to time, until the server stops.
 async fn keep_up(app: Arc<App>, heads: PathBuf) {
+    let ingest = tokio::spawn(Arc::clone(&app).run_ingest());
     let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_SECS));
     let mut write_head = tokio::time::interval(Duration::from_secs(HEADS_SECS));
     let mut written = None;
@@ -152,10 +154,16 @@ async fn keep_up(app: Arc<App>, heads: PathBuf) {
         tokio::select! {
             () = app.stop.cancelled() => break,
             _ = sweep.tick() => app.sweep().await,
-            _ = write_head.tick() => append_head(&app, &heads, &mut written).await,
+            _ = write_head.tick() => {
+                append_head(&app, &heads, &mut written).await;
+                if let Some(metrics) = http::health::count_from_now_on() {
+                    metrics.run_upkeep();
+                }
+            }
         }
     }
-    app.wait_for_ingest().await;
+    // What was being verified is broken off, and found again at the next start.
+    let _ = ingest.await;
     append_head(&app, &heads, &mut written).await;
 }
 
@@ -166,7 +174,9 @@ async fn append_head(app: &App, path: &Path, written: &mut Option<Sha256>) {
         if *written == Some(point.root) {
             return anyhow::Ok(());
         }
-        let mut line = serde_json::to_vec(&app.signed_head(point)?)?;
+        let head =
+            app.signed_head(point).map_err(|problem| anyhow::anyhow!("{}: {:?}", problem.message, problem.cause))?;
+        let mut line = serde_json::to_vec(&head)?;
         line.push(b'\n');
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
         file.write_all(&line)?;
@@ -204,20 +214,16 @@ fn connections_max() -> usize {
 }
 
 /// The clocks of this host.
-struct SystemClock;
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn realtime(&self) -> Instant {
-        Instant(wire_now())
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        Instant(i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec))
     }
 
     fn boottime_ns(&self) -> u64 {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
     }
-}
-
-fn wire_now() -> i128 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec)
 }

@@ -2,31 +2,21 @@
 //!
 //! Standard output is data; errors go to standard error, with a hint at the next step.
 
+mod api;
 mod commands;
+mod config;
 mod escape;
 mod extract;
+mod order_key;
+mod secret;
+mod show;
+mod ssh_agent;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser;
-use commands::{Failure, triage, verify};
-
-/// Collect evidence, look after incidents, verify bundles.
-#[derive(Parser)]
-#[command(name = "holdfast", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(clap::Subcommand)]
-enum Command {
-    /// Say what an alert is, how bad, and what to do about it. Needs no server.
-    Triage(triage::Triage),
-    /// Check that nobody changed an evidence bundle, and who sealed it.
-    Verify(verify::Verify),
-}
+use clap::Parser as _;
+use commands::{Cli, Failure};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -37,11 +27,7 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let done = match cli.command {
-        Command::Triage(triage) => triage.run(),
-        Command::Verify(verify) => verify.run(),
-    };
-    match done {
+    match cli.run() {
         Ok(code) => ExitCode::from(code),
         Err(failure) => report(&failure),
     }

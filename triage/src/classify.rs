@@ -1,4 +1,4 @@
-//! One alert into signals, a type and techniques (`data/signals.yaml`).
+//! One alert into signals, a type and techniques (`data/signals.yaml`, `data/recognise/*.yaml`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,10 +22,21 @@ pub struct Signals {
     pub version: String,
     /// The vocabulary.
     pub signals: Vec<Signal>,
-    /// All of them are tried on each alert.
-    pub rules: Vec<Recognition>,
+    /// How alerts are recognised, a file for each source.
+    #[serde(skip)]
+    pub recognitions: Vec<Recognitions>,
     /// All of them are tried on the signals of an incident.
     pub together: Vec<Together>,
+}
+
+/// One file of recognitions.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recognitions {
+    /// The version of the file.
+    pub version: String,
+    /// All of them are tried on each alert.
+    pub rules: Vec<Recognition>,
 }
 
 /// One word of the vocabulary.
@@ -155,7 +166,8 @@ pub fn classify<'a>(alert: &Alert, rules: &'a Rules) -> Meaning<'a> {
         });
     }
     let sentences: Vec<String> = alert.text.iter().flat_map(|text| sentences(text)).collect();
-    for rule in &rules.signals.rules {
+    let files = rules.signals.recognitions.iter();
+    for (version, rule) in files.flat_map(|file| file.rules.iter().map(|rule| (&file.version, rule))) {
         if rule.fallback && !decided.is_empty() {
             continue;
         }
@@ -169,7 +181,7 @@ pub fn classify<'a>(alert: &Alert, rules: &'a Rules) -> Meaning<'a> {
         if let Some(name) = &rule.incident_type {
             decided.push((rule.confidence, name));
         }
-        meaning.effects.push(rule.effect(input, rules));
+        meaning.effects.push(rule.effect(input, version, rules));
     }
     let best = decided.into_iter().max_by_key(|(confidence, name)| {
         (*confidence, rules.taxonomy.default_severity(name), std::cmp::Reverse(*name))
@@ -216,14 +228,14 @@ impl Recognition {
         self.phrases.iter().map(|phrases| group(phrases).map(|at| phrases[at].trim_end_matches('*'))).collect()
     }
 
-    fn effect(&self, input: String, rules: &Rules) -> Effect {
+    fn effect(&self, input: String, version: &str, rules: &Rules) -> Effect {
         let decides = self.incident_type.as_ref().map(|name| format!("{name} ({} %)", self.confidence));
         let means = self.signals.iter().filter_map(|name| rules.signals.get(name)).map(|signal| signal.means.clone());
         Effect {
             effect: decides.into_iter().chain(means).collect::<Vec<_>>().join("; "),
             input,
             rule: self.rule.clone(),
-            version: rules.signals.version.clone(),
+            version: version.to_owned(),
         }
     }
 }

@@ -9,7 +9,7 @@ use wire::profile::{Lines, Mistake, Text, document, line_of};
 
 pub use wire::profile::Mistakes;
 
-use crate::classify::Signals;
+use crate::classify::{Recognition, Signals};
 use crate::clocks::Clocks;
 use crate::containment::{Aim, ContainmentRules};
 use crate::escalation::Escalation;
@@ -49,11 +49,17 @@ const SHIPPED_FILES: &[(&str, &str)] = &[
     ("escalation.yaml", include_str!("../data/escalation.yaml")),
     ("evidence.yaml", include_str!("../data/evidence.yaml")),
     ("false_positives.yaml", include_str!("../data/false_positives.yaml")),
+    ("recognise/falco.yaml", include_str!("../data/recognise/falco.yaml")),
+    ("recognise/guardduty.yaml", include_str!("../data/recognise/guardduty.yaml")),
+    ("recognise/words.yaml", include_str!("../data/recognise/words.yaml")),
     ("severity.yaml", include_str!("../data/severity.yaml")),
     ("signals.yaml", include_str!("../data/signals.yaml")),
     ("taxonomy.yaml", include_str!("../data/taxonomy.yaml")),
     ("techniques.yaml", include_str!("../data/techniques.yaml")),
 ];
+
+/// The files of recognitions, in the order in which they are tried.
+const RECOGNITIONS: &[&str] = &["recognise/falco.yaml", "recognise/guardduty.yaml", "recognise/words.yaml"];
 
 static SHIPPED: LazyLock<Result<Rules, Mistakes>> = LazyLock::new(|| {
     Rules::read(&|name| SHIPPED_FILES.iter().find(|(file, _)| *file == name).map(|(_, yaml)| (*yaml).to_owned()))
@@ -81,7 +87,8 @@ impl Rules {
         let evidence = reader.file("evidence.yaml");
         let false_positives = reader.file("false_positives.yaml");
         let severity = reader.file("severity.yaml");
-        let signals = reader.file("signals.yaml");
+        let signals: Option<Signals> = reader.file("signals.yaml");
+        let recognitions = RECOGNITIONS.iter().filter_map(|file| reader.file(file)).collect();
         let taxonomy = reader.file("taxonomy.yaml");
         let techniques = reader.file("techniques.yaml");
         let whole = || {
@@ -92,7 +99,7 @@ impl Rules {
                 evidence: evidence?,
                 false_positives: false_positives?,
                 severity: severity?,
-                signals: signals?,
+                signals: Signals { recognitions, ..signals? },
                 taxonomy: taxonomy?,
                 techniques: techniques?,
             })
@@ -150,20 +157,10 @@ impl Rules {
 
     fn check_signals(&self, reader: &mut Reader) {
         const FILE: &str = "signals.yaml";
-        for (n, rule) in self.signals.rules.iter().enumerate() {
-            let path = format!("rules[{n}]");
-            self.signal_names(reader, &rule.signals, FILE, &format!("{path}.signals"));
-            self.types(reader, rule.incident_type.as_slice(), FILE, &path);
-            for id in &rule.techniques {
-                reader.known("technique", id, self.techniques.knows(id), FILE, &format!("{path}.techniques"));
+        for (file, recognitions) in RECOGNITIONS.iter().zip(&self.signals.recognitions) {
+            for (n, rule) in recognitions.rules.iter().enumerate() {
+                self.check_recognition(reader, rule, file, &format!("rules[{n}]"));
             }
-            let looks = !(rule.events.is_empty()
-                && rule.labels.is_empty()
-                && rule.fields.is_empty()
-                && rule.phrases.is_empty());
-            reader.known("condition of", &rule.rule, looks, FILE, &path);
-            let is_sure = rule.confidence <= 100 && rule.incident_type.is_some() == (rule.confidence > 0);
-            reader.known("confidence of", &rule.rule, is_sure, FILE, &path);
         }
         for (n, rule) in self.signals.together.iter().enumerate() {
             let path = format!("together[{n}]");
@@ -171,6 +168,19 @@ impl Rules {
             self.signal_names(reader, &rule.signals, FILE, &path);
             self.types(reader, std::slice::from_ref(&rule.incident_type), FILE, &path);
         }
+    }
+
+    fn check_recognition(&self, reader: &mut Reader, rule: &Recognition, file: &str, path: &str) {
+        self.signal_names(reader, &rule.signals, file, &format!("{path}.signals"));
+        self.types(reader, rule.incident_type.as_slice(), file, path);
+        for id in &rule.techniques {
+            reader.known("technique", id, self.techniques.knows(id), file, &format!("{path}.techniques"));
+        }
+        let looks =
+            !(rule.events.is_empty() && rule.labels.is_empty() && rule.fields.is_empty() && rule.phrases.is_empty());
+        reader.known("condition of", &rule.rule, looks, file, path);
+        let is_sure = rule.confidence <= 100 && rule.incident_type.is_some() == (rule.confidence > 0);
+        reader.known("confidence of", &rule.rule, is_sure, file, path);
     }
 
     fn check_taxonomy(&self, reader: &mut Reader) {
@@ -273,12 +283,12 @@ mod tests {
     fn mistakes_are_found_with_file_and_line() {
         for (file, from, to, wanted) in [
             (
-                "signals.yaml",
+                "recognise/falco.yaml",
                 "signals: [hostile_code]",
                 "signals: [hostil_code]",
                 "unknown or missing signal `hostil_code`",
             ),
-            ("signals.yaml", "type: malware_infection", "type: malware", "unknown or missing type `malware`"),
+            ("recognise/falco.yaml", "type: malware_infection", "type: malware", "unknown or missing type `malware`"),
             ("taxonomy.yaml", "action: freeze_process", "action: freeze", "unknown or missing action `freeze`"),
             (
                 "taxonomy.yaml",

@@ -247,6 +247,8 @@ fn nothing_is_lost() {
     let unknown = triaged(b"{\"unknown\": {\"shape\": [1, 2]}}");
     assert_eq!(unknown.incident_type, "security_alert");
     assert_eq!(unknown.disposition, "insufficient_data");
+    // What is not understood is never closed by itself.
+    assert!(!triaged(br#"{"message":"tcp session","status":"closed","test":true}"#).auto_close);
 }
 
 #[test]

@@ -164,7 +164,9 @@ impl App {
         authority.certify_agent(csr_pem, agent, now).map_err(|error| match error {
             AuthorityError::Request(_) => Problem::new(ProblemKind::Input, error.to_string())
                 .hint("csr_pem is a PKCS #10 request in PEM, for an ECDSA or Ed25519 key"),
-            error => Problem::new(ProblemKind::Internal, "the certificate could not be made").cause(format!("{error:?}")),
+            error => {
+                Problem::new(ProblemKind::Internal, "the certificate could not be made").cause(format!("{error:?}"))
+            }
         })
     }
 }
@@ -195,7 +197,8 @@ fn check_proof(request: &EnrollRequest) -> Result<(), Problem> {
         return refused("the signer is no signing key", "\"ssh-ed25519 AAAA…\" without a comment is wanted");
     };
     if !bundle::sign::verifies(&key, namespace::ENROLL, request.csr_pem.as_bytes(), request.proof_ssh.as_bytes()) {
-        let hint = "proof_ssh is an SSHSIG over the bytes of csr_pem in the namespace holdfast-enroll, by the signer's key";
+        let hint =
+            "proof_ssh is an SSHSIG over the bytes of csr_pem in the namespace holdfast-enroll, by the signer's key";
         return refused("the proof is not a signature of this request by this signer", hint);
     }
     Ok(())

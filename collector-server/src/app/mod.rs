@@ -2,11 +2,24 @@
 //!
 //! Architecture invariant: nothing here knows HTTP. Whoever calls has authenticated the [`Actor`].
 
+pub mod alerts;
+pub mod custody;
+pub mod dispatch;
 pub mod enrollment;
+pub mod evidence;
+pub mod hosts;
 pub mod hub;
+pub mod incidents;
+pub mod ingest;
+pub mod inside;
 pub mod limits;
 pub mod live;
+pub mod orders;
+pub mod sessions;
+pub mod tickets;
 pub mod tokens;
+pub mod upkeep;
+pub mod uploads;
 
 use std::sync::Arc;
 
@@ -14,14 +27,17 @@ use bundle::sign::SigningKey;
 use bundle::time::Clock;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
+use wire::api::Page;
 use wire::{AgentId, Instant, Sha256};
 
 use crate::authority::Authority;
-use crate::objects::Objects;
+use crate::objects::{ObjectError, Objects};
 use crate::store::{Store, StoreError};
 
 /// Everything that the server's decisions stand on.
 pub struct App {
+    /// Alerts wait for each other here.
+    pub alerts: alerts::Turn,
     /// Gives agents their certificates; without one, no host can enrol.
     pub authority: Option<Authority>,
     /// Where the time comes from.
@@ -30,10 +46,14 @@ pub struct App {
     host_writes: tokio::sync::Mutex<()>,
     /// Which agents wait for orders.
     pub hub: hub::Hub,
+    /// Bundles that are to be verified.
+    pub ingest: ingest::Queue,
     /// How much is taken.
     pub limits: limits::Limits,
     /// Tells of what happens, as it happens.
     pub live: live::Live,
+    /// How many look into bundles now.
+    pub looks: inside::Looks,
     /// What never changes.
     pub objects: Objects,
     /// How others find this server, and know it: it stands in tickets.
@@ -46,6 +66,8 @@ pub struct App {
     pub store: Arc<dyn Store>,
     /// Tokens that were verified a moment ago, and those that failed.
     pub tokens: tokens::Tokens,
+    /// Uploads that somebody worked on a moment ago.
+    pub uploads: uploads::Uploads,
 }
 
 /// How others find the server, and know it.
@@ -67,18 +89,22 @@ impl App {
         store: Arc<dyn Store>,
     ) -> Self {
         Self {
+            alerts: alerts::Turn::default(),
             authority: None,
             clock,
             host_writes: tokio::sync::Mutex::default(),
             hub: hub::Hub::default(),
             limits: limits::Limits::default(),
+            ingest: ingest::Queue::default(),
             live: live::Live::default(),
+            looks: inside::Looks::default(),
             objects,
             reach,
             signer,
             stop: CancellationToken::new(),
             store,
             tokens: tokens::Tokens::default(),
+            uploads: uploads::Uploads::default(),
         }
     }
 
@@ -91,6 +117,15 @@ impl App {
 /// The details of a custody leaf.
 pub fn details<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// A page of at most `limit` of these records, of which one more than that were asked for.
+fn page_of<T>(mut records: Vec<T>, limit: u32, id: impl Fn(&T) -> String) -> Page<T> {
+    let limit = limit as usize;
+    let is_more = records.len() > limit;
+    records.truncate(limit);
+    let next = records.last().filter(|_| is_more).map(id);
+    Page { items: records, next }
 }
 
 /// Random bytes from the system, for ids and secrets.
@@ -163,6 +198,10 @@ pub enum ProblemKind {
     Locked,
     /// Make room first.
     Full,
+    /// Send it in another form.
+    MediaType,
+    /// Ask for bytes that are there.
+    Range,
     /// Wait a minute.
     TooMany,
     /// Come back later.
@@ -215,5 +254,13 @@ impl From<StoreError> for Problem {
                     .cause(format!("{error:?}"))
             }
         }
+    }
+}
+
+impl From<ObjectError> for Problem {
+    fn from(error: ObjectError) -> Self {
+        Self::new(ProblemKind::Internal, "the server could not read or write its evidence")
+            .hint("try again; the operator finds the cause in the server's log")
+            .cause(format!("{error:?}"))
     }
 }

@@ -100,8 +100,11 @@ impl App {
         }
         let Some(from) = from_states(&record, &event) else {
             let (state, what) = (record.state.name(), name_of(&event));
-            return Err(Problem::new(ProblemKind::Conflict, format!("order {order} is {state}: it cannot be {what} now"))
-                .hint("nothing is resumed from memory: ask for the orders that wait"));
+            return Err(Problem::new(
+                ProblemKind::Conflict,
+                format!("order {order} is {state}: it cannot be {what} now"),
+            )
+            .hint("nothing is resumed from memory: ask for the orders that wait"));
         };
         self.check_bundle_of(&record, &event).await?;
         let to = event.state();
@@ -166,12 +169,8 @@ impl App {
     }
 
     async fn expire(&self, order: &OrderRecord, now: Instant) -> Result<(), Problem> {
-        let change = Change::OrderEvent {
-            event: None,
-            from: vec![order.state],
-            order: order.order,
-            to: OrderState::Expired,
-        };
+        let change =
+            Change::OrderEvent { event: None, from: vec![order.state], order: order.order, to: OrderState::Expired };
         let leaf = leaf(order, &Actor::Server, "order_expired", [("expires", json!(order.expires))], now);
         match self.store.commit(vec![change], vec![leaf]).await {
             // The agent was faster.

@@ -47,7 +47,8 @@ pub async fn alive() -> StatusCode {
 /// [`ProblemKind::Unavailable`].
 pub async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Problem> {
     let not_ready = |what: &str| {
-        Problem::new(ProblemKind::Unavailable, format!("{what} cannot be used")).hint("the cause is in the server's log")
+        Problem::new(ProblemKind::Unavailable, format!("{what} cannot be used"))
+            .hint("the cause is in the server's log")
     };
     if app.stop.is_cancelled() {
         return Err(not_ready("the server stops: it"));

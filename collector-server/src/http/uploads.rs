@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json as Answer;
 use axum::body::{Body as HttpBody, BodyDataStream};
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::Json as Answer;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
@@ -32,6 +32,10 @@ use crate::store::EvidenceRecord;
 
 /// A body with a checksum is held in memory until it is checked.
 const CHECKED_BYTES_MAX: usize = 2 * CHUNK_BYTES_MAX;
+/// One `PATCH` without a checksum may hold a whole bundle. (What is documented; the bound is the bundle's.)
+pub const PATCH_BYTES_MAX: usize = usize::MAX;
+/// Some hundred lines of at most 16 KiB; a usual one has 1.2 KB.
+pub const CHECKPOINTS_BYTES_MAX: usize = 1 << 20;
 /// How long the next bytes of a body may take.
 const PAUSE_SECS_MAX: u64 = 30;
 /// `Upload-Metadata`, in bytes.
@@ -214,16 +218,9 @@ enum Piece {
     End,
     /// The connection dropped, fell silent, or somebody else wants to write.
     Broken(&'static str),
-    /// The server stops.
-    Stop,
 }
 
-async fn keep(
-    app: &App,
-    append: Append,
-    body: BodyDataStream,
-    checksum: Option<Sha256>,
-) -> Result<u64, Refused> {
+async fn keep(app: &App, append: Append, body: BodyDataStream, checksum: Option<Sha256>) -> Result<u64, Refused> {
     match checksum {
         Some(checksum) => keep_checked(append, body, checksum).await,
         None => Ok(keep_as_it_comes(app, append, body).await?),
@@ -236,14 +233,13 @@ async fn keep_checked(mut append: Append, mut body: BodyDataStream, checksum: Sh
     loop {
         match next(&append, &mut body).await {
             Piece::Bytes(piece) if whole.len() + piece.len() > CHECKED_BYTES_MAX => {
-                let problem = Problem::new(ProblemKind::TooLarge, "a body with a checksum is longer than is held in memory");
+                let problem =
+                    Problem::new(ProblemKind::TooLarge, "a body with a checksum is longer than is held in memory");
                 return Err(problem.hint(format!("send at most {CHECKED_BYTES_MAX} bytes at once")).into());
             }
             Piece::Bytes(piece) => whole.extend_from_slice(&piece),
             Piece::End => break,
             Piece::Broken(why) => return Err(broken(why).into()),
-            // Reading goes on: it ends with the patience of whoever stops the server.
-            Piece::Stop => {}
         }
     }
     let whole = whole.freeze();
@@ -263,17 +259,16 @@ async fn keep_as_it_comes(app: &App, mut append: Append, mut body: BodyDataStrea
     let ended = loop {
         let piece = tokio::select! {
             biased;
-            () = app.stop.cancelled() => Piece::Stop,
+            () = app.stop.cancelled() => {
+                break Err(Problem::new(ProblemKind::Unavailable, "the server stops; what came is kept")
+                    .hint("ask for the offset and go on there"));
+            }
             piece = next(&append, &mut body) => piece,
         };
         match piece {
             Piece::Bytes(piece) => held.extend_from_slice(&piece),
             Piece::End => break Ok(()),
             Piece::Broken(why) => break Err(broken(why)),
-            Piece::Stop => {
-                break Err(Problem::new(ProblemKind::Unavailable, "the server stops; what came is kept")
-                    .hint("ask for the offset and go on there"));
-            }
         }
         while held.len() >= CHUNK_BYTES_MAX {
             append.segment(held.split_to(CHUNK_BYTES_MAX).freeze()).await?;
@@ -303,7 +298,8 @@ async fn next(append: &Append, body: &mut BodyDataStream) -> Piece {
 }
 
 fn broken(why: &str) -> Problem {
-    Problem::new(ProblemKind::Locked, format!("the upload was broken off: {why}")).hint("ask for the offset and go on there")
+    Problem::new(ProblemKind::Locked, format!("the upload was broken off: {why}"))
+        .hint("ask for the offset and go on there")
 }
 
 fn respond(answered: Result<(StatusCode, Vec<(HeaderName, HeaderValue)>), Problem>) -> Response {
@@ -342,7 +338,8 @@ fn status_headers(app: &App, record: &EvidenceRecord) -> Vec<(HeaderName, Header
         Some(length) => (LENGTH, HeaderValue::from(length)),
         None => (DEFER, HeaderValue::from_static("1")),
     });
-    let until = app.continued_until(record).map(|until| until.calendar().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
+    let until =
+        app.continued_until(record).map(|until| until.calendar().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
     headers.extend(until.and_then(|until| HeaderValue::from_str(&until).ok()).map(|until| (EXPIRES, until)));
     headers
 }
@@ -358,7 +355,8 @@ fn announced(headers: &HeaderMap, incident: Option<IncidentId>) -> Result<NewUpl
     let metadata = metadata(headers)?;
     let text = |key: &str| metadata.iter().find(|(there, _)| there == key).map(|(_, value)| value.clone());
     let bundle = text("bundle").and_then(|bundle| bundle.parse().ok());
-    let bundle = bundle.ok_or_else(|| wrong("the upload names no bundle", "Upload-Metadata: bundle BASE64-OF-ITS-ID"))?;
+    let bundle =
+        bundle.ok_or_else(|| wrong("the upload names no bundle", "Upload-Metadata: bundle BASE64-OF-ITS-ID"))?;
     let order = text("order").map(|order| order.parse()).transpose();
     let order = order.map_err(|_| wrong("the upload's order is no id", "Upload-Metadata: order BASE64-OF-ITS-ID"))?;
     let named = text("incident").map(|incident| incident.parse()).transpose();
@@ -393,7 +391,8 @@ fn checksum(headers: &HeaderMap) -> Result<Option<Sha256>, Problem> {
         Some(Sha256(digest.try_into().ok()?))
     });
     parsed.map(Some).ok_or_else(|| {
-        Problem::new(ProblemKind::Input, "Upload-Checksum cannot be read").hint("sha256, a space, and the digest in base64")
+        Problem::new(ProblemKind::Input, "Upload-Checksum cannot be read")
+            .hint("sha256, a space, and the digest in base64")
     })
 }
 
@@ -409,7 +408,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+            .collect()
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn page(
                 dt { "Root" } dd { (digest(head.root)) }
             }
             p { "Whoever kept an earlier root can prove that nothing before it was changed:" }
-            (command("holdfast custody verify"))
+            (command("holdfast custody verify --head EARLIER"))
             p { a href="/api/v1/custody/export" download { "Download the log with its newest signed head" } }
         }
         @if incident.is_some() { p { a href="/custody" { "All incidents" } } }

@@ -48,6 +48,11 @@ struct Outcome<'a> {
 }
 
 impl Verify {
+    /// Verifies what was just downloaded, with what came with it.
+    pub fn of_download(bundle: PathBuf, signers: PathBuf, json: bool) -> Self {
+        Self { bundle, signers: Some(signers), stream: None, extract: None, json }
+    }
+
     /// Verifies, extracts where that was asked for, prints. Returns the exit code.
     pub fn run(&self) -> Result<u8, Failure> {
         let is_stdin = self.bundle.as_os_str() == "-";
@@ -120,7 +125,7 @@ fn verdict(verified: &Verified) -> (&'static str, u8) {
 }
 
 /// `<bundle>.stream.jsonl`.
-fn beside(bundle: &Path) -> Option<PathBuf> {
+pub fn beside(bundle: &Path) -> Option<PathBuf> {
     let mut name = OsString::from(bundle.file_name()?);
     name.push(".stream.jsonl");
     Some(bundle.with_file_name(name))

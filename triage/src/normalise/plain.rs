@@ -43,6 +43,8 @@ impl Normaliser for Plain {
         let declared = fields.any(EVENT_TYPE).text()?;
         let mut alert = Alert::empty("plain");
         read_into(&mut alert, fields);
+        // Only here: in a record of an unknown kind, `status: closed` may be a connection's.
+        markers(&mut alert, fields);
         alert.product = fields.any(&["source", "product", "vendor"]).text().map_or(alert.product, |p| p.to_lowercase());
         alert.title = fields.any(&["title", "name", "summary"]).text().unwrap_or_else(|| declared.replace('_', " "));
         alert.event.clone_from(&declared);
@@ -65,7 +67,6 @@ pub(super) fn read_into(alert: &mut Alert, record: Field) {
     hosts(alert, record);
     actors(alert, record);
     indicators(alert, record);
-    markers(alert, record);
     for trigger in record.key("escalation_triggers").entries().filter_map(Field::text) {
         if alert.triggers.len() < Alert::LIST_MAX {
             alert.triggers.push(trigger);

@@ -103,7 +103,8 @@ impl App {
             Ok::<_, io::Error>((outcome, Sha256(reader.hasher.finalize().into())))
         });
         let failed = |error: &dyn std::fmt::Debug| {
-            Problem::new(ProblemKind::Internal, format!("bundle {bundle} could not be read")).cause(format!("{error:?}"))
+            Problem::new(ProblemKind::Internal, format!("bundle {bundle} could not be read"))
+                .cause(format!("{error:?}"))
         };
         match verified.await {
             Ok(Ok((Err(NotVerified::Io(error)), _)) | Err(error)) if self.stop.is_cancelled() => {

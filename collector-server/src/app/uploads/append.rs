@@ -60,14 +60,19 @@ impl App {
         let mut record = self.upload(by, upload).await?;
         if record.offset != offset {
             let message = format!("upload {upload} stands at byte {}, not {offset}", record.offset);
-            return Err(Problem::new(ProblemKind::Conflict, message).hint("ask for the offset with HEAD and go on there"));
+            return Err(
+                Problem::new(ProblemKind::Conflict, message).hint("ask for the offset with HEAD and go on there")
+            );
         }
         self.check_open(&record).await?;
         match (record.length, length) {
             (None, Some(length)) => record = self.declare_length(&record, length).await?,
             (Some(known), Some(length)) if known != length => {
-                return Err(Problem::new(ProblemKind::Conflict, format!("upload {upload} was declared with {known} bytes"))
-                    .hint("the length of an upload never changes"));
+                return Err(Problem::new(
+                    ProblemKind::Conflict,
+                    format!("upload {upload} was declared with {known} bytes"),
+                )
+                .hint("the length of an upload never changes"));
             }
             _ => {}
         }
@@ -125,15 +130,17 @@ impl Append {
         }
         if length > self.room() || self.tally.segments() >= SEGMENTS_MAX {
             let message = format!("bundle {bundle} is longer, or comes in more pieces, than is taken");
-            return Err(Problem::new(ProblemKind::TooLarge, message).hint("send pieces of 8 MiB, up to the declared length"));
+            return Err(
+                Problem::new(ProblemKind::TooLarge, message).hint("send pieces of 8 MiB, up to the declared length")
+            );
         }
         self.app.check_disk(length)?;
         let (before, counted) = (self.tally.clone(), bytes.clone());
         let hashed = tokio::task::spawn_blocking(move || before.with(&counted));
         self.put(bytes).await?;
-        let tally = hashed.await.map_err(|error| {
-            Problem::new(ProblemKind::Internal, "the bytes could not be hashed").cause(error)
-        })?;
+        let tally = hashed
+            .await
+            .map_err(|error| Problem::new(ProblemKind::Internal, "the bytes could not be hashed").cause(error))?;
         self.advance(length).await?;
         self.record.offset += length;
         self.tally = tally.clone();

@@ -71,8 +71,11 @@ impl App {
         let (mut answer, mut refused) = (Answer::default(), None);
         let lines: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
         if lines.len() > LINES_MAX {
-            return Err(Problem::new(ProblemKind::TooLarge, format!("{} lines are more than {LINES_MAX}", lines.len()))
-                .hint("send them in several requests, in order"));
+            return Err(Problem::new(
+                ProblemKind::TooLarge,
+                format!("{} lines are more than {LINES_MAX}", lines.len()),
+            )
+            .hint("send them in several requests, in order"));
         }
         for line in lines {
             if let Err(problem) = self.take_line(by, line, &mut known, &mut answer) {
@@ -143,7 +146,10 @@ impl App {
         let conflict = |message: String, hint: &str| Err(Problem::new(ProblemKind::Conflict, message).hint(hint));
         let last = known.checkpoints.last().map_or((0, 0), |last| (last.receipt.seq, last.receipt.offset));
         if checkpoint.seq != last.0 + 1 || offset <= last.1 {
-            let message = format!("checkpoint {} at byte {offset} does not follow checkpoint {} at byte {}", checkpoint.seq, last.0, last.1);
+            let message = format!(
+                "checkpoint {} at byte {offset} does not follow checkpoint {} at byte {}",
+                checkpoint.seq, last.0, last.1
+            );
             return conflict(message, "send the lines in order, none left out");
         }
         if known.checkpoints.last().is_some_and(CheckpointRecord::is_final) {
@@ -153,7 +159,8 @@ impl App {
             return conflict(format!("bundle {bundle} has {CHECKPOINTS_MAX} checkpoints"), "no more are taken");
         }
         if offset > known.record.offset {
-            let message = format!("checkpoint {} is about {offset} bytes; {} came", checkpoint.seq, known.record.offset);
+            let message =
+                format!("checkpoint {} is about {offset} bytes; {} came", checkpoint.seq, known.record.offset);
             return conflict(message, "send the bytes first");
         }
         let Some(ours) = known.tally.sha256_at(offset) else {
@@ -165,7 +172,8 @@ impl App {
                 answer.leaves.push(tamper_leaf(by, "checkpoint_mismatch", line, checkpoint, known, ours, self.now()));
             }
             tracing::warn!(%bundle, offset, "a checkpoint was signed for other bytes than those that came");
-            let message = format!("checkpoint {} was signed for other bytes than the {offset} that came", checkpoint.seq);
+            let message =
+                format!("checkpoint {} was signed for other bytes than the {offset} that came", checkpoint.seq);
             return conflict(message, "something changed them on their way; collect again");
         }
         Ok(ours)
@@ -235,7 +243,8 @@ fn signer_of(record: &EvidenceRecord) -> Result<PublicKey, Problem> {
     let key = record.signer.as_deref().and_then(|line| PublicKey::from_openssh(line).ok());
     key.ok_or_else(|| {
         let message = format!("the upload of bundle {} named no signer", record.view.bundle);
-        Problem::new(ProblemKind::Conflict, message).hint("name the signing key in Upload-Metadata when the upload begins")
+        Problem::new(ProblemKind::Conflict, message)
+            .hint("name the signing key in Upload-Metadata when the upload begins")
     })
 }
 

@@ -248,8 +248,11 @@ impl App {
             Actor::Agent { agent, serial } => {
                 let signer = self.enrolled(agent).await?.signer;
                 if claimed.is_some_and(|claimed| claimed != signer) {
-                    return Err(Problem::new(ProblemKind::Forbidden, format!("the agent {agent} has another signing key"))
-                        .hint("an enrolled agent's bundles are signed with the key that it was enrolled with"));
+                    return Err(Problem::new(
+                        ProblemKind::Forbidden,
+                        format!("the agent {agent} has another signing key"),
+                    )
+                    .hint("an enrolled agent's bundles are signed with the key that it was enrolled with"));
                 }
                 let incident = self.incident_of_order(by, new).await?;
                 Ok(Origin { certificate_serial: Some(serial.clone()), incident, signer: Some(signer), uses: None })
@@ -279,14 +282,17 @@ impl App {
         if record.state != OrderState::Running || record.bundle != Some(new.bundle) {
             let state = record.state.name();
             let message = format!("order {order} is {state}, and its bundle is not known to be {}", new.bundle);
-            return Err(Problem::new(ProblemKind::Conflict, message).hint("tell that it started, with this bundle, first"));
+            return Err(
+                Problem::new(ProblemKind::Conflict, message).hint("tell that it started, with this bundle, first")
+            );
         }
         Ok(record.incident)
     }
 
     async fn ticket_origin(&self, ticket: &str, new: &NewUpload, signer: Option<String>) -> Result<Origin, Problem> {
         let unknown = || {
-            Problem::new(ProblemKind::Credentials, "this upload ticket cannot be used").hint("ask a responder for another")
+            Problem::new(ProblemKind::Credentials, "this upload ticket cannot be used")
+                .hint("ask a responder for another")
         };
         let id: Sha256 = ticket.parse().map_err(|_| unknown())?;
         let record = self.store.ticket(id).await?.ok_or_else(unknown)?;
@@ -295,7 +301,8 @@ impl App {
             return Err(Problem::new(ProblemKind::Forbidden, "this upload ticket was used for another bundle")
                 .hint("ask a responder for another; if that was not you, somebody else had it: say so"));
         }
-        let uses = Change::UseTicket { ticket: id, at: self.now(), by: new.bundle.to_string(), kind: TicketKind::Upload };
+        let uses =
+            Change::UseTicket { ticket: id, at: self.now(), by: new.bundle.to_string(), kind: TicketKind::Upload };
         Ok(Origin { certificate_serial: None, incident, signer, uses: Some(uses) })
     }
 
@@ -303,17 +310,21 @@ impl App {
         let open = self.store.evidence_in(EvidenceState::Receiving).await?;
         let own = open.iter().filter(|record| record.view.brought_by == by.to_string()).count();
         if own >= self.limits.uploads_of_owner_max || open.len() >= OPEN_MAX {
-            return Err(Problem::new(ProblemKind::TooMany, format!("{by} has {own} uploads open, the server {}", open.len()))
-                .hint("bring one to its end, or end it with DELETE"));
+            return Err(Problem::new(
+                ProblemKind::TooMany,
+                format!("{by} has {own} uploads open, the server {}", open.len()),
+            )
+            .hint("bring one to its end, or end it with DELETE"));
         }
         self.check_disk(0)
     }
 
     /// Keeps the floor of free space, with `bytes` more.
     fn check_disk(&self, bytes: u64) -> Result<(), Problem> {
-        let free = self.objects.free_bytes().map_err(|error| {
-            Problem::new(ProblemKind::Internal, "the object store does not answer").cause(error)
-        })?;
+        let free = self
+            .objects
+            .free_bytes()
+            .map_err(|error| Problem::new(ProblemKind::Internal, "the object store does not answer").cause(error))?;
         if free >= self.limits.free_bytes_min.saturating_add(bytes) {
             return Ok(());
         }
@@ -360,7 +371,9 @@ impl App {
     /// What people are shown of an upload, as it stands in the records.
     async fn upload_view(&self, upload: UploadId) -> Result<EvidenceView, Problem> {
         let record = self.store.evidence_by_upload(upload).await?;
-        record.map(|record| record.view).ok_or_else(|| Problem::new(ProblemKind::NotFound, format!("there is no upload {upload}")))
+        record
+            .map(|record| record.view)
+            .ok_or_else(|| Problem::new(ProblemKind::NotFound, format!("there is no upload {upload}")))
     }
 
     /// Tells those who follow the incident that a bundle changed its state.

@@ -1,0 +1,189 @@
+//! The people's half of orders: a signed order is checked for sense, kept as it was signed, and its agent woken.
+//!
+//! The server need not know whose key signed: the agent decides. What is stored and delivered are the exact bytes that
+//! were signed; the server reads them, and never writes them again.
+
+use bundle::sign::{NotSigned, fingerprint, open_by_anybody};
+use serde_json::{Map, json};
+use wire::api::OrderView;
+use wire::order::{ORDER_TYPE, Order, OrderState, PROFILE_BYTES_MAX, VALID_SECS_MAX};
+use wire::signed::{Signed, namespace};
+use wire::{Instant, OrderId, Sha256};
+
+use super::{Actor, App, Problem, ProblemKind};
+use crate::store::{Change, NewLeaf, OrderRecord, StoreError};
+
+/// How far ahead of the server a responder's clock may be.
+const SKEW_NS_MAX: i128 = 300 * 1_000_000_000;
+const PRINCIPAL_BYTES_MAX: usize = 255;
+const TEXT_BYTES_MAX: usize = 4 << 10;
+
+impl App {
+    /// Takes an order and wakes its agent.
+    ///
+    /// # Errors
+    /// [`ProblemKind::Input`] for what is no order or makes no sense, [`ProblemKind::NotFound`] for its agent or incident,
+    /// [`ProblemKind::Conflict`] for one that came before.
+    pub async fn dispatch(&self, by: &Actor, envelope: Signed) -> Result<OrderView, Problem> {
+        let (message, key) = open_by_anybody(&envelope, namespace::COLLECT).map_err(not_signed)?;
+        let order: Order = serde_json::from_slice(&message).map_err(|error| {
+            Problem::new(ProblemKind::Input, "what was signed is no order that this server understands")
+                .hint(error.to_string())
+        })?;
+        let now = self.now();
+        check_form(&order, &envelope)?;
+        check_times(&order, now)?;
+        self.check_place(&order).await?;
+        let sha256 = Sha256::of(&message);
+        let mut details = Map::new();
+        details.insert("agent".to_owned(), json!(order.agent));
+        details.insert("expires".to_owned(), json!(order.expires));
+        details.insert("key".to_owned(), json!(fingerprint(&key)));
+        details.insert("profile".to_owned(), json!(order.profile.name));
+        details.insert("sha256".to_owned(), json!(sha256));
+        details.insert("signed_by".to_owned(), json!(envelope.principal));
+        details.insert("supersedes".to_owned(), json!(order.supersedes));
+        let leaf = NewLeaf {
+            actor: by.to_string(),
+            details,
+            event: "order_issued",
+            incident: Some(order.incident.clone()),
+            subject: format!("order:{}", order.order),
+            time: now,
+        };
+        let record = OrderRecord {
+            agent: order.agent,
+            bundle: None,
+            envelope,
+            events: Vec::new(),
+            expires: order.expires,
+            incident: order.incident,
+            issued: order.issued,
+            nonce: order.nonce,
+            order: order.order,
+            profile: order.profile.name,
+            sha256,
+            state: OrderState::Queued,
+            supersedes: order.supersedes,
+        };
+        let change = Change::AddOrder(Box::new(record.clone()));
+        self.store.commit(vec![change], vec![leaf]).await.map_err(|error| match error {
+            StoreError::Conflict(what) => Problem::new(ProblemKind::Conflict, what)
+                .hint("each order has an id and a nonce of its own; sign a new one, and look whether this one came"),
+            error @ StoreError::Backend(_) => error.into(),
+        })?;
+        self.hub.wake(&record.agent);
+        self.order_view(record).await
+    }
+
+    /// An order and what became of it.
+    ///
+    /// # Errors
+    /// [`ProblemKind::NotFound`].
+    pub async fn order(&self, order: OrderId) -> Result<OrderView, Problem> {
+        match self.store.order(order).await? {
+            Some(record) => self.order_view(record).await,
+            None => Err(Problem::new(ProblemKind::NotFound, format!("there is no order {order}"))),
+        }
+    }
+
+    pub(super) async fn order_view(&self, record: OrderRecord) -> Result<OrderView, Problem> {
+        let host = self.store.host(&record.agent).await?.map_or_else(String::new, |host| host.facts.name);
+        let OrderRecord { agent, bundle, envelope, events, expires, incident, issued, order, .. } = record;
+        let OrderRecord { profile, sha256, state, supersedes, .. } = record;
+        let signed_by = envelope.principal;
+        Ok(OrderView {
+            agent,
+            bundle,
+            events,
+            expires,
+            host,
+            incident,
+            issued,
+            order,
+            profile,
+            sha256,
+            signed_by,
+            state,
+            supersedes,
+        })
+    }
+
+    async fn check_place(&self, order: &Order) -> Result<(), Problem> {
+        self.incident_record(&order.incident).await?;
+        let not_found = |message: String| {
+            Problem::new(ProblemKind::NotFound, message).hint("the hosts with an agent are in: holdfast host list")
+        };
+        match self.store.host(&order.agent).await? {
+            None => return Err(not_found(format!("there is no agent {}", order.agent))),
+            Some(host) if host.revoked.is_some() => {
+                return Err(not_found(format!("the agent {} was shut out", order.agent)));
+            }
+            Some(_) => {}
+        }
+        let Some(before) = order.supersedes else { return Ok(()) };
+        match self.store.order(before).await? {
+            Some(before) if before.agent == order.agent && before.incident == order.incident => Ok(()),
+            Some(_) => {
+                Err(input("the order that it replaces is for another agent or incident", "name the interrupted one"))
+            }
+            None => Err(input(&format!("the order {before} that it replaces is not here"), "name the interrupted one")),
+        }
+    }
+}
+
+fn check_form(order: &Order, envelope: &Signed) -> Result<(), Problem> {
+    if order.kind != ORDER_TYPE || order.v != 1 {
+        return Err(input("what was signed is no order of version 1", "sign it with this version's holdfast"));
+    }
+    if order.nonce.len() != 32 || !order.nonce.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(input("the order's nonce is not 32 lower-case hex digits", "take 16 random bytes"));
+    }
+    let principal = &envelope.principal;
+    if principal.is_empty() || principal.len() > PRINCIPAL_BYTES_MAX || principal.chars().any(char::is_control) {
+        return Err(input("the order's principal is no name", "name the signer as the agents' allowed_signers do"));
+    }
+    let texts = [&order.legal_basis, &order.purpose];
+    if texts.into_iter().flatten().any(|text| text.len() > TEXT_BYTES_MAX) || order.profile_version.len() > 255 {
+        return Err(input("the order's legal basis, purpose or profile version is too long", "shorten it"));
+    }
+    let profile_bytes = serde_json::to_vec(&order.profile).map_or(usize::MAX, |json| json.len());
+    if profile_bytes > PROFILE_BYTES_MAX {
+        return Err(input(
+            &format!("the order's profile has {profile_bytes} bytes"),
+            &format!("agents take at most {PROFILE_BYTES_MAX}"),
+        ));
+    }
+    Ok(())
+}
+
+fn check_times(order: &Order, now: Instant) -> Result<(), Problem> {
+    if order.expires <= now {
+        return Err(input(
+            &format!("the order expired at {}; the server's clock says {now}", order.expires),
+            "sign a new one",
+        ));
+    }
+    if order.issued.0 > now.0 + SKEW_NS_MAX {
+        return Err(input(
+            &format!("the order was signed at {}, in the future; the server's clock says {now}", order.issued),
+            "set the clock of the machine that signed it",
+        ));
+    }
+    let valid_ns = order.expires.0 - order.issued.0;
+    if valid_ns <= 0 || valid_ns > i128::from(VALID_SECS_MAX) * 1_000_000_000 {
+        return Err(input(
+            "the order does not expire after it was signed, or too long after",
+            &format!("an order is valid for at most {VALID_SECS_MAX} seconds"),
+        ));
+    }
+    Ok(())
+}
+
+fn not_signed(why: NotSigned) -> Problem {
+    input(&format!("the order cannot be taken: {why}"), "sign the exact bytes, in the namespace holdfast-collect")
+}
+
+fn input(message: &str, hint: &str) -> Problem {
+    Problem::new(ProblemKind::Input, message).hint(hint)
+}

@@ -1,0 +1,132 @@
+//! Incidents: views over their alerts, orders and evidence.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use triage::Alert;
+use triage::alert::HostIdKind;
+use wire::IncidentId;
+use wire::api::{HostView, IncidentSummary, IncidentView, Page};
+use wire::assessment::{Assessment, HostRole};
+
+use super::{App, Problem, ProblemKind, alerts, page_of};
+use crate::store::{AlertRecord, HostRecord, IncidentRecord};
+
+/// Evidence that an incident's view lists; the rest is in the list of evidence.
+const EVIDENCE_MAX: u32 = 500;
+
+impl App {
+    /// Incidents, the worst and last updated first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn incidents(&self, after: Option<&IncidentId>, limit: u32) -> Result<Page<IncidentSummary>, Problem> {
+        let records = self.store.incidents(after, limit + 1).await?;
+        let page = page_of(records, limit, |record| record.incident.to_string());
+        let mut items = Vec::with_capacity(page.items.len());
+        for record in page.items {
+            items.push(self.summary(&record).await?);
+        }
+        Ok(Page { items, next: page.next })
+    }
+
+    /// An incident with all that belongs to it.
+    ///
+    /// # Errors
+    /// [`ProblemKind::NotFound`].
+    pub async fn incident(&self, incident: &IncidentId) -> Result<IncidentView, Problem> {
+        let record = self.incident_record(incident).await?;
+        let alerts = self.store.alerts_of(incident).await?;
+        let hosts = self.hosts_named(&record.assessment, &alerts).await?;
+        let evidence = self.evidence_list(Some(incident), None, EVIDENCE_MAX).await?.items;
+        let mut orders = Vec::new();
+        for order in self.store.orders_of(incident).await? {
+            orders.push(self.order_view(order).await?);
+        }
+        Ok(IncidentView {
+            alerts: alerts.into_iter().map(alerts::view).collect(),
+            summary: self.summary(&record).await?,
+            assessment: record.assessment,
+            evidence,
+            hosts,
+            orders,
+        })
+    }
+
+    /// Says whether there is such an incident.
+    ///
+    /// # Errors
+    /// [`ProblemKind::NotFound`].
+    pub async fn incident_exists(&self, incident: &IncidentId) -> Result<(), Problem> {
+        self.incident_record(incident).await.map(|_| ())
+    }
+
+    pub(super) async fn incident_record(&self, incident: &IncidentId) -> Result<IncidentRecord, Problem> {
+        let record = self.store.incident(incident).await?;
+        record.ok_or_else(|| {
+            Problem::new(ProblemKind::NotFound, format!("there is no incident {incident}"))
+                .hint("the incidents are in: holdfast incident list")
+        })
+    }
+
+    async fn summary(&self, record: &IncidentRecord) -> Result<IncidentSummary, Problem> {
+        let (alerts, evidence) = self.store.counts(&record.incident).await?;
+        let mut hosts: Vec<String> = victims(&record.assessment).map(str::to_owned).collect();
+        hosts.dedup();
+        Ok(IncidentSummary {
+            alerts,
+            evidence,
+            hosts,
+            incident: record.incident.clone(),
+            incident_type: record.assessment.incident_type.clone(),
+            opened: record.opened,
+            severity: record.assessment.severity,
+            title: record.title.clone(),
+            updated: record.updated,
+        })
+    }
+
+    /// The enrolled hosts that are victims: by the exact name or agent id, never by an address, which another host may
+    /// have had a moment before.
+    async fn hosts_named(&self, assessment: &Assessment, alerts: &[AlertRecord]) -> Result<Vec<HostView>, Problem> {
+        let names = names_of_victims(assessment, alerts);
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut hosts = Vec::new();
+        self.each_host(|host| {
+            if is_named(&host, &names) {
+                hosts.push(self.host_view(host));
+            }
+        })
+        .await?;
+        Ok(hosts)
+    }
+}
+
+fn victims(assessment: &Assessment) -> impl Iterator<Item = &str> {
+    assessment.hosts.iter().filter(|host| host.role == HostRole::Victim).map(|host| host.name.as_str())
+}
+
+/// All names of the victims, in lower case: as the assessment has them, and what else the alerts call the same hosts.
+fn names_of_victims(assessment: &Assessment, alerts: &[AlertRecord]) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = victims(assessment).map(plain).collect();
+    for record in alerts {
+        let Ok(alert) = serde_json::from_value::<Alert>(record.normalised.clone()) else { continue };
+        let others = alert.aliases.iter().filter(|(_, host)| names.contains(&plain(host))).map(|(name, _)| plain(name));
+        let others: Vec<String> = others.collect();
+        names.extend(others);
+        let ids = alert.ids.iter().filter(|id| matches!(id.kind, HostIdKind::AgentId | HostIdKind::Fqdn));
+        names.extend(ids.map(|id| plain(&id.value)));
+    }
+    names.retain(|name| !name.is_empty() && name.parse::<IpAddr>().is_err() && name != "localhost");
+    names
+}
+
+fn plain(name: &str) -> String {
+    name.trim_end_matches('.').to_lowercase()
+}
+
+fn is_named(host: &HostRecord, names: &BTreeSet<String>) -> bool {
+    host.revoked.is_none() && (names.contains(host.agent.as_str()) || names.contains(&plain(&host.facts.name)))
+}

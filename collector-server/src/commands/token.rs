@@ -1,0 +1,170 @@
+//! `holdfast-server token`: who may ask the server for anything. It works on the data directory, also while the server
+//! runs: SQLite lets several processes write, and a token is read again with each request.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use bundle::time::Clock;
+use clap::{Subcommand, ValueEnum};
+use wire::api::Role;
+
+use crate::app::{Actor, Problem, tokens};
+use crate::store::sqlite::Sqlite;
+use crate::store::{Store, TokenRecord};
+
+/// What can be done to tokens.
+#[derive(Subcommand)]
+pub enum Token {
+    /// Make a token and print it, once
+    Add {
+        /// Who it is for: custody names its holder so
+        name: String,
+        /// What its holder may do
+        #[arg(long, value_enum)]
+        role: RoleName,
+        /// Days until it ends; without end when absent
+        #[arg(long)]
+        days: Option<u32>,
+        /// See [`At`].
+        #[command(flatten)]
+        at: At,
+    },
+    /// List all tokens
+    List {
+        /// See [`At`].
+        #[command(flatten)]
+        at: At,
+        /// JSON, one object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Withdraw a token; its sessions end with it
+    Revoke {
+        /// Its id: the 16 hex digits after hf_
+        id: String,
+        /// See [`At`].
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+/// Where the server keeps its data.
+#[derive(clap::Args)]
+pub struct At {
+    /// The server's data directory
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+}
+
+/// [`Role`], on the command line.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum RoleName {
+    /// Send alerts; read nothing
+    Source,
+    /// Read incidents and evidence
+    Analyst,
+    /// Send alerts, dispatch collections, enrol hosts, add evidence
+    Responder,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Source => Self::Source,
+            RoleName::Analyst => Self::Analyst,
+            RoleName::Responder => Self::Responder,
+        }
+    }
+}
+
+impl Token {
+    /// Does it.
+    ///
+    /// # Errors
+    /// In words, with the next step.
+    pub async fn run(self, clock: &dyn Clock) -> anyhow::Result<()> {
+        let mut out = std::io::stdout();
+        match self {
+            Self::Add { name, role, days, at } => {
+                let store = open(&at.data, true).await?;
+                let made = tokens::add(&store, clock.realtime(), &Actor::Server, &name, role.into(), days).await;
+                store.close().await;
+                writeln!(out, "{}", made.map_err(in_words)?.text)?;
+            }
+            Self::List { at, json } => {
+                let store = open(&at.data, false).await?;
+                let tokens = store.tokens().await;
+                store.close().await;
+                for token in tokens? {
+                    writeln!(out, "{}", if json { as_json(&token) } else { as_line(&token) })?;
+                }
+            }
+            Self::Revoke { id, at } => {
+                let store = open(&at.data, false).await?;
+                // A whole token is taken for its id, so that one found in a log can be pasted; it is not shown again.
+                let id = id.strip_prefix(tokens::PREFIX).unwrap_or(&id);
+                let id = id.split_once('_').map_or(id, |(id, _)| id);
+                let revoked = tokens::revoke(&store, clock.realtime(), &Actor::Server, id).await;
+                store.close().await;
+                writeln!(out, "{}", as_line(&revoked.map_err(in_words)?))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the operator is told at the start of a server on which nobody may do anything yet.
+///
+/// # Errors
+/// When the store fails.
+pub async fn hint_without_tokens(store: &dyn Store, data: &Path) -> Result<Option<String>, crate::store::StoreError> {
+    let is_none = store.tokens().await?.is_empty();
+    Ok(is_none.then(|| {
+        format!("nobody may use this server yet; make a token with: holdfast-server token add NAME --role responder --data {}", data.display())
+    }))
+}
+
+/// `add` may come before the first start; a wrong folder for the others would only make an empty database.
+async fn open(data: &Path, may_make: bool) -> anyhow::Result<Sqlite> {
+    let path = data.join("holdfast.db");
+    if !may_make && !path.exists() {
+        return Err(anyhow!(
+            "{} is not there\n  hint: --data names the directory that the server was started with",
+            path.display()
+        ));
+    }
+    Sqlite::open(&path).await.with_context(|| format!("the records in {} cannot be used", data.display()))
+}
+
+fn in_words(problem: Problem) -> anyhow::Error {
+    let hint = problem.hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+    let cause = problem.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+    anyhow!("{}{cause}{hint}", problem.message)
+}
+
+fn as_line(token: &TokenRecord) -> String {
+    let state = match (token.revoked, token.expires) {
+        (Some(revoked), _) => format!("withdrawn {revoked}"),
+        (None, Some(expires)) => format!("until {expires}"),
+        (None, None) => "without end".to_owned(),
+    };
+    let TokenRecord { created, name, role, token, .. } = token;
+    format!("{token}  {:<9}  {name:<24}  made {created}  {state}", role_name(*role))
+}
+
+fn as_json(token: &TokenRecord) -> String {
+    let TokenRecord { created, expires, name, revoked, role, token, .. } = token;
+    serde_json::json!({
+        "created": created, "expires": expires, "name": name, "revoked": revoked, "role": role, "token": token,
+    })
+    .to_string()
+}
+
+const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Source => "source",
+        Role::Analyst => "analyst",
+        Role::Responder => "responder",
+    }
+}

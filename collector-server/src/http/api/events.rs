@@ -1,0 +1,71 @@
+//! What happens in an incident, as it happens, as server-sent events (HTML Living Standard, 9.2).
+//!
+//! Listening begins before anything is read, so whoever opens the stream and then reads the incident misses nothing.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+use wire::IncidentId;
+use wire::api::LiveEvent;
+
+use super::id;
+use crate::app::live::Listener;
+use crate::app::{App, Problem};
+use crate::http::extract::Path;
+
+/// A stream ends after so long, and the browser opens another with a credential that may have been withdrawn meanwhile.
+const STREAM_SECS_MAX: u64 = 15 * 60;
+const KEEP_ALIVE_SECS: u64 = 15;
+
+pub async fn follow(State(app): State<Arc<App>>, Path(incident): Path<String>) -> Result<Response, Problem> {
+    let incident: IncidentId = id("incident id", &incident)?;
+    let listener = app.live.listen()?;
+    app.incident_exists(&incident).await?;
+    let deadline = Instant::now() + Duration::from_secs(STREAM_SECS_MAX);
+    let listening = Listening { deadline, incident, listener };
+    let events = stream::once(async { Event::default().comment("listening") }).chain(events(listening));
+    let keep_alive = KeepAlive::new().interval(Duration::from_secs(KEEP_ALIVE_SECS));
+    Ok(Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(keep_alive).into_response())
+}
+
+struct Listening {
+    deadline: Instant,
+    incident: IncidentId,
+    listener: Listener,
+}
+
+fn events(listening: Listening) -> impl Stream<Item = Event> + Send {
+    stream::unfold(listening, |mut listening| async move {
+        loop {
+            let heard = tokio::time::timeout_at(listening.deadline, listening.listener.receiver.recv()).await.ok()?;
+            let event = match heard {
+                Ok((incident, event)) if incident == listening.incident => live(&event),
+                Ok(_) => None,
+                // It was too slow, and some are lost to it.
+                Err(RecvError::Lagged(_)) => Some(Event::default().event("reload").data("{}")),
+                Err(RecvError::Closed) => return None,
+            };
+            if let Some(event) = event {
+                return Some((event, listening));
+            }
+        }
+    })
+}
+
+/// Named after what happened, so that a page listens for what it shows; the data is the whole event.
+fn live(event: &LiveEvent) -> Option<Event> {
+    let name = match event {
+        LiveEvent::Alert { .. } => "alert",
+        LiveEvent::Order { .. } => "order",
+        LiveEvent::Receipt { .. } => "receipt",
+        LiveEvent::Evidence { .. } => "evidence",
+    };
+    Event::default().event(name).json_data(event).ok()
+}

@@ -1,0 +1,125 @@
+//! Everything that the server answers to: one line each. The router, the OpenAPI document and the test of who may do what
+//! are made of this list.
+
+use axum::routing::on;
+use serde_json::Value;
+use wire::agent_api::{
+    CheckpointsReply, EnrollReply, EnrollRequest, HostFacts, OrderReport, OrdersReply, RenewReply, RenewRequest,
+};
+use wire::api::{
+    AlertView, AlertsReply, EvidenceView, HostView, IncidentSummary, IncidentView, Me, OrderView, Page, TicketReply,
+    TicketRequest,
+};
+use wire::custody::Leaf;
+use wire::signed::Signed;
+
+use super::api::{alerts, custody, events, evidence, incidents, orders};
+use super::credential::Who;
+use super::endpoint::Verb::{Delete, Get, Head, Options, Patch, Post, Put};
+use super::endpoint::{Answer, Body, Endpoint, json, properties};
+use super::{agent, health, openapi, session, uploads};
+use crate::app::alerts::ALERTS_BYTES_MAX;
+
+/// What an alert may be sent as: each product has its own ideas.
+const ANY_TEXT: &[&str] = &["application/json", "application/x-ndjson", "text/plain"];
+/// An envelope around an order: the longest signed message in base64, and its signature.
+const ENVELOPE_BYTES_MAX: usize = 512 << 10;
+const REQUEST_BYTES_MAX: usize = 16 << 10;
+/// Facts of a host with a hundred profiles, a signing request and a proof.
+const ENROLL_BYTES_MAX: usize = 64 << 10;
+
+/// See the module.
+pub static ENDPOINTS: &[Endpoint] = &[
+    Endpoint::new(Get, "/api/v1/me", Who::Person, |verb| on(verb, incidents::me), "Who the token belongs to.")
+        .answers(Answer::Json(json::<Me>)),
+    Endpoint::new(Post, "/api/v1/alerts", Who::Source, |verb| on(verb, alerts::receive), "Send alerts as their product made them.")
+        .query(properties::<alerts::From>)
+        .takes(Body::Bytes(ANY_TEXT), ALERTS_BYTES_MAX)
+        .answers(Answer::Json(json::<AlertsReply>)),
+    Endpoint::new(Get, "/api/v1/alerts/{alert}", Who::Analyst, |verb| on(verb, alerts::show), "An alert.")
+        .answers(Answer::Json(json::<AlertView>)),
+    Endpoint::new(Get, "/api/v1/alerts/{alert}/raw", Who::Analyst, |verb| on(verb, alerts::raw), "An alert's bytes as they came.")
+        .answers(Answer::Bytes("application/octet-stream")),
+    Endpoint::new(Get, "/api/v1/incidents", Who::Analyst, |verb| on(verb, incidents::list), "Incidents, the worst and last updated first.")
+        .query(properties::<incidents::Incidents>)
+        .answers(Answer::Json(json::<Page<IncidentSummary>>)),
+    Endpoint::new(Get, "/api/v1/incidents/{incident}", Who::Analyst, |verb| on(verb, incidents::show), "An incident with all that belongs to it.")
+        .answers(Answer::Json(json::<IncidentView>)),
+    Endpoint::new(Get, "/api/v1/incidents/{incident}/events", Who::Analyst, |verb| on(verb, events::follow), "What happens in an incident, as it happens: each event's data is a LiveEvent; `reload` asks to read the incident again.")
+        .answers(Answer::Bytes("text/event-stream")),
+    Endpoint::new(Post, "/api/v1/incidents/{incident}/tickets", Who::Responder, |verb| on(verb, incidents::make_ticket), "A ticket for one upload of a host without an agent.")
+        .takes(Body::Json(json::<TicketRequest>), REQUEST_BYTES_MAX)
+        .answers(Answer::Json(json::<TicketReply>)),
+    Endpoint::new(Get, "/api/v1/hosts", Who::Analyst, |verb| on(verb, incidents::hosts), "Hosts with an agent, in the order of their agents' ids.")
+        .query(properties::<incidents::Hosts>)
+        .answers(Answer::Json(json::<Page<HostView>>)),
+    Endpoint::new(Post, "/api/v1/hosts/tickets", Who::Responder, |verb| on(verb, incidents::make_host_ticket), "A ticket for one enrolment.")
+        .takes(Body::Json(json::<TicketRequest>), REQUEST_BYTES_MAX)
+        .answers(Answer::Json(json::<TicketReply>)),
+    Endpoint::new(Post, "/api/v1/orders", Who::Responder, |verb| on(verb, orders::dispatch), "Dispatch a signed order to its agent.")
+        .takes(Body::Json(json::<Signed>), ENVELOPE_BYTES_MAX)
+        .answers(Answer::Json(json::<OrderView>)),
+    Endpoint::new(Get, "/api/v1/orders/{order}", Who::Analyst, |verb| on(verb, orders::show), "An order and what became of it.")
+        .answers(Answer::Json(json::<OrderView>)),
+    Endpoint::new(Get, "/api/v1/evidence", Who::Analyst, |verb| on(verb, evidence::list), "Bundles, the newest first.")
+        .query(properties::<evidence::Bundles>)
+        .answers(Answer::Json(json::<Page<EvidenceView>>)),
+    Endpoint::new(Get, "/api/v1/evidence/{bundle}", Who::Analyst, |verb| on(verb, evidence::show), "A bundle.")
+        .answers(Answer::Json(json::<EvidenceView>)),
+    Endpoint::new(Get, "/api/v1/evidence/{bundle}/content", Who::Analyst, |verb| on(verb, evidence::content), "A bundle's bytes. Each download is in custody.")
+        .query(properties::<evidence::View>)
+        .answers(Answer::Ranges("application/zip")),
+    Endpoint::new(Get, "/api/v1/evidence/{bundle}/stream", Who::Analyst, |verb| on(verb, evidence::stream), "The transport checkpoints that lie beside a bundle, one a line.")
+        .answers(Answer::Bytes("application/x-ndjson")),
+    Endpoint::new(Get, "/api/v1/evidence/{bundle}/receipts", Who::Analyst, |verb| on(verb, evidence::receipts), "The signed receipts of a bundle, one a line.")
+        .answers(Answer::Bytes("application/x-ndjson")),
+    Endpoint::new(Get, "/api/v1/evidence/{bundle}/items", Who::Analyst, |verb| on(verb, evidence::items), "Item records of a verified bundle, in the order of their ids.")
+        .query(properties::<evidence::Items>)
+        .answers(Answer::Json(json::<Page<Value>>)),
+    Endpoint::new(Get, "/api/v1/signers", Who::Analyst, |verb| on(verb, custody::signers), "The allowed_signers lines of the server and of all agents.")
+        .answers(Answer::Bytes("text/plain")),
+    Endpoint::new(Get, "/api/v1/custody", Who::Analyst, |verb| on(verb, custody::list), "Leaves of the custody log, the oldest first.")
+        .query(properties::<custody::Leaves>)
+        .answers(Answer::Json(json::<Page<Leaf>>)),
+    Endpoint::new(Get, "/api/v1/custody/export", Who::Analyst, |verb| on(verb, custody::export), "All leaves of the custody log and its signed head, one CustodyLine a line.")
+        .answers(Answer::Bytes("application/x-ndjson")),
+    Endpoint::new(Get, "/api/v1/openapi.json", Who::Open, |verb| on(verb, openapi::show), "This document.")
+        .answers(Answer::Json(json::<Value>)),
+    Endpoint::new(Post, "/sign-in", Who::Open, |verb| on(verb, session::sign_in), "A browser signs in.")
+        .takes(Body::Form(json::<session::SignIn>), REQUEST_BYTES_MAX)
+        .answers(Answer::Nothing(303)),
+    Endpoint::new(Post, "/sign-out", Who::Open, |verb| on(verb, session::sign_out), "A browser signs out.")
+        .answers(Answer::Nothing(303)),
+    Endpoint::new(Options, "/api/v1/uploads", Who::Open, |verb| on(verb, uploads::options), "What of tus 1.0.0 the server understands."),
+    Endpoint::new(Post, "/api/v1/uploads", Who::Upload, |verb| on(verb, uploads::create), "Begin an upload (tus creation), or find the one that is there for this bundle.")
+        .query(properties::<uploads::To>)
+        .answers(Answer::Nothing(201)),
+    Endpoint::new(Head, "/api/v1/uploads/{upload}", Who::Upload, |verb| on(verb, uploads::status), "How far an upload is.")
+        .answers(Answer::Nothing(200)),
+    Endpoint::new(Options, "/api/v1/uploads/{upload}", Who::Open, |verb| on(verb, uploads::options), "What of tus 1.0.0 the server understands."),
+    Endpoint::new(Patch, "/api/v1/uploads/{upload}", Who::Upload, |verb| on(verb, uploads::append), "The next bytes of an upload.")
+        .takes(Body::Bytes(&["application/offset+octet-stream"]), uploads::PATCH_BYTES_MAX),
+    Endpoint::new(Delete, "/api/v1/uploads/{upload}", Who::Upload, |verb| on(verb, uploads::end), "End an upload before its length. What came is kept."),
+    Endpoint::new(Post, "/api/v1/uploads/{upload}/checkpoints", Who::Upload, |verb| on(verb, uploads::add_checkpoints), "Transport checkpoints, one a line, each answered with a signed receipt.")
+        .takes(Body::Bytes(&["application/x-ndjson"]), uploads::CHECKPOINTS_BYTES_MAX)
+        .answers(Answer::Json(json::<CheckpointsReply>)),
+    Endpoint::new(Post, "/agent/v1/enroll", Who::Open, |verb| on(verb, agent::enroll), "Enrol a host, with a ticket.")
+        .takes(Body::Json(json::<EnrollRequest>), ENROLL_BYTES_MAX)
+        .answers(Answer::Json(json::<EnrollReply>)),
+    Endpoint::new(Post, "/agent/v1/renew", Who::Agent, |verb| on(verb, agent::renew), "A new certificate for a running agent.")
+        .takes(Body::Json(json::<RenewRequest>), REQUEST_BYTES_MAX)
+        .answers(Answer::Json(json::<RenewReply>)),
+    Endpoint::new(Put, "/agent/v1/host", Who::Agent, |verb| on(verb, agent::put_facts), "What a host says of itself.")
+        .takes(Body::Json(json::<HostFacts>), ENROLL_BYTES_MAX),
+    Endpoint::new(Get, "/agent/v1/orders", Who::Agent, |verb| on(verb, agent::orders), "The orders that wait for the agent; a long poll.")
+        .query(properties::<agent::Wait>)
+        .answers(Answer::Json(json::<OrdersReply>)),
+    Endpoint::new(Post, "/agent/v1/orders/{order}/events", Who::Agent, |verb| on(verb, agent::report), "What became of an order.")
+        .takes(Body::Json(json::<OrderReport>), REQUEST_BYTES_MAX),
+    Endpoint::new(Get, "/ca.pem", Who::Open, |verb| on(verb, health::ca), "The CA's certificate; its digest stands in each ticket.")
+        .answers(Answer::Bytes("application/x-pem-file")),
+    Endpoint::new(Get, "/healthz", Who::Open, |verb| on(verb, health::alive), "The process answers."),
+    Endpoint::new(Get, "/readyz", Who::Open, |verb| on(verb, health::ready), "The records and the objects answer."),
+    Endpoint::new(Get, "/metrics", Who::Person, |verb| on(verb, health::metrics), "Counters in Prometheus's text format.")
+        .answers(Answer::Bytes("text/plain")),
+];

@@ -1,0 +1,69 @@
+//! `holdfast custody`: who did what to the evidence, and the proof that nobody rewrote it.
+
+use clap::Subcommand;
+use wire::IncidentId;
+use wire::api::Page;
+use wire::custody::Leaf;
+
+use super::Failure;
+use crate::api::{self, Api};
+use crate::config::Config;
+use crate::show::{Look, Table, print, remark, time};
+
+/// Look at the custody log, or prove that nobody rewrote it.
+#[derive(clap::Args)]
+pub struct Custody {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the custody log, or what belongs to one incident
+    Show {
+        /// Only what belongs to this incident.
+        incident: Option<IncidentId>,
+        /// Print the server's answer as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Custody {
+    /// Runs the sub-command.
+    pub fn run(self) -> Result<u8, Failure> {
+        let config = Config::load()?;
+        match self.command {
+            Command::Show { incident, json } => show(&Api::of(&config)?, incident, json).map(|()| 0),
+        }
+    }
+}
+
+fn show(api: &Api, incident: Option<IncidentId>, json: bool) -> Result<(), Failure> {
+    let path = match incident {
+        Some(incident) => format!("/api/v1/custody?incident={incident}"),
+        None => "/api/v1/custody".to_owned(),
+    };
+    let answer = api.list(&path)?;
+    if json {
+        return print(&format!("{answer}\n"));
+    }
+    let page: Page<Leaf> = api::read(api.server(), answer)?;
+    let mut table = Table::new(&["SEQ", "TIME", "ACTOR", "EVENT", "SUBJECT"]);
+    for leaf in &page.items {
+        table.row([
+            leaf.seq.to_string().into(),
+            time(leaf.time).into(),
+            leaf.actor.as_str().into(),
+            leaf.event.as_str().into(),
+            leaf.subject.as_str().into(),
+        ]);
+    }
+    if table.is_empty() {
+        remark("nothing is in custody");
+        return Ok(());
+    }
+    print(&table.text(Look::of_stdout(), ""))?;
+    super::more(&page);
+    Ok(())
+}

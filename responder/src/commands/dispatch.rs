@@ -1,0 +1,310 @@
+//! `holdfast dispatch`: tells one host to collect. The order is made and signed here; the server only carries it.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+use bundle::checkpoint::to_sorted_json;
+use wire::api::{HostView, OrderView, Page};
+use wire::order::{ORDER_TYPE, Order, PROFILE_BYTES_MAX, VALID_SECS_MAX};
+use wire::profile::{Mistakes, Profile, TEXT_BYTES_MAX, Text, did_you_mean, read, shipped};
+use wire::{AgentId, IncidentId, Instant, OrderId};
+
+use super::follow::{Goal, Watch};
+use super::{Failure, INPUT, IO, USAGE, sensitive};
+use crate::api::{self, Api};
+use crate::config::Config;
+use crate::escape::shown;
+use crate::order_key::OrderKey;
+use crate::show::{self, print, remark};
+
+/// Tell a host to collect evidence, by an order that you sign.
+#[derive(clap::Args)]
+#[command(
+    after_help = "With --follow, Ctrl-C stops watching, never the collection. Exit codes with --follow: 0 sealed, \
+    3 sealed but a step timed out or met a limit, 1 no seal, 77 the agent refused."
+)]
+pub struct Dispatch {
+    /// The incident that the evidence belongs to.
+    incident: IncidentId,
+    /// The host: its agent's id, or its name where only one host has it.
+    #[arg(long)]
+    host: String,
+    /// What to collect: the name of a shipped profile, or a YAML file.
+    #[arg(long)]
+    profile: String,
+    /// For which purpose; it stands in the bundle.
+    #[arg(long, value_name = "TEXT")]
+    purpose: Option<String>,
+    /// On which legal basis; it stands in the bundle.
+    #[arg(long, value_name = "TEXT")]
+    legal_basis: Option<String>,
+    /// Approve that content of this class is taken: private_keys, password_hashes, credentials or personal.
+    #[arg(long, value_name = "CLASS", value_parser = sensitive)]
+    approve_sensitive: Vec<wire::profile::Sensitive>,
+    /// How long the agent may take the order: 30m, 1h, 2d; at most 7 days.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = super::seconds)]
+    valid: u64,
+    /// The interrupted order that this one replaces.
+    #[arg(long, value_name = "ORDER")]
+    supersedes: Option<OrderId>,
+    /// Show what happens until it ended.
+    #[arg(long)]
+    follow: bool,
+    /// Print the server's answer as JSON; with --follow one object for each event.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Dispatch {
+    /// Makes, signs and sends the order.
+    pub fn run(self) -> Result<u8, Failure> {
+        let config = Config::load()?;
+        // What can fail without the server fails first.
+        let key = OrderKey::configured(&config)?;
+        let (profile, version) = profile(&self.profile)?;
+        let api = Api::of(&config)?;
+        let host = find_host(&api, &self.host)?;
+        let order = self.order(host.agent.clone(), profile, version, show::now())?;
+        let signed = key.sign_order(to_sorted_json(&order).as_bytes())?;
+        // Opened before the order is sent, so that nothing that happens to it is missed.
+        let watch = if self.follow { Some(Watch::open(&api, self.incident.clone(), self.json)?) } else { None };
+        let body = serde_json::to_vec(&signed).map_err(|error| Failure::new(IO, error))?;
+        let answer = api.post("/api/v1/orders", "application/json", body)?;
+        let view: OrderView = api::read(api.server(), answer.clone())?;
+        if self.json && !self.follow {
+            print(&format!("{answer}\n"))?;
+        } else if !self.json {
+            self.say(&view, &host)?;
+        }
+        match watch {
+            Some(watch) => watch.until(&Goal::Order(view.order)),
+            None => Ok(0),
+        }
+    }
+
+    fn order(&self, agent: AgentId, profile: Profile, version: String, now: Instant) -> Result<Order, Failure> {
+        let random = |bytes: &mut [u8]| {
+            getrandom::fill(bytes).map_err(|error| Failure::new(IO, anyhow!("the system has no randomness: {error}")))
+        };
+        let (mut nonce, mut id) = ([0; 16], [0; 10]);
+        random(&mut nonce)?;
+        random(&mut id)?;
+        let unix_ms = u64::try_from(now.0 / 1_000_000).unwrap_or(0);
+        let valid = self.valid.min(VALID_SECS_MAX);
+        Ok(Order {
+            agent,
+            approved_sensitive: self.approve_sensitive.clone(),
+            expires: Instant(now.0 + i128::from(valid) * 1_000_000_000),
+            incident: self.incident.clone(),
+            issued: now,
+            legal_basis: self.legal_basis.clone(),
+            nonce: format!("{:032x}", u128::from_be_bytes(nonce)),
+            order: OrderId::new(unix_ms, id),
+            profile,
+            profile_version: version,
+            purpose: self.purpose.clone(),
+            supersedes: self.supersedes,
+            kind: ORDER_TYPE.to_owned(),
+            v: 1,
+        })
+    }
+
+    fn say(&self, order: &OrderView, host: &HostView) -> Result<(), Failure> {
+        print(&format!(
+            "order {}: {} on {} ({}), signed by {}, valid until {}\n",
+            order.order,
+            shown(&order.profile),
+            shown(&host.facts.name),
+            host.agent,
+            shown(&order.signed_by),
+            show::time(order.expires)
+        ))?;
+        if !host.connected {
+            let seen = host.last_seen.map_or_else(|| "never".to_owned(), |seen| show::ago(seen, show::now()));
+            remark(&format!("the agent is not connected (last seen: {seen}): it takes the order when it is back"));
+        }
+        if !self.follow {
+            remark(&format!("hint: holdfast follow {}", order.order));
+        }
+        Ok(())
+    }
+}
+
+/// The enrolled host of this agent id, or else of this name.
+pub fn find_host(api: &Api, wanted: &str) -> Result<HostView, Failure> {
+    let page: Page<HostView> = api::read(api.server(), api.list("/api/v1/hosts")?)?;
+    one_host(&page.items, wanted)
+}
+
+fn one_host(hosts: &[HostView], wanted: &str) -> Result<HostView, Failure> {
+    if let Some(host) = hosts.iter().find(|host| host.agent.as_str() == wanted) {
+        return Ok(host.clone());
+    }
+    let named: Vec<&HostView> = hosts.iter().filter(|host| host.facts.name.eq_ignore_ascii_case(wanted)).collect();
+    match named.as_slice() {
+        [host] => Ok((*host).clone()),
+        [] if hosts.is_empty() => Err(Failure::new(INPUT, anyhow!("no host is enrolled, so there is no {wanted}"))
+            .hint("holdfast host enroll-ticket lets one in; holdfast ticket INC --host H serves one without an agent")),
+        [] => {
+            let names = hosts.iter().flat_map(|host| [host.facts.name.as_str(), host.agent.as_str()]);
+            let near = match wire::suggest::nearest(wanted, names) {
+                Some(near) => format!("did you mean {near}? "),
+                None => String::new(),
+            };
+            Err(Failure::new(INPUT, anyhow!("no host is called {wanted}"))
+                .hint(format!("{near}holdfast host list shows them; holdfast ticket serves a host without an agent")))
+        }
+        several => {
+            let agents: Vec<String> = several
+                .iter()
+                .map(|host| format!("{}{}", host.agent, if host.connected { " (connected)" } else { "" }))
+                .collect();
+            Err(Failure::new(INPUT, anyhow!("{} hosts are called {wanted}", several.len()))
+                .hint(format!("name one by its agent's id: {}", agents.join(", "))))
+        }
+    }
+}
+
+/// A shipped profile by its name, or one from a file, which may include shipped parts; and its version.
+fn profile(wanted: &str) -> Result<(Profile, String), Failure> {
+    let is_file = wanted.contains('/') || wanted.ends_with(".yaml") || wanted.ends_with(".yml");
+    let (found, version) = if is_file {
+        let path = Path::new(wanted);
+        (read(&Text { file: wanted.to_owned(), yaml: text(path)? }, &shipped::part), "site")
+    } else {
+        let known = shipped::PROFILES.iter().map(|(name, _)| *name);
+        let found = shipped::find(wanted).ok_or_else(|| {
+            Failure::new(USAGE, anyhow!("there is no profile {wanted}")).hint(format!(
+                "{}; a file of your own is given with its path, ./{wanted}.yaml",
+                did_you_mean(wanted, known)
+            ))
+        })?;
+        (found, env!("CARGO_PKG_VERSION"))
+    };
+    let profile = found.map_err(wrong_profile)?;
+    let length = profile.to_json().len();
+    if length > PROFILE_BYTES_MAX {
+        return Err(Failure::new(
+            INPUT,
+            anyhow!("{wanted} is {length} bytes, of which an order takes {PROFILE_BYTES_MAX}"),
+        )
+        .hint("split it into two profiles, and dispatch both"));
+    }
+    Ok((profile, version.to_owned()))
+}
+
+fn text(path: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(TEXT_BYTES_MAX as u64 + 1).read_to_string(&mut text))
+        .with_context(|| format!("{} cannot be read", path.display()))
+        .map_err(|error| Failure::new(IO, error))?;
+    Ok(text)
+}
+
+/// All mistakes but the last are part of the message; the last one's hint is the hint.
+fn wrong_profile(Mistakes(mistakes): Mistakes) -> Failure {
+    let texts: Vec<String> = mistakes.iter().map(|mistake| mistake.to_string().replace("\n  hint: ", " — ")).collect();
+    Failure::new(INPUT, anyhow!("{}", texts.join("; "))).hint("holdfast-agent plan --profile FILE checks it on a host")
+}
+
+#[cfg(test)]
+mod tests {
+    use bundle::sign::{AllowedSigners, SigningKey, open};
+    use clap::Parser;
+    use wire::profile::Sensitive;
+    use wire::signed::namespace;
+
+    use super::*;
+    use crate::config::KeyChoice;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        dispatch: Dispatch,
+    }
+
+    fn dispatch(more: &[&str]) -> Dispatch {
+        let words = ["x", "INC-2026-0007", "--host", "web-1", "--profile", "intrusion"];
+        Line::try_parse_from(words.iter().chain(more)).unwrap().dispatch
+    }
+
+    #[test]
+    fn an_agent_opens_the_order_and_reads_in_it_what_was_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("k");
+        std::fs::write(&file, SigningKey::from_seed(&[3; 32]).to_openssh().unwrap()).unwrap();
+        let key = OrderKey::open(&KeyChoice { agent: None, file: Some(file), principal: "ada".into() }).unwrap();
+        let asked = dispatch(&["--valid", "30m", "--purpose", "p", "--approve-sensitive", "private_keys"]);
+        let (profile, version) = profile(&asked.profile).unwrap();
+        let now = show::now();
+        let agent: AgentId = "web-1-0a1b2c3d".parse().unwrap();
+        let order = asked.order(agent, profile, version, now).unwrap();
+        let signed = key.sign_order(to_sorted_json(&order).as_bytes()).unwrap();
+        let signers = AllowedSigners::parse(&key.allowed_signers_line()).unwrap();
+        let message = open(&signed, &signers, namespace::COLLECT, now).unwrap();
+        let read: Order = serde_json::from_slice(&message).unwrap();
+        assert_eq!(to_sorted_json(&read).as_bytes(), message, "the form is canonical");
+        assert_eq!(read.expires.0 - read.issued.0, 1_800_000_000_000);
+        assert_eq!(read.approved_sensitive, [Sensitive::PrivateKeys]);
+        assert_eq!((read.nonce.len(), read.purpose.as_deref(), read.v), (32, Some("p"), 1));
+        let other = asked.order(read.agent.clone(), read.profile.clone(), String::new(), now).unwrap();
+        assert!(other.nonce != read.nonce && other.order != read.order);
+    }
+
+    #[test]
+    fn a_profile_is_a_name_or_a_file() {
+        let hint = |failure: Failure| (failure.code, failure.error.to_string(), failure.hint.unwrap());
+        assert_eq!(
+            hint(profile("intrusio").unwrap_err()),
+            (
+                USAGE,
+                "there is no profile intrusio".into(),
+                "did you mean `intrusion`?; a file of your own is given with its path, ./intrusio.yaml".into()
+            )
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("own.yaml");
+        std::fs::write(&file, "name: own\ncollect:\n  - include: volatile\n").unwrap();
+        let (own, version) = profile(file.to_str().unwrap()).unwrap();
+        assert!(own.collect.len() > 3 && version == "site");
+        std::fs::write(&file, "name: own\ncollect:\n  - include: volatil\n").unwrap();
+        let (code, error, _) = hint(profile(file.to_str().unwrap()).unwrap_err());
+        assert_eq!(code, INPUT);
+        assert_eq!(error, format!("{}:3: unknown part `volatil` — did you mean `volatile`?", file.display()));
+        assert_eq!(profile("./none.yaml").unwrap_err().code, IO);
+    }
+
+    fn host(agent: &str, name: &str, connected: bool) -> HostView {
+        let view = serde_json::json!({
+            "agent": agent, "certificate_expires": "2026-12-21T00:00:00Z", "connected": connected,
+            "enrolled": "2026-11-21T00:00:00Z", "last_seen": null, "signer": "",
+            "facts": {"agent_version": "", "arch": "", "boot_id": null, "kernel": "", "machine_id": null, "name": name,
+                "os_id": null, "profiles": []},
+        });
+        serde_json::from_value(view).unwrap()
+    }
+
+    #[test]
+    fn a_host_is_named_without_doubt() {
+        let hosts =
+            || vec![host("web-1-aa", "web-1", true), host("web-1-bb", "web-1", false), host("db-cc", "db", true)];
+        assert_eq!(one_host(&hosts(), "DB").unwrap().agent.as_str(), "db-cc");
+        assert_eq!(one_host(&hosts(), "web-1-bb").unwrap().agent.as_str(), "web-1-bb");
+        let shown = |failure: Failure| format!("{}: {} ({})", failure.code, failure.error, failure.hint.unwrap());
+        assert_eq!(
+            shown(one_host(&hosts(), "web-1").unwrap_err()),
+            "65: 2 hosts are called web-1 (name one by its agent's id: web-1-aa (connected), web-1-bb)"
+        );
+        assert_eq!(
+            shown(one_host(&hosts(), "web-1-ba").unwrap_err()),
+            "65: no host is called web-1-ba (did you mean web-1-bb? holdfast host list shows them; holdfast ticket serves a host without an agent)"
+        );
+        assert_eq!(
+            shown(one_host(&[], "web-1").unwrap_err()),
+            "65: no host is enrolled, so there is no web-1 (holdfast host enroll-ticket lets one in; holdfast ticket INC --host H serves one without an agent)"
+        );
+    }
+}

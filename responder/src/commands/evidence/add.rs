@@ -1,0 +1,280 @@
+//! `holdfast evidence add`: brings a bundle that came on a stick, by the same way and through the same verification as
+//! one that an agent sends.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bundle::checkpoint::StreamLine;
+use bundle::verify::{Against, Identity, NotVerified, check};
+use reqwest::Method;
+use reqwest::blocking::Response;
+use reqwest::header::{CONTENT_TYPE, LOCATION};
+use wire::agent_api::CHUNK_BYTES_MAX;
+use wire::api::{EvidenceState, EvidenceView};
+use wire::{BundleId, IncidentId, Sha256};
+
+use crate::api::{self, Api};
+use crate::commands::verify::beside;
+use crate::commands::{Failure, INPUT, IO, UNAVAILABLE};
+use crate::show::{print, remark};
+
+/// More than any bundle's transport checkpoints.
+const STREAM_BYTES_MAX: u64 = 64 << 20;
+/// How long the server may take to verify it.
+const INGEST_WAIT: Duration = Duration::from_mins(2);
+/// Attempts in a row that bring nothing.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// Uploads, and says what the server makes of it.
+pub fn add(api: &Api, incident: &IncidentId, path: &Path, stream: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
+    let header = identity(path)?;
+    let stream = stream.or_else(|| beside(path).filter(|path| path.exists()));
+    let lines = match &stream {
+        Some(stream) => lines(stream)?,
+        None => {
+            remark("there are no transport checkpoints beside it: give --stream FILE, where you have them");
+            Vec::new()
+        }
+    };
+    let mut file = File::open(path).map_err(|error| cannot(path, error))?;
+    let length = file.metadata().map_err(|error| cannot(path, error))?.len();
+    let upload = create(api, incident, &header, path)?;
+    send(api, &upload, &mut file, length, &lines).map_err(|failure| match failure.code {
+        UNAVAILABLE => failure.hint("the server drops what is incomplete by itself; the same command begins again"),
+        _ => failure,
+    })?;
+    let (view, value) = ingested(api, header.bundle)?;
+    if json {
+        print(&format!("{value}\n"))?;
+    } else {
+        print(&crate::commands::follow::evidence(&view))?;
+    }
+    Ok(u8::from(view.state == EvidenceState::Rejected))
+}
+
+/// Who made the bundle. One that was changed is brought all the same: the server keeps it, with its findings.
+fn identity(path: &Path) -> Result<Identity, Failure> {
+    let file = File::open(path).map_err(|error| cannot(path, error))?;
+    let report = match check(BufReader::new(file), Against::default()) {
+        Ok(verified) => return Ok(verified.header().clone()),
+        Err(NotVerified::Rejected(report) | NotVerified::Unverified(report)) => report,
+        Err(error) => {
+            let error = anyhow::Error::new(error).context(path.display().to_string());
+            return Err(Failure::new(INPUT, error).hint("holdfast verify says more"));
+        }
+    };
+    let header = report.header.clone();
+    header.ok_or_else(|| {
+        Failure::new(INPUT, anyhow!("{} does not say which bundle it is", path.display()))
+            .hint("holdfast verify says more")
+    })
+}
+
+/// The transport checkpoints: the offset of each, and its line. Whether they hold is for the server to say.
+fn lines(path: &Path) -> Result<Vec<(u64, String)>, Failure> {
+    let file = File::open(path).map_err(|error| cannot(path, error))?;
+    let mut lines = Vec::new();
+    for (n, line) in BufReader::new(file.take(STREAM_BYTES_MAX)).lines().enumerate() {
+        let line = line.map_err(|error| cannot(path, error))?;
+        let Ok(read) = serde_json::from_str::<StreamLine>(&line) else {
+            return Err(Failure::new(
+                INPUT,
+                anyhow!("line {} of {} is no transport checkpoint", n + 1, path.display()),
+            )
+            .hint("give the .stream.jsonl as it lay beside the bundle"));
+        };
+        lines.push((read.checkpoint.offset, line));
+    }
+    lines.sort_by_key(|(offset, _)| *offset);
+    Ok(lines)
+}
+
+/// Makes the upload (tus 1.0, creation with a length that comes later); returns its path.
+fn create(api: &Api, incident: &IncidentId, header: &Identity, path: &Path) -> Result<String, Failure> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut signer = header.signer.clone();
+    signer.set_comment("");
+    let signer = signer.to_openssh().unwrap_or_default();
+    let (bundle, incident) = (header.bundle.to_string(), incident.to_string());
+    let metadata: Vec<String> = [("bundle", &bundle), ("incident", &incident), ("name", &name), ("signer", &signer)]
+        .into_iter()
+        .map(|(key, value)| format!("{key} {}", BASE64_STANDARD.encode(value.trim_end())))
+        .collect();
+    let request = tus(api, Method::POST, "/api/v1/uploads")
+        // The length is told last: a checkpoint about the last byte must still find the upload open.
+        .header("Upload-Defer-Length", "1")
+        .header("Upload-Metadata", metadata.join(","));
+    let response = api.send(request)?;
+    let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok()).unwrap_or("");
+    // Only the path counts: the token goes to the server of the login and nowhere else.
+    let upload = location.strip_prefix(api.server()).unwrap_or(location);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_".contains(&byte);
+    if upload.starts_with("/api/v1/uploads/") && upload.bytes().all(plain) {
+        Ok(upload.to_owned())
+    } else {
+        Err(api::not_understood(api.server(), "an upload without a place"))
+    }
+}
+
+/// Sends the bytes in pieces that end where a checkpoint does, each checkpoint after its bytes, and the length last.
+fn send(api: &Api, upload: &str, file: &mut File, length: u64, lines: &[(u64, String)]) -> Result<(), Failure> {
+    let mut offset = 0;
+    let mut attempts = 0;
+    let mut told = 0;
+    loop {
+        while let Some((at, line)) = lines.get(told)
+            && *at <= offset
+        {
+            checkpoint(api, upload, line)?;
+            told += 1;
+        }
+        if offset >= length {
+            break;
+        }
+        let next_mark = lines.get(told).map_or(length, |(at, _)| (*at).min(length));
+        let end = next_mark.min(offset + CHUNK_BYTES_MAX as u64);
+        match patch(api, upload, file, offset, end) {
+            Ok(reached) if reached > offset && reached <= end => {
+                offset = reached;
+                attempts = 0;
+            }
+            Ok(_) => return Err(api::not_understood(api.server(), "an offset that cannot be")),
+            Err(failure) if failure.code == UNAVAILABLE && attempts < ATTEMPTS_MAX => {
+                attempts += 1;
+                offset = reached(&api.send(tus(api, Method::HEAD, upload))?).unwrap_or(offset);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    // Checkpoints beyond the end say that the signer came further: the server must hear of it.
+    for (_, line) in &lines[told..] {
+        if let Err(failure) = checkpoint(api, upload, line) {
+            remark(&format!(
+                "a checkpoint beyond the end was not taken: {}",
+                crate::escape::shown(&failure.error.to_string())
+            ));
+            break;
+        }
+    }
+    let request = tus(api, Method::PATCH, upload)
+        .header("Upload-Offset", offset)
+        .header("Upload-Length", length)
+        .header(CONTENT_TYPE, "application/offset+octet-stream");
+    api.send(request).map(|_| ())
+}
+
+fn patch(api: &Api, upload: &str, file: &mut File, offset: u64, end: u64) -> Result<u64, Failure> {
+    let broken = |error: io::Error| Failure::new(IO, anyhow::Error::new(error).context("the bundle cannot be read"));
+    let mut chunk = Vec::new();
+    file.seek(SeekFrom::Start(offset)).map_err(broken)?;
+    Read::by_ref(file).take(end - offset).read_to_end(&mut chunk).map_err(broken)?;
+    if chunk.is_empty() {
+        return Err(Failure::new(IO, anyhow!("the bundle became shorter while it was read")));
+    }
+    let request = tus(api, Method::PATCH, upload)
+        .header("Upload-Offset", offset)
+        .header("Upload-Checksum", format!("sha256 {}", BASE64_STANDARD.encode(Sha256::of(&chunk).0)))
+        .header(CONTENT_TYPE, "application/offset+octet-stream")
+        .body(chunk);
+    let response = api.send(request)?;
+    reached(&response).ok_or_else(|| api::not_understood(api.server(), "an upload without an offset"))
+}
+
+fn checkpoint(api: &Api, upload: &str, line: &str) -> Result<(), Failure> {
+    let body = format!("{line}\n").into_bytes();
+    api.post(&format!("{upload}/checkpoints"), "application/jsonl", body).map(|_| ())
+}
+
+fn tus(api: &Api, method: Method, path: &str) -> reqwest::blocking::RequestBuilder {
+    api.request(method, path).header("Tus-Resumable", "1.0.0")
+}
+
+fn reached(response: &Response) -> Option<u64> {
+    response.headers().get("Upload-Offset")?.to_str().ok()?.parse().ok()
+}
+
+/// The server's view of the bundle, once it has verified it.
+fn ingested(api: &Api, bundle: BundleId) -> Result<(EvidenceView, serde_json::Value), Failure> {
+    let deadline = Instant::now() + INGEST_WAIT;
+    loop {
+        let value = api.get(&format!("/api/v1/evidence/{bundle}"))?;
+        let view: EvidenceView = api::read(api.server(), value.clone())?;
+        if view.state != EvidenceState::Receiving {
+            return Ok((view, value));
+        }
+        if Instant::now() > deadline {
+            remark("the server is still verifying it: holdfast evidence list");
+            return Ok((view, value));
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+fn cannot(path: &Path, error: io::Error) -> Failure {
+    Failure::new(IO, anyhow::Error::new(error).context(format!("{} cannot be read", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::fake::{Answer, Fake};
+
+    fn vector(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundle/vectors").join(name)
+    }
+
+    /// What a server is told, in order: bytes with their offset, checkpoints, the length.
+    #[test]
+    fn each_checkpoint_follows_its_bytes_and_the_length_comes_last() {
+        let fake = Fake::serve(|request| match (request.method.as_str(), request.path.as_str()) {
+            ("POST", "/api/v1/uploads") => Answer::new(201, &[("location", "/api/v1/uploads/u1")], ""),
+            ("PATCH", _) => {
+                let offset: usize = request.header("upload-offset").unwrap().parse().unwrap();
+                Answer::new(204, &[("upload-offset", &(offset + request.body.len()).to_string())], "")
+            }
+            ("POST", _) => Answer::json(r#"{"receipts":[]}"#),
+            _ => Answer::json(include_str!("../../../tests/evidence.json")),
+        });
+        let api = Api::of_test(&fake.url);
+        let incident = "INC-2026-0001".parse().unwrap();
+        let path = vector("good.evidence.zip");
+        assert_eq!(add(&api, &incident, &path, Some(vector("good.stream.jsonl")), true).unwrap(), 0);
+        let bytes = std::fs::read(&path).unwrap();
+        let (mut sent, mut told, mut ended) = (Vec::<u8>::new(), 0, false);
+        for request in fake.requests().iter().skip(1) {
+            assert!(!ended || request.method == "GET");
+            if request.method == "PATCH" && request.body.is_empty() {
+                assert_eq!(request.header("upload-length"), Some(bytes.len().to_string().as_str()));
+                ended = true;
+            } else if request.method == "PATCH" {
+                assert_eq!(request.header("upload-offset"), Some(sent.len().to_string().as_str()));
+                let digest = BASE64_STANDARD.encode(Sha256::of(&request.body).0);
+                assert_eq!(request.header("upload-checksum"), Some(format!("sha256 {digest}").as_str()));
+                sent.extend(&request.body);
+            } else if request.path.ends_with("/checkpoints") {
+                let line: StreamLine = serde_json::from_slice(&request.body).unwrap();
+                assert_eq!(line.checkpoint.offset, sent.len() as u64, "it speaks of what was just acknowledged");
+                told += 1;
+            }
+        }
+        assert!(ended && sent == bytes);
+        let lines = std::fs::read_to_string(vector("good.stream.jsonl")).unwrap();
+        assert_eq!(told, lines.lines().count());
+        let metadata = fake.requests()[0].header("upload-metadata").unwrap().to_owned();
+        assert!(metadata.contains(&format!("incident {}", BASE64_STANDARD.encode("INC-2026-0001"))));
+    }
+
+    #[test]
+    fn the_token_goes_nowhere_else() {
+        let fake = Fake::serve(|_| Answer::new(201, &[("location", "https://elsewhere.example/api/v1/uploads/u")], ""));
+        let header = identity(&vector("good.evidence.zip")).unwrap();
+        let incident = "INC-1".parse().unwrap();
+        let failure = create(&Api::of_test(&fake.url), &incident, &header, Path::new("x")).unwrap_err();
+        assert!(failure.error.to_string().ends_with("an upload without a place"));
+    }
+}

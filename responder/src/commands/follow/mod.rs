@@ -1,0 +1,300 @@
+//! `holdfast follow`: what happens in an incident, as it happens. Watching changes nothing: it can end at any time.
+
+mod story;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use reqwest::Method;
+use reqwest::blocking::Response;
+use reqwest::header::ACCEPT;
+use serde_json::Value;
+use signal_hook::consts::SIGINT;
+use signal_hook::iterator::Signals;
+use wire::api::{EvidenceState, EvidenceView, IncidentView, LiveEvent, OrderView};
+use wire::order::{OrderEvent, OrderState};
+use wire::{BundleId, IncidentId, OrderId};
+
+use super::{Failure, INPUT, IO, REFUSED, UNAVAILABLE};
+use crate::api::events::{Events, Said};
+use crate::api::{self, Api};
+use crate::config::Config;
+use crate::show::{self, print, remark};
+pub use story::evidence;
+use story::{Line, Story};
+
+/// How long a server may be away before watching ends.
+const AWAY_MAX: Duration = Duration::from_mins(5);
+/// How long the server may take to verify what came, after the agent said that all of it is there.
+const INGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Watch an incident, or one order until it ended.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Ctrl-C stops watching, never the collection. Exit codes for an order: 0 sealed, 3 sealed but a \
+    step timed out or met a limit, 1 no seal, 77 the agent refused."
+)]
+pub struct Follow {
+    /// The incident's id, or the order's.
+    #[arg(value_name = "INCIDENT|ORDER")]
+    what: String,
+    /// Print one JSON object for each event.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Follow {
+    /// Watches.
+    pub fn run(self) -> Result<u8, Failure> {
+        let config = Config::load()?;
+        let api = Api::of(&config)?;
+        if let Ok(order) = self.what.parse::<OrderId>() {
+            let view = order_view(&api, order)?;
+            return Watch::open(&api, view.incident, self.json)?.until(&Goal::Order(order));
+        }
+        let incident: IncidentId = self.what.parse().map_err(|error| {
+            Failure::new(super::USAGE, anyhow::Error::new(error)).hint("give an incident's id or an order's id")
+        })?;
+        Watch::open(&api, incident, self.json)?.until(&Goal::Incident)
+    }
+}
+
+/// How far to watch.
+pub enum Goal {
+    /// Until this order ended.
+    Order(OrderId),
+    /// For ever.
+    Incident,
+}
+
+/// A stream of what happens in an incident.
+pub struct Watch<'a> {
+    api: &'a Api,
+    incident: IncidentId,
+    json: bool,
+    stream: Option<Events<Response>>,
+    story: Story,
+}
+
+impl<'a> Watch<'a> {
+    /// Opens the stream: whatever happens from now on will be told.
+    pub fn open(api: &'a Api, incident: IncidentId, json: bool) -> Result<Self, Failure> {
+        let stream = Some(connect(api, &incident)?);
+        Ok(Self { api, incident, json, stream, story: Story::new(Instant::now()) })
+    }
+
+    /// Tells what happened and what happens, until the goal is reached. Returns the exit code.
+    pub fn until(mut self, goal: &Goal) -> Result<u8, Failure> {
+        on_ctrl_c(match goal {
+            Goal::Order(order) => order.to_string(),
+            Goal::Incident => self.incident.to_string(),
+        })?;
+        let mut heard = Instant::now();
+        loop {
+            let Some(mut stream) = self.stream.take() else {
+                std::thread::sleep(Duration::from_secs(1));
+                match connect(self.api, &self.incident) {
+                    Ok(stream) => self.stream = Some(stream),
+                    Err(failure) if failure.code != UNAVAILABLE || heard.elapsed() > AWAY_MAX => return Err(failure),
+                    Err(_) => {}
+                }
+                continue;
+            };
+            heard = Instant::now();
+            // What happened before the stream was open, or while it was broken.
+            if let Some(code) = self.catch_up(goal)? {
+                return Ok(code);
+            }
+            let broken = loop {
+                match stream.next() {
+                    Ok(Some(Said::Event(data))) => {
+                        heard = Instant::now();
+                        if let Some(code) = self.hear(&data, goal)? {
+                            return Ok(code);
+                        }
+                    }
+                    // An order that nobody took ends without an event.
+                    Ok(Some(Said::Alive)) if self.story.is_overdue(show::now()) => {
+                        if let Some(code) = self.catch_up(goal)? {
+                            return Ok(code);
+                        }
+                    }
+                    Ok(Some(Said::Alive)) => heard = Instant::now(),
+                    Ok(None) => break "the server closed the connection".to_owned(),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            remark(&format!("{}; trying again. The collection goes on.", crate::escape::shown(&broken)));
+        }
+    }
+
+    fn catch_up(&mut self, goal: &Goal) -> Result<Option<u8>, Failure> {
+        match goal {
+            Goal::Order(order) => {
+                let view = order_view(self.api, *order)?;
+                self.tell_order(&view)?;
+                if view.state.is_final() { self.end(&view).map(Some) } else { Ok(None) }
+            }
+            Goal::Incident => {
+                let value = self.api.get(&format!("/api/v1/incidents/{}", self.incident))?;
+                let view: IncidentView = api::read(self.api.server(), value)?;
+                for order in view.orders.iter().rev() {
+                    self.tell_order(order)?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Tells of an order what was not told yet, its receipts included.
+    fn tell_order(&mut self, view: &OrderView) -> Result<(), Failure> {
+        self.story.learn(view);
+        for event in &view.events {
+            self.tell(&LiveEvent::Order { event: event.clone(), order: view.order, state: view.state }, None)?;
+        }
+        let bundle = view.bundle.or_else(|| self.story.bundle_of(view.order));
+        let Some(evidence) = bundle.and_then(|bundle| evidence_view(self.api, bundle).transpose()).transpose()? else {
+            return Ok(());
+        };
+        for receipt in evidence.receipts {
+            self.tell(&LiveEvent::Receipt { receipt }, None)?;
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, data: &str, goal: &Goal) -> Result<Option<u8>, Failure> {
+        let Ok(value) = serde_json::from_str::<Value>(data) else { return Ok(None) };
+        // A kind of event that this version does not know is passed on to machines, and passed over for people.
+        let Ok(event) = serde_json::from_value::<LiveEvent>(value.clone()) else {
+            if self.json {
+                print(&format!("{value}\n"))?;
+            }
+            return Ok(None);
+        };
+        if let LiveEvent::Order { order, .. } = &event
+            && !self.story.knows(*order)
+            && matches!(goal, Goal::Incident)
+        {
+            self.story.learn(&order_view(self.api, *order)?);
+        }
+        self.tell(&event, Some(&value))?;
+        match (&event, goal) {
+            (LiveEvent::Order { order, state, .. }, Goal::Order(wanted)) if order == wanted && state.is_final() => {
+                let view = order_view(self.api, *order)?;
+                self.end(&view).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn tell(&mut self, event: &LiveEvent, raw: Option<&Value>) -> Result<(), Failure> {
+        let line = self.story.tell(event);
+        if self.json {
+            let text = match (raw, &line) {
+                (Some(raw), _) => raw.to_string(),
+                (None, Some(_)) => bundle::checkpoint::to_sorted_json(event),
+                (None, None) => return Ok(()),
+            };
+            return print(&format!("{text}\n"));
+        }
+        match line {
+            Some(Line::Lasting(text)) => {
+                passing("");
+                print(&format!("{text}\n"))
+            }
+            Some(Line::Passing(text)) => {
+                passing(&text);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Says how an order ended, and what there is now.
+    fn end(&mut self, view: &OrderView) -> Result<u8, Failure> {
+        self.tell_order(view)?;
+        let code = match view.state {
+            OrderState::Completed => exit_of(view),
+            OrderState::Refused => REFUSED,
+            _ => 1,
+        };
+        if self.json {
+            return Ok(code);
+        }
+        passing("");
+        if view.state == OrderState::Expired {
+            print(&format!("the order expired at {}: no agent took it\n", show::time(view.expires)))?;
+            remark("hint: is holdfast-agent running on the host? holdfast host list says when it was last seen");
+        }
+        if view.state == OrderState::Interrupted {
+            remark(&format!("hint: holdfast dispatch … --supersedes {} collects again", view.order));
+        }
+        if let Some(evidence) = self.ingested(view)? {
+            print(&story::evidence(&evidence))?;
+            remark(&format!("hint: holdfast evidence get {}", evidence.bundle));
+        }
+        Ok(code)
+    }
+
+    /// The bundle, once the server has verified it, or as it is when that takes long.
+    fn ingested(&self, view: &OrderView) -> Result<Option<EvidenceView>, Failure> {
+        let Some(bundle) = view.bundle else { return Ok(None) };
+        let deadline = Instant::now() + INGEST_WAIT;
+        loop {
+            let evidence = evidence_view(self.api, bundle)?;
+            let is_coming = evidence.as_ref().is_none_or(|evidence| evidence.state == EvidenceState::Receiving);
+            if !is_coming || view.state != OrderState::Completed || Instant::now() > deadline {
+                return Ok(evidence);
+            }
+            std::thread::sleep(Duration::from_millis(250));
+        }
+    }
+}
+
+fn exit_of(view: &OrderView) -> u8 {
+    let completed = view.events.iter().rev().find_map(|timed| match timed.event {
+        OrderEvent::Completed { exit, .. } => Some(exit),
+        _ => None,
+    });
+    completed.unwrap_or(0)
+}
+
+fn connect(api: &Api, incident: &IncidentId) -> Result<Events<Response>, Failure> {
+    let request = api.request(Method::GET, &format!("/api/v1/incidents/{incident}/events"));
+    api.send(request.header(ACCEPT, "text/event-stream")).map(Events::new)
+}
+
+fn order_view(api: &Api, order: OrderId) -> Result<OrderView, Failure> {
+    api::read(api.server(), api.get(&format!("/api/v1/orders/{order}"))?)
+}
+
+/// The bundle, when the server has some of it.
+fn evidence_view(api: &Api, bundle: BundleId) -> Result<Option<EvidenceView>, Failure> {
+    match api.get(&format!("/api/v1/evidence/{bundle}")) {
+        Ok(value) => api::read(api.server(), value).map(Some),
+        Err(failure) if failure.code == INPUT => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A line that the next one replaces, on a terminal; nothing elsewhere.
+fn passing(text: &str) {
+    let stderr = io::stderr();
+    if stderr.is_terminal() {
+        let _ = write!(stderr.lock(), "\r\u{1b}[K{text}");
+    }
+}
+
+fn on_ctrl_c(what: String) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGINT]).map_err(|error| Failure::new(IO, anyhow!("signals: {error}")))?;
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            passing("");
+            remark("stopped watching; the collection goes on");
+            remark(&format!("hint: holdfast follow {what}"));
+            std::process::exit(130);
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! `holdfast host`: the hosts that have an agent, and how one gets in.
+
+use clap::Subcommand;
+use wire::api::{HostView, Page, TicketReply, TicketRequest};
+
+use super::{Failure, IO};
+use crate::api::{self, Api};
+use crate::config::Config;
+use crate::show::{Look, Table, ago, now, print, remark, time};
+
+/// Look at hosts with an agent, or let one in.
+#[derive(clap::Args)]
+pub struct Host {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List the hosts that have an agent
+    List {
+        /// Print the server's answer as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a ticket that enrols one host, once
+    EnrollTicket {
+        /// The host that it is for, for people.
+        #[arg(long)]
+        host: Option<String>,
+        /// How long it is good for: 30m, 1h, 2d; at most 7 days.
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = super::seconds)]
+        valid: u64,
+    },
+}
+
+impl Host {
+    /// Runs the sub-command.
+    pub fn run(self) -> Result<u8, Failure> {
+        let api = Api::of(&Config::load()?)?;
+        match self.command {
+            Command::List { json } => {
+                let answer = api.list("/api/v1/hosts")?;
+                if json {
+                    print(&format!("{answer}\n"))?;
+                } else {
+                    list(&api::read(api.server(), answer)?)?;
+                }
+            }
+            Command::EnrollTicket { host, valid } => {
+                let request = TicketRequest { host, profile: None, valid_secs: Some(valid) };
+                let reply = ticket(&api, "/api/v1/hosts/tickets", &request)?;
+                print(&format!("{}\n", reply.ticket))?;
+                remark(&format!("good for one host, until {}; it is a secret, and shown once", time(reply.expires)));
+                remark(
+                    "hint: put it into a file on the host, then: holdfast-agent enroll --ticket FILE --signers FILE",
+                );
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// Asks for a ticket.
+pub fn ticket(api: &Api, path: &str, request: &TicketRequest) -> Result<TicketReply, Failure> {
+    let body = serde_json::to_vec(request).map_err(|error| Failure::new(IO, error))?;
+    let reply: TicketReply = api::read(api.server(), api.post(path, "application/json", body)?)?;
+    // What is printed is what a person copies to a host: nothing else may stand in it.
+    match reply.ticket.parse::<wire::ticket::Ticket>() {
+        Ok(_) => Ok(reply),
+        Err(error) => Err(api::not_understood(api.server(), &error.to_string())),
+    }
+}
+
+fn list(page: &Page<HostView>) -> Result<(), Failure> {
+    let mut table = Table::new(&["HOST", "AGENT", "SEEN", "SYSTEM", "KERNEL", "VERSION", "CERTIFICATE"]);
+    for host in &page.items {
+        let seen = match host.last_seen {
+            _ if host.connected => "connected".to_owned(),
+            Some(seen) => ago(seen, now()),
+            None => "never".to_owned(),
+        };
+        let certificate = if host.certificate_expires < now() { "ended " } else { "ends " };
+        table.row([
+            host.facts.name.as_str().into(),
+            host.agent.as_str().into(),
+            seen.into(),
+            host.facts.os_id.as_deref().unwrap_or("").into(),
+            host.facts.kernel.as_str().into(),
+            host.facts.agent_version.as_str().into(),
+            format!("{certificate}{}", ago(host.certificate_expires, now())).into(),
+        ]);
+    }
+    if table.is_empty() {
+        remark("no host is enrolled");
+        remark("hint: holdfast host enroll-ticket");
+        return Ok(());
+    }
+    print(&table.text(Look::of_stdout(), ""))?;
+    super::more(page);
+    Ok(())
+}
