@@ -170,7 +170,7 @@ fn downloads(evidence: &EvidenceView) -> Markup {
                     " – the keys as this server knows them"
                 }
             }
-            p.quiet { "Each download is recorded in custody." }
+            p.quiet { "Each download of its bytes is recorded in custody." }
         }
     }
 }

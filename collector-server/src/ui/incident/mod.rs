@@ -35,7 +35,7 @@ pub fn page(frame: Frame<'_>, view: &IncidentView, custody: &[Leaf]) -> Markup {
             }
             section #custody aria-labelledby="h-custody" {
                 h2 #h-custody { "Custody of this incident" }
-                @if custody.is_empty() { p.quiet { "No entry yet." } } @else { (super::custody::table(custody)) }
+                @if custody.is_empty() { p.quiet { "No entry yet." } } @else { (super::custody::table(custody, Some(incident))) }
                 p {
                     a href={ "/custody" (query(&[("incident", incident.as_str())])) } {
                         "All custody entries of this incident"
