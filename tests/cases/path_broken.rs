@@ -40,6 +40,14 @@ fn only_bundle(site: &Site, incident: &str) -> Value {
     bundles["items"][0].clone()
 }
 
+/// The bundle, once the server has verified it.
+fn verified(site: &Site, incident: &str) -> Value {
+    until("the bundle is verified", SOON, || {
+        let bundle = only_bundle(site, incident);
+        (bundle["state"] != "receiving").then_some(bundle)
+    })
+}
+
 /// Downloads the bundle and lets `holdfast verify` judge it.
 fn get(site: &Site, bundle: &Value, code: i32) -> std::path::PathBuf {
     let folder = site.path("got");
@@ -77,10 +85,8 @@ fn the_agent_is_killed_and_what_arrived_is_a_partial_bundle() {
     let last = told["events"].as_array().unwrap().last().unwrap().clone();
     assert_eq!(last["event"], "interrupted");
     assert!(last["receipted"].as_u64().unwrap() > 0, "{told}");
-    let bundle = until("the bundle is partial", SOON, || {
-        let bundle = only_bundle(&site, &incident);
-        (bundle["state"] == "partial").then_some(bundle)
-    });
+    let bundle = verified(&site, &incident);
+    assert_eq!(bundle["state"], "partial", "{bundle}");
     let receipts = bundle["receipts"].as_array().unwrap();
     assert!(receipts.iter().any(|receipt| receipt["phase"] == "volatile" && receipt["phase_complete"] == true));
     let file = get(&site, &bundle, 3);
@@ -114,7 +120,7 @@ fn the_cable_is_cut_for_20_seconds_and_no_acknowledged_byte_goes_again() {
     assert!(meanwhile["bytes"].as_u64().unwrap() >= before);
     site.cable.mend();
     site.await_order(&order, "completed", SOON);
-    let bundle = only_bundle(&site, &incident);
+    let bundle = verified(&site, &incident);
     assert_eq!(bundle["state"], "sealed", "{bundle}");
     let length = std::fs::metadata(get(&site, &bundle, 0)).unwrap().len();
     assert_eq!(bundle["bytes"], length);
@@ -138,7 +144,7 @@ fn the_server_is_killed_and_nothing_acknowledged_is_lost() {
     assert!(after["bytes"].as_u64() >= before["bytes"].as_u64(), "{before} {after}");
     assert!(after["receipts"].as_array().unwrap().len() >= before["receipts"].as_array().unwrap().len());
     site.await_order(&order, "completed", SOON);
-    let bundle = only_bundle(&site, &incident);
+    let bundle = verified(&site, &incident);
     assert_eq!(bundle["state"], "sealed", "{bundle}");
     get(&site, &bundle, 0);
     let told = site.api(&format!("orders/{order}"));
