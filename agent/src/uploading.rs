@@ -9,7 +9,7 @@ use wire::OrderId;
 use crate::collection::Collection;
 use crate::run::Finished;
 use crate::run::progress::Progress;
-use crate::transport::client::Client;
+use crate::transport::client::{CallError, Client};
 use crate::transport::queue::queue;
 use crate::transport::receipts::Receipts;
 use crate::transport::upload::{Subject, UploadError, upload};
@@ -31,7 +31,8 @@ pub enum Failure {
     Died,
 }
 
-/// Runs `collection` and uploads it; `signer` is the public key that signs it.
+/// Runs `collection` and uploads it; `signer` is the public key that signs it. The collection begins at once, and the
+/// upload when `may_begin` says so: the server takes it from an agent that has told what it is for.
 ///
 /// # Errors
 /// [`Failure`].
@@ -40,6 +41,7 @@ pub async fn run(
     client: &Client,
     (order, signer): (Option<OrderId>, String),
     receipts: Receipts<'_>,
+    may_begin: impl Future<Output = Result<(), CallError>>,
     mut progress: impl Progress + Send + 'static,
 ) -> Result<Finished, Failure> {
     let subject = Subject { bundle: collection.bundle, name: collection.name.clone(), order, signer };
@@ -51,7 +53,7 @@ pub async fn run(
             let _ = tell.send(collection.run(chunks, lines, &mut progress));
         })
         .map_err(Failure::Thread)?;
-    let uploaded = upload(client, subject, outgoing, receipts).await;
+    let uploaded = upload(client, subject, outgoing, receipts, may_begin).await;
     // The writer has ended, or its next call fails: it does not stay away for long.
     let written = told.await.map_err(|_| Failure::Died)?;
     match (written, uploaded) {

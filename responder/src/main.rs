@@ -9,6 +9,7 @@ mod escape;
 mod extract;
 mod order_key;
 mod secret;
+mod server_key;
 mod show;
 mod ssh_agent;
 

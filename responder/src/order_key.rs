@@ -1,7 +1,8 @@
 //! The key that signs orders: in a file, or in ssh-agent(1), where it may be one that lives in hardware.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -85,11 +86,19 @@ impl OrderKey {
 
 /// Reads a private key as ssh-keygen(1) writes it, without a passphrase.
 fn read(path: &Path) -> Result<SigningKey, Failure> {
+    let cannot = |error: io::Error| {
+        let error = anyhow::Error::new(error).context(format!("{} cannot be read", path.display()));
+        Failure::new(IO, error).hint("holdfast keys use FILE chooses another key")
+    };
+    let file = File::open(path).map_err(cannot)?;
+    if file.metadata().map_err(cannot)?.mode() & 0o077 != 0 {
+        return Err(Failure::new(REFUSED, anyhow!("{} can be read by others", path.display())).hint(format!(
+            "who reads it gives orders in your name: make another key, or, if nobody did, chmod 600 {}",
+            path.display()
+        )));
+    }
     let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text))
-        .with_context(|| format!("{} cannot be read", path.display()))
-        .map_err(|error| Failure::new(IO, error).hint("holdfast keys use FILE chooses another key"))?;
+    file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text).map_err(cannot)?;
     SigningKey::from_openssh(&text).with_context(|| path.display().to_string()).map_err(|error| {
         let public = fs::read_to_string(path.with_extension("pub")).ok();
         let name = public.and_then(|line| PublicKey::from_openssh(&line).ok()).map(|key| fingerprint(&key));
@@ -156,6 +165,7 @@ mod tests {
     use bundle::sign::{AllowedSigners, NotSigned, open};
 
     use super::*;
+    use crate::config::write_whole;
 
     const NOW: wire::Instant = wire::Instant(1_795_283_148_000_000_000);
 
@@ -167,7 +177,7 @@ mod tests {
     fn agents_open_what_a_key_in_a_file_signs() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("k");
-        fs::write(&file, SigningKey::from_seed(&[3; 32]).to_openssh().unwrap()).unwrap();
+        write_whole(&file, SigningKey::from_seed(&[3; 32]).to_openssh().unwrap().as_bytes(), 0o600).unwrap();
         let key = OrderKey::open(&KeyChoice { agent: None, file: Some(file), principal: "ada".into() }).unwrap();
         let signed = key.sign_order(b"{}").unwrap();
         assert_eq!(open(&signed, &signers(&key), namespace::COLLECT, NOW).unwrap(), b"{}");
@@ -179,11 +189,13 @@ mod tests {
     fn what_is_no_key_leads_to_the_agent() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("k");
-        fs::write(&file, "-----BEGIN OPENSSH PRIVATE KEY-----\n").unwrap();
+        write_whole(&file, b"-----BEGIN OPENSSH PRIVATE KEY-----\n", 0o600).unwrap();
         let failure = read(&file).unwrap_err();
         assert_eq!(failure.code, INPUT);
         assert!(failure.hint.unwrap().contains("holdfast keys use agent:FINGERPRINT"));
         assert_eq!(read(&dir.path().join("none")).unwrap_err().code, IO);
+        write_whole(&file, b"", 0o640).unwrap();
+        assert_eq!(read(&file).unwrap_err().code, REFUSED);
     }
 
     /// A real ssh-agent, which ends with the test.
@@ -226,7 +238,7 @@ mod tests {
         let failure = find(&print, agent.1.clone()).err().unwrap();
         assert_eq!(failure.hint.as_deref(), Some("it holds no key: ssh-add FILE"));
         let file = dir.path().join("k");
-        crate::config::write_whole(&file, made.to_openssh().unwrap().as_bytes(), 0o600).unwrap();
+        write_whole(&file, made.to_openssh().unwrap().as_bytes(), 0o600).unwrap();
         let added = Command::new("ssh-add")
             .arg("-q")
             .arg(&file)

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
 
 use crate::commands::{Failure, INPUT, IO, USAGE};
 
@@ -64,14 +66,35 @@ fn first_line(source: impl Read) -> Result<String, Failure> {
     Ok(line)
 }
 
-/// Shows the terminal as it was, whatever happens while the secret is typed.
+/// Leaves the terminal as it was, whatever happens while the secret is typed, Ctrl-C included.
 struct Echo<'a> {
     terminal: &'a File,
     before: Termios,
+    signals: Handle,
+}
+
+impl<'a> Echo<'a> {
+    fn off(terminal: &'a File) -> io::Result<Self> {
+        let before = tcgetattr(terminal)?;
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let echo = Self { terminal, before: before.clone(), signals: signals.handle() };
+        let (own, restored) = (terminal.try_clone()?, before.clone());
+        std::thread::spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                let _ = tcsetattr(&own, OptionalActions::Flush, &restored);
+                std::process::exit(128 + signal);
+            }
+        });
+        let mut silent = before;
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(terminal, OptionalActions::Flush, &silent)?;
+        Ok(echo)
+    }
 }
 
 impl Drop for Echo<'_> {
     fn drop(&mut self) {
+        self.signals.close();
         let _ = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);
     }
 }
@@ -82,13 +105,9 @@ fn from_terminal(prompt: &str) -> Result<String, Failure> {
             .hint("--token FILE reads it from a file, --token - from standard input")
     };
     let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(no_terminal)?;
-    let before = tcgetattr(&terminal).map_err(|error| no_terminal(error.into()))?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
     let _ = write!(terminal, "{prompt}: ");
-    tcsetattr(&terminal, OptionalActions::Flush, &silent).map_err(|error| no_terminal(error.into()))?;
     let line = {
-        let _echo = Echo { terminal: &terminal, before };
+        let _echo = Echo::off(&terminal).map_err(no_terminal)?;
         first_line(&terminal)
     };
     let _ = writeln!(terminal);

@@ -5,12 +5,20 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use bundle::sign::SigningKey;
+
 fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundle/vectors")
 }
 
 fn verify(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_holdfast")).arg("verify").args(arguments).current_dir(vectors()).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_holdfast"))
+        .arg("verify")
+        .args(arguments)
+        .current_dir(vectors())
+        .env("HOLDFAST_CONFIG_DIR", "/nowhere")
+        .output()
+        .unwrap()
 }
 
 #[test]
@@ -93,4 +101,39 @@ fn a_hostile_bundle_extracts_nothing() {
         assert!(!output.stdout.contains(&0x1b), "a terminal would obey it");
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn receipts_tell_a_cut_copy_from_a_partial_bundle() {
+    let dir = tempfile::tempdir().unwrap();
+    let receipts = dir.path().join("r");
+    let server = SigningKey::from_seed(&[5; 32]);
+    let bytes = std::fs::read(vectors().join("good.evidence.zip")).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&verify(&["good.evidence.zip", "--json"]).stdout).unwrap();
+    let receipt = serde_json::json!({
+        "agent_certificate_serial": null, "bundle": report["bundle"], "custody": {"root": "0".repeat(64), "size": 1},
+        "offset": bytes.len(), "phase": "final", "phase_complete": true, "received_at": "2026-11-21T17:00:02Z",
+        "seq": 1, "sha256": wire::Sha256::of(&bytes), "type": "holdfast-receipt", "v": 1,
+    });
+    let signed = server.envelope("server", "holdfast-receipt", receipt.to_string().as_bytes()).unwrap();
+    std::fs::write(&receipts, serde_json::to_string(&signed).unwrap() + "\n").unwrap();
+    let with = |bundle: &str, key: &str| {
+        let receipts = receipts.to_str().unwrap();
+        let given = ["--receipts", receipts, "--server-key", key, "--signers", "allowed_signers"];
+        verify(&[&[bundle][..], &given].concat())
+    };
+    let key = server.public_line();
+    let good = with("good.evidence.zip", &key);
+    let text = String::from_utf8(good.stdout).unwrap();
+    assert_eq!(good.status.code(), Some(0), "{text}");
+    let held = format!("all {} bytes since 2026-11-21T17:00:02.000000000Z", bytes.len());
+    assert!(text.lines().rev().nth(1).unwrap().ends_with(&held), "{text}");
+    // Without the receipt this is a partial bundle, as a host leaves one that was wiped.
+    let cut = with("cut-at-boundary.evidence.zip", &key);
+    let text = String::from_utf8(cut.stdout).unwrap();
+    assert_eq!(cut.status.code(), Some(1), "{text}");
+    assert!(text.contains(&format!("the signer reached offset {}, you hold ", bytes.len())), "{text}");
+    assert_eq!(with("good.evidence.zip", &SigningKey::from_seed(&[6; 32]).public_line()).status.code(), Some(65));
+    let without_key = verify(&["good.evidence.zip", "--receipts", receipts.to_str().unwrap()]);
+    assert_eq!(without_key.status.code(), Some(64));
 }

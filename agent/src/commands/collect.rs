@@ -84,7 +84,7 @@ impl Collect {
                 .inspect_err(|error| tracing::warn!(%error, "allowed_signers could not be left beside the bundle"))
                 .ok()
         });
-        let code = if finished.is_complete() { 0 } else { exit::INCOMPLETE };
+        let code = finished.exit_code();
         let told = Told { agent: &agent, bundle, code, finished: &finished, path, server: None, signers, stream_path };
         if self.json {
             told.as_json();

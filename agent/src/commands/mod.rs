@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::causes::with_causes;
 use crate::log::Log;
 use crate::profiles::ProfileError;
 use crate::state::StateError;
@@ -73,8 +74,6 @@ impl Cli {
 pub mod exit {
     /// A bundle without a seal.
     pub const UNSEALED: u8 = 1;
-    /// A sealed bundle in which a step timed out or met a limit.
-    pub const INCOMPLETE: u8 = 3;
     /// The command line.
     pub const USAGE: u8 = 64;
     /// What was given to read.
@@ -99,15 +98,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(code: u8, error: &dyn std::error::Error) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            message.push_str(": ");
-            message.push_str(&error.to_string());
-            cause = error.source();
-        }
-        Self { code, message, hint: None }
+    fn new(code: u8, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self { code, message: with_causes(error), hint: None }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {

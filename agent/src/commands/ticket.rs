@@ -56,13 +56,14 @@ impl Ticketed<'_> {
             // The CA that the ticket names vouches for whoever signs the first receipt.
             let receipts = Receipts::new(None, Box::new(|_, _, _| {}));
             let signer = (None, agent.key.public_line());
+            let at_once = std::future::ready(Ok(()));
             let finished = if self.quiet {
-                uploading::run(collection, &client, signer, receipts, Silent).await
+                uploading::run(collection, &client, signer, receipts, at_once, Silent).await
             } else {
-                uploading::run(collection, &client, signer, receipts, Lines::new()).await
+                uploading::run(collection, &client, signer, receipts, at_once, Lines::new()).await
             };
             let finished = finished.map_err(refuse)?;
-            let code = if finished.is_complete() { 0 } else { exit::INCOMPLETE };
+            let code = finished.exit_code();
             let server = Some(client.server());
             let told = Told {
                 agent: &agent,

@@ -32,6 +32,8 @@ use stop::Stop;
 
 /// How long the server may keep a question for orders open.
 const POLL_WAIT_SECS: u64 = 50;
+/// An answer without orders that comes earlier than this came too early.
+const POLL_QUICK: Duration = Duration::from_secs(2);
 /// A renewal that failed is tried again after this.
 const RENEW_AGAIN: Duration = Duration::from_hours(1);
 const POLL_PATH: &str = "/agent/v1/orders";
@@ -67,6 +69,8 @@ pub struct Daemon {
     journal: RefCell<Journal>,
     log: Log,
     me: Identity,
+    /// The order that was refused last.
+    refused: Option<OrderId>,
     renewed: Option<Monotonic>,
     site: PathBuf,
     status: Status,
@@ -94,7 +98,22 @@ impl Daemon {
         let host = Arc::new(Host::live());
         let folder = folder.to_owned();
         let is_known = false;
-        Ok(Self { client, enrolment, folder, host, journal, log, me, renewed: None, site, status, stop, tls, is_known })
+        Ok(Self {
+            client,
+            enrolment,
+            folder,
+            host,
+            journal,
+            log,
+            me,
+            refused: None,
+            renewed: None,
+            site,
+            status,
+            stop,
+            tls,
+            is_known,
+        })
     }
 
     /// Runs until it is told to stop.
@@ -135,7 +154,7 @@ impl Daemon {
 
     /// One question for orders, and what came of it. The wish to stop ends the question and not the run.
     async fn turn(&mut self) -> Result<(), CallError> {
-        let mut stop = self.stop.clone();
+        let (mut stop, asked) = (self.stop.clone(), Monotonic::now());
         let reply = tokio::select! {
             reply = self.ask() => reply?,
             () = stop.requested() => return Ok(()),
@@ -145,7 +164,22 @@ impl Daemon {
         // Whatever follows the first order may have grown old when it is done; the server sends it again.
         match reply.orders.into_iter().next() {
             Some(delivery) => self.take(delivery, reply.server_time.0 - now.0).await,
-            None => Ok(()),
+            None => {
+                // It did not wait: it is about to stop, or is none of ours.
+                if asked.elapsed() < POLL_QUICK {
+                    self.pause().await;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits about a second, or for the wish to stop.
+    async fn pause(&self) {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = tokio::time::sleep(Backoff::idle().wait()) => {}
+            () = stop.requested() => {}
         }
     }
 

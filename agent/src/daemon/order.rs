@@ -1,16 +1,18 @@
 //! One order from its delivery to its last report.
 
+use std::time::Instant as Monotonic;
+
 use bundle::header::Authority;
 use bundle::time::Clock as _;
-use tokio::sync::watch;
-use wire::agent_api::Delivery;
+use tokio::sync::{oneshot, watch};
+use wire::agent_api::{Delivery, OrderReport};
 use wire::order::{OrderEvent, RefusalReason};
 use wire::{BundleId, OrderId};
 
 use super::progress::Shared;
 use super::{Daemon, report};
+use crate::causes::with_causes;
 use crate::collection::{Collection, Mandate, Plan};
-use crate::commands::exit;
 use crate::host::SystemClock;
 use crate::host::identity::identity;
 use crate::orders::check::{Checked, Context, Refusal, check};
@@ -19,7 +21,6 @@ use crate::run::Finished;
 use crate::transport::backoff::Backoff;
 use crate::transport::client::CallError;
 use crate::transport::receipts::Receipts;
-use crate::transport::upload::with_causes;
 use crate::trust::Trust;
 use crate::uploading::{self, Failure};
 
@@ -43,7 +44,12 @@ impl Daemon {
             }
             Err(Refusal { reason, message }) => {
                 tracing::warn!(%order, ?reason, message, "an order was refused");
-                self.tell(order, &report(OrderEvent::Refused { message, reason })).await
+                self.tell(order, &report(OrderEvent::Refused { message, reason })).await?;
+                // A server that brings it again and again is asked less often.
+                if self.refused.replace(order) == Some(order) {
+                    self.pause().await;
+                }
+                Ok(())
             }
         }
     }
@@ -103,14 +109,17 @@ impl Daemon {
         tracing::info!(order = %order.order, %bundle, incident = %order.incident, "the order is run");
         let progress = Shared::default();
         let (done, is_done) = watch::channel(false);
+        let (told, may_begin) = oneshot::channel();
         let run = async {
             let receipts = Receipts::new(Some(self.enrolment.server_signer.clone()), self.keep_receipts(bundle));
             let signed_by = (Some(order.order), self.me.key.public_line());
-            let finished = uploading::run(collection, &self.client, signed_by, receipts, progress.clone()).await;
+            let may_begin = async { may_begin.await.unwrap_or(Ok(())) };
+            let finished =
+                uploading::run(collection, &self.client, signed_by, receipts, may_begin, progress.clone()).await;
             let _ = done.send(true);
             finished
         };
-        let (finished, ()) = tokio::join!(run, self.tell_progress(order.order, bundle, &progress, is_done));
+        let (finished, ()) = tokio::join!(run, self.tell_progress(order.order, bundle, &progress, told, is_done));
         let event = ended(finished);
         tracing::info!(order = %order.order, %bundle, state = event.state().name(), "the order has ended");
         if let Err(error) = self.journal.borrow_mut().end(report(event)) {
@@ -128,28 +137,23 @@ impl Daemon {
         })
     }
 
-    /// Tells that the order was taken and has begun, and then how far it is, until the run has ended.
+    /// Tells that the order was taken and has begun, which lets the upload begin, and then how far it is, until the run
+    /// has ended.
     async fn tell_progress(
         &self,
         order: OrderId,
         bundle: BundleId,
         progress: &Shared,
+        told: oneshot::Sender<Result<(), CallError>>,
         mut is_done: watch::Receiver<bool>,
     ) {
+        let mut begun = Ok(());
         for event in [OrderEvent::Accepted, OrderEvent::Started { bundle }] {
-            let report = report(event);
-            let mut backoff = Backoff::upload();
-            while let Err(error) = self.tell(order, &report).await {
-                if !error.may_pass() {
-                    tracing::warn!(%order, %error, "the server does not want this report");
-                    break;
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(backoff.wait()) => {}
-                    _ = is_done.wait_for(|done| *done) => return,
-                }
+            if begun.is_ok() {
+                begun = self.tell_surely(order, &report(event)).await;
             }
         }
+        let _ = told.send(begun);
         while !*is_done.borrow() {
             if let Some(event) = progress.news() {
                 // Numbers that could not be told are followed by better ones.
@@ -161,13 +165,29 @@ impl Daemon {
             }
         }
     }
+
+    /// Tells until the server has heard it or does not want it; gives up when it stays away.
+    async fn tell_surely(&self, order: OrderId, report: &OrderReport) -> Result<(), CallError> {
+        let (since, mut backoff) = (Monotonic::now(), Backoff::upload());
+        loop {
+            match self.tell(order, report).await {
+                Ok(()) => return Ok(()),
+                Err(error) if !error.may_pass() => {
+                    tracing::warn!(%order, %error, "the server does not want this report");
+                    return Ok(());
+                }
+                Err(error) if since.elapsed() >= self.client.away_max => return Err(error),
+                Err(_) => tokio::time::sleep(backoff.wait()).await,
+            }
+        }
+    }
 }
 
 fn ended(finished: Result<Finished, Failure>) -> OrderEvent {
     match finished {
         Ok(finished) => OrderEvent::Completed {
             bytes: finished.sealed.bytes,
-            exit: if finished.is_complete() { 0 } else { exit::INCOMPLETE },
+            exit: finished.exit_code(),
             items: finished.sealed.items,
             sha256: finished.sealed.sha256,
         },

@@ -67,6 +67,12 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// What `holdfast-agent collect` ends with: 0, or 3 for a sealed bundle in which a step failed, timed out or met a
+    /// limit.
+    pub fn exit_code(&self) -> u8 {
+        if self.is_complete() { 0 } else { 3 }
+    }
+
     /// True when every step went through everything that it was asked for.
     pub fn is_complete(&self) -> bool {
         self.coverage.collectors.iter().all(|step| step.outcome == Outcome::Completed)

@@ -18,6 +18,7 @@ use super::bind::BoundStep;
 use super::limits::{Limiter, Rates};
 use super::progress::Progress;
 use super::session::{Current, Message, Seen, Session};
+use crate::causes::with_causes;
 use crate::collect::Failure;
 use crate::host::Host;
 use crate::host::sys::read_when_idle;
@@ -229,15 +230,4 @@ fn status_of(outcome: Outcome) -> Status {
         Outcome::Failed => Status::Error,
         _ => Status::Truncated,
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

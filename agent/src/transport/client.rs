@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 use wire::Sha256;
 use wire::api::ErrorBody;
 
+use crate::causes::with_causes;
+
 /// The longest answer that is taken into memory.
 const REPLY_BYTES_MAX: usize = 4 << 20;
 /// A CA file is at most this long.
@@ -212,7 +214,7 @@ impl Client {
                 bearer = Some(value);
             }
         }
-        let http = builder.build().map_err(|error| CallError::Setup(causes(&error)))?;
+        let http = builder.build().map_err(|error| CallError::Setup(plain(&with_causes(&error))))?;
         Ok(Self { http, servers: parse(servers)?, at: AtomicUsize::new(0), bearer, away_max: away_max() })
     }
 
@@ -223,7 +225,7 @@ impl Client {
     pub async fn fetch_ca(servers: &[String], ca_sha256: Sha256) -> Result<String, CallError> {
         // Nothing secret is sent on this connection, and nothing that comes over it is believed but for its digest.
         let http = base().tls_danger_accept_invalid_certs(true).build();
-        let http = http.map_err(|error| CallError::Setup(causes(&error)))?;
+        let http = http.map_err(|error| CallError::Setup(plain(&with_causes(&error))))?;
         let client =
             Self { http, servers: parse(servers)?, at: AtomicUsize::new(0), bearer: None, away_max: away_max() };
         let reply = client.call(&Call::new(Method::GET, "/ca.pem")).await?;
@@ -269,7 +271,7 @@ impl Client {
         let server = self.server().to_owned();
         let unreachable = |error: reqwest::Error| CallError::Unreachable {
             server: server.clone(),
-            why: causes(&error.without_url()),
+            why: plain(&with_causes(&error.without_url())),
         };
         let url = self.url().join(&call.path).map_err(|_| CallError::Setup(format!("{:?} is no path", call.path)))?;
         if url.origin() != self.url().origin() {
@@ -317,7 +319,8 @@ fn base() -> reqwest::ClientBuilder {
         .retry(reqwest::retry::never())
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(1)
+        // One for the upload and one for what is told of it; the second closes when nothing is collected.
+        .pool_max_idle_per_host(2)
         .tcp_nodelay(true)
         .tcp_keepalive(UNACKNOWLEDGED)
         .tcp_user_timeout(UNACKNOWLEDGED)
@@ -351,16 +354,6 @@ fn to_pem(der: &[u8]) -> String {
 /// What came over the network, for a terminal: capped, without control characters.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
-}
-
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    plain(&text)
 }
 
 /// Makes ring the cryptography of this process's TLS. To be called before the first [`Client`]; again, it does nothing.

@@ -18,6 +18,7 @@ use super::backoff::Backoff;
 use super::client::{Call, CallError, Client, Reply};
 use super::queue::{Outgoing, Piece};
 use super::receipts::{BadReceipt, Receipts};
+use crate::causes::with_causes;
 
 const UPLOADS: &str = "/api/v1/uploads";
 const OFFSET_TYPE: &str = "application/offset+octet-stream";
@@ -85,7 +86,7 @@ pub struct Upload<'a> {
     receipts: Receipts<'a>,
 }
 
-/// Uploads what comes out of `outgoing` until the seal; answers the length.
+/// Uploads what comes out of `outgoing` until the seal; answers the length. `may_begin` comes before the first request.
 ///
 /// # Errors
 /// [`UploadError`]; the writer's next call then fails as well.
@@ -94,14 +95,15 @@ pub async fn upload(
     subject: Subject,
     mut outgoing: Outgoing,
     receipts: Receipts<'_>,
+    may_begin: impl Future<Output = Result<(), CallError>>,
 ) -> Result<u64, UploadError> {
     let run = async {
+        may_begin.await.map_err(|source| UploadError::Away { secs: client.away_max.as_secs(), source })?;
         let mut upload = Upload { client, subject, location: String::new(), offset: 0, receipts };
         let mut is_sealed = false;
+        // At once, while the first collectors are at work: their evidence then waits for no handshake.
+        upload.create().await?;
         while let Some(piece) = outgoing.next().await {
-            if upload.location.is_empty() {
-                upload.create().await?;
-            }
             match &piece {
                 Piece::Chunk(bytes) => upload.chunk(bytes).await?,
                 Piece::Line(line) => is_sealed = upload.line(line).await?,
@@ -271,15 +273,4 @@ impl Patience {
             }
         }
     }
-}
-
-/// The error and its causes, for those who see only text.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

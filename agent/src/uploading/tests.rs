@@ -60,7 +60,7 @@ async fn upload(server: &TestServer, signer: Option<&SigningKey>) -> (Result<Fin
     let receipts =
         Receipts::new(signer.map(SigningKey::public_line), Box::new(|receipt, _, _| offsets.push(receipt.offset)));
     let order = Some(OrderId::new(1, [0; 10]));
-    let ended = run(collection, &client, (order, own), receipts, Silent).await;
+    let ended = run(collection, &client, (order, own), receipts, std::future::ready(Ok(())), Silent).await;
     (ended, offsets)
 }
 

@@ -1,6 +1,6 @@
 //! How a failed request is answered: one text for the caller, another for the log.
 
-use axum::Json;
+use axum::{Extension, Json};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use wire::api::ErrorBody;
@@ -26,7 +26,12 @@ pub const fn status(kind: ProblemKind) -> (StatusCode, &'static str) {
 
 /// An error that is nobody's decision but the protocol's.
 pub fn answer(status: StatusCode, code: &str, message: String, hint: &str) -> Response {
-    (status, Json(ErrorBody { code: code.to_owned(), hint: Some(hint.to_owned()), message })).into_response()
+    told(status, ErrorBody { code: code.to_owned(), hint: Some(hint.to_owned()), message })
+}
+
+/// The error as JSON, and beside it for whoever shows it as a page.
+fn told(status: StatusCode, error: ErrorBody) -> Response {
+    (status, Extension(error.clone()), Json(error)).into_response()
 }
 
 impl IntoResponse for Problem {
@@ -37,6 +42,6 @@ impl IntoResponse for Problem {
             Some(cause) => tracing::debug!(code, message = self.message, cause),
             None => tracing::debug!(code, message = self.message),
         }
-        (status, Json(ErrorBody { code: code.into(), hint: self.hint, message: self.message })).into_response()
+        told(status, ErrorBody { code: code.into(), hint: self.hint, message: self.message })
     }
 }

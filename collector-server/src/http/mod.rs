@@ -7,6 +7,7 @@ pub mod endpoints;
 pub mod error;
 pub mod extract;
 pub mod openapi;
+pub mod pages;
 pub mod range;
 pub mod session;
 
@@ -20,7 +21,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::{App, Problem, ProblemKind};
 
-/// All endpoints, each behind its credential check and its body limit.
+/// All endpoints, each behind its credential check and its body limit, and the pages.
 pub fn router(app: &Arc<App>) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints::ENDPOINTS {
@@ -28,7 +29,9 @@ pub fn router(app: &Arc<App>) -> Router {
         let limit = DefaultBodyLimit::max(endpoint.body_bytes_max);
         router = router.route(endpoint.path, endpoint.route().route_layer(limit).route_layer(guard));
     }
-    router.fallback(nothing_here).method_not_allowed_fallback(not_so).with_state(Arc::clone(app))
+    let browsers = from_fn_with_state(Arc::clone(app), pages::browser::layer);
+    router = router.merge(pages::router(app));
+    router.fallback(nothing_here).method_not_allowed_fallback(not_so).layer(browsers).with_state(Arc::clone(app))
 }
 
 async fn nothing_here(uri: Uri) -> Response {

@@ -20,12 +20,16 @@ pub fn page(frame: Frame<'_>, incidents: &Page<IncidentSummary>, origin: &str, l
         @if incidents.items.is_empty() {
             @if later { p { "There are no more." } } @else { (empty(origin)) }
         } @else {
-            label.filter hidden { "Filter " input type="search" data-filter="incidents" placeholder="host, type, title"; }
+            label.filter hidden {
+                "Filter " input type="search" data-filter="incidents" placeholder="host, type, title";
+            }
             (table(frame, &incidents.items))
         }
         nav.pager aria-label="Pages" {
             @if later { a href="/" { "To the first page" } }
-            @if let Some(next) = &incidents.next { a rel="next" href={ "/" (query(&[("after", next)])) } { "More incidents" } }
+            @if let Some(next) = &incidents.next {
+                a rel="next" href={ "/" (query(&[("after", next)])) } { "More incidents" }
+            }
         }
     };
     super::page(frame, Here::Incidents, "Incidents", &main)
@@ -89,11 +93,18 @@ fn empty(origin: &str) -> Markup {
             h2 { "No incidents yet" }
             p { "An alert opens the first one. Send it with the command line:" }
             (command(&format!("holdfast login {origin}\nholdfast alert send --source falco alert.json")))
-            p { "or let the product that raises alerts send them to the server, with a token of the role " code { "source" } ":" }
+            p {
+                "or let the product that raises alerts send them to the server, with a token of the role "
+                code { "source" } ":"
+            }
             (command(&format!(
-                "curl --cacert ca.pem -H @token-header --data-binary @alert.json \\\n  '{origin}/api/v1/alerts?source=falco'"
+                "curl --cacert ca.pem -H @token-header --data-binary @alert.json \\\n  \
+                 '{origin}/api/v1/alerts?source=falco'"
             )))
-            p.quiet { code { "token-header" } " holds the line " code { "Authorization: Bearer hf_…" } ", so that the token is not on the command line." }
+            p.quiet {
+                code { "token-header" } " holds the line " code { "Authorization: Bearer hf_…" }
+                ", so that the token is not on the command line."
+            }
         }
     }
 }

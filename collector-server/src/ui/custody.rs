@@ -34,11 +34,11 @@ pub fn page(
                 dt { "Root" } dd { (digest(head.root)) }
             }
             p { "Whoever kept an earlier root can prove that nothing before it was changed:" }
-            (command("holdfast custody verify"))
+            (command("holdfast custody verify --head EARLIER"))
             p { a href="/api/v1/custody/export" download { "Download the log with its newest signed head" } }
         }
         @if incident.is_some() { p { a href="/custody" { "All incidents" } } }
-        @if leaves.items.is_empty() { p { "There are no entries here." } } @else { (table(&leaves.items)) }
+        @if leaves.items.is_empty() { p { "There are no entries here." } } @else { (table(&leaves.items, incident)) }
         nav.pager aria-label="Pages" {
             @if later { a href={ "/custody" (query(&[("incident", &of)])) } { "To the beginning" } }
             @if let Some(next) = &leaves.next {
@@ -49,8 +49,8 @@ pub fn page(
     super::page(frame, Here::Custody, "Custody log", &main)
 }
 
-/// Leaves as a table.
-pub fn table(leaves: &[Leaf]) -> Markup {
+/// Leaves as a table; each links to its incident, but for those of the one whose page it is.
+pub fn table(leaves: &[Leaf], here: Option<&IncidentId>) -> Markup {
     scroll(
         "Custody entries",
         &html! {
@@ -75,7 +75,7 @@ pub fn table(leaves: &[Leaf]) -> Markup {
                             td.break { (shown(&leaf.actor)) }
                             td.break {
                                 (shown(&leaf.subject))
-                                @if let Some(incident) = &leaf.incident {
+                                @if let Some(incident) = leaf.incident.as_ref().filter(|incident| Some(*incident) != here) {
                                     div { a href={ "/incidents/" (incident) } { (incident) } }
                                 }
                             }

@@ -22,7 +22,9 @@ pub fn page(frame: Frame<'_>, hosts: &Page<HostView>, later: bool) -> Markup {
         }
         nav.pager aria-label="Pages" {
             @if later { a href="/hosts" { "To the first page" } }
-            @if let Some(next) = &hosts.next { a rel="next" href={ "/hosts" (query(&[("after", next)])) } { "More hosts" } }
+            @if let Some(next) = &hosts.next {
+                a rel="next" href={ "/hosts" (query(&[("after", next)])) } { "More hosts" }
+            }
         }
         (enrol(hosts.items.is_empty() && !later))
     };
@@ -63,7 +65,9 @@ fn table(frame: Frame<'_>, hosts: &[HostView]) -> Markup {
                             span.host { (shown(&host.facts.name)) }
                             div.quiet.id { (host.agent) }
                         }
-                        td data-label="Agent" { (connection(frame, host)) div.quiet { "version " (shown(&host.facts.agent_version)) } }
+                        td data-label="Agent" {
+                            (connection(frame, host)) div.quiet { "version " (shown(&host.facts.agent_version)) }
+                        }
                         td data-label="System" {
                             (shown(host.facts.os_id.as_deref().unwrap_or("unknown system")))
                             div.quiet { (shown(&host.facts.kernel)) " " (shown(&host.facts.arch)) }
@@ -88,7 +92,10 @@ fn enrol(open: bool) -> Markup {
             p { "A responder makes a ticket, which lets in one host once:" }
             (command("holdfast host ticket --host NAME > ticket"))
             p { "On the host, with the keys of the responders whose orders it shall take, and its own policy:" }
-            (command("holdfast-agent enroll --ticket ticket --signers allowed_signers --policy policy.toml\nholdfast-agent run"))
+            (command(
+                "holdfast-agent enroll --ticket ticket --signers allowed_signers --policy policy.toml\n\
+                 holdfast-agent run"
+            ))
             p.quiet { "The ticket is a secret: take it to the host in a file." }
         }
     }

@@ -1,8 +1,8 @@
 //! Pages: pure functions from the answers of `app/` to markup. They work without the script, which only adds what
 //! moves: live progress, filters as one types, local times, copying.
 //!
-//! Architecture invariant: nothing here reads the store, and no text gets into a page but through maud's escaping; texts
-//! from outside go through [`text`].
+//! Architecture invariant: nothing here reads the store, and no text gets into a page but through maud's escaping;
+//! texts from outside go through [`text`].
 
 pub mod board;
 pub mod custody;
@@ -14,6 +14,8 @@ pub mod problem;
 pub mod sign_in;
 pub mod text;
 
+#[cfg(test)]
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 
@@ -46,8 +48,9 @@ fn asset(name: &str, extension: &str, media_type: &'static str, body: &'static s
 }
 
 /// A hold: two posts and the rail that they keep.
-const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' \
-    height='16' rx='3' fill='%231f4e79'/%3E%3Cpath d='M5 3v10M11 3v10M5 8h6' stroke='%23fff' stroke-width='2'/%3E%3C/svg%3E";
+const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E\
+    %3Crect width='16' height='16' rx='3' fill='%231f4e79'/%3E\
+    %3Cpath d='M5 3v10M11 3v10M5 8h6' stroke='%23fff' stroke-width='2'/%3E%3C/svg%3E";
 
 /// What every page knows.
 #[derive(Clone, Copy)]
@@ -73,6 +76,11 @@ pub enum Here {
 
 /// A whole page around `main`.
 pub fn page(frame: Frame<'_>, here: Here, title: &str, main: &Markup) -> Markup {
+    page_with(frame, here, title, &html! {}, main)
+}
+
+/// The same, with more in its head.
+fn page_with(frame: Frame<'_>, here: Here, title: &str, head: &Markup, main: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -85,6 +93,7 @@ pub fn page(frame: Frame<'_>, here: Here, title: &str, main: &Markup) -> Markup 
                 link rel="icon" href=(ICON);
                 link rel="stylesheet" href=(STYLE.path);
                 script src=(SCRIPT.path) defer {}
+                (head)
             }
             body {
                 a.skip href="#main" { "Skip to the content" }

@@ -150,9 +150,10 @@ pub fn command(text: &str) -> Markup {
     html! { div.command { pre tabindex="0" { code { (text) } } } }
 }
 
-/// A table that scrolls by itself where the screen is narrow, with a name for those who do not see it.
+/// A table that scrolls by itself where the screen is narrow, with a name for those who do not see it. (A group, not a
+/// region: the section around it is the landmark.)
 pub fn scroll(label: &str, table: &Markup) -> Markup {
-    html! { div.scroll role="region" aria-label=(label) tabindex="0" { (table) } }
+    html! { div.scroll role="group" aria-label=(label) tabindex="0" { (table) } }
 }
 
 #[cfg(test)]

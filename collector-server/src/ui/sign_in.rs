@@ -18,7 +18,9 @@ pub fn page(now: Instant, back: &str, problem: Option<&str>) -> Markup {
                 label for="token" { "Token" }
                 input #token type="password" name="token" required autocomplete="current-password" spellcheck="false"
                     autocapitalize="off" autofocus aria-describedby="token-hint" maxlength="256";
-                p #token-hint .quiet { "It looks like " code { "hf_…" } ". It is sent to this server only, and not kept in the browser." }
+                p #token-hint .quiet {
+                    "It looks like " code { "hf_…" } ". It is sent to this server only, and not kept in the browser."
+                }
                 button type="submit" { "Sign in" }
             }
             details {

@@ -1,6 +1,6 @@
-//! Texts from alerts, hosts and bundles on their way into a page. maud escapes markup; this makes visible what a browser
-//! would obey or hide instead of showing: control characters, characters that turn the direction of what follows,
-//! and piles of combining marks. [`command`] keeps them out of commands that people copy into a shell.
+//! Texts from alerts, hosts and bundles on their way into a page. maud escapes markup; this makes visible what a
+//! browser would obey or hide instead of showing: control characters, characters that turn the direction of what
+//! follows, and piles of combining marks. [`is_shell_word`] keeps all of it out of commands that people copy.
 
 use std::fmt::Write as _;
 

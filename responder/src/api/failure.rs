@@ -48,7 +48,7 @@ pub fn of_answer(server: &str, response: Response) -> Failure {
 fn of_status(server: &str, status: StatusCode, body: Option<ErrorBody>) -> Failure {
     let code = match status.as_u16() {
         401 | 403 => REFUSED,
-        408 | 425 | 429 | 500.. => UNAVAILABLE,
+        408 | 423 | 425 | 429 | 500.. => UNAVAILABLE,
         _ => INPUT,
     };
     let own_hint = match status.as_u16() {

@@ -27,6 +27,8 @@ pub use failure::no_answer;
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Rows of a list; what lies beyond is for a narrower question.
 const ROWS_MAX: usize = 10_000;
+/// As many as the server gives at once.
+const PAGE_ROWS: u32 = 500;
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// For each answer, and for each piece of a long one.
 const WAIT: Duration = Duration::from_mins(1);
@@ -94,12 +96,13 @@ impl Api {
     pub fn list(&self, path: &str) -> Result<Value, Failure> {
         let mut rows: Vec<Value> = Vec::new();
         let mut next: Option<String> = None;
+        let joint = if path.contains('?') { '&' } else { '?' };
         loop {
-            let joint = if path.contains('?') { '&' } else { '?' };
-            let asked = match &next {
-                Some(after) => format!("{path}{joint}after={}", percent_encoded(after)),
-                None => path.to_owned(),
-            };
+            let mut asked = format!("{path}{joint}limit={PAGE_ROWS}");
+            if let Some(after) = &next {
+                asked.push_str("&after=");
+                asked.push_str(&percent_encoded(after));
+            }
             let mut page = self.get(&asked)?;
             let after = page.get("next").and_then(Value::as_str).map(str::to_owned);
             let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) else {
@@ -239,8 +242,8 @@ mod tests {
     #[test]
     fn pages_become_one_list_and_never_go_on_for_ever() {
         let fake = Fake::serve(|request| match request.path.as_str() {
-            "/l" => Answer::json(r#"{"items":[1,2],"next":"a b"}"#),
-            "/l?after=a%20b" => Answer::json(r#"{"items":[3],"next":null}"#),
+            "/l?limit=500" => Answer::json(r#"{"items":[1,2],"next":"a b"}"#),
+            "/l?limit=500&after=a%20b" => Answer::json(r#"{"items":[3],"next":null}"#),
             _ => Answer::json(r#"{"items":[1],"next":"same"}"#),
         });
         let api = Api::of_test(&fake.url);

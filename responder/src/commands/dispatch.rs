@@ -235,7 +235,8 @@ mod tests {
     fn an_agent_opens_the_order_and_reads_in_it_what_was_asked() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("k");
-        std::fs::write(&file, SigningKey::from_seed(&[3; 32]).to_openssh().unwrap()).unwrap();
+        let text = SigningKey::from_seed(&[3; 32]).to_openssh().unwrap();
+        crate::config::write_whole(&file, text.as_bytes(), 0o600).unwrap();
         let key = OrderKey::open(&KeyChoice { agent: None, file: Some(file), principal: "ada".into() }).unwrap();
         let asked = dispatch(&["--valid", "30m", "--purpose", "p", "--approve-sensitive", "private_keys"]);
         let (profile, version) = profile(&asked.profile).unwrap();

@@ -31,6 +31,9 @@ enum Command {
         /// How long it is good for: 30m, 1h, 2d; at most 7 days.
         #[arg(long, value_name = "TIME", default_value = "24h", value_parser = super::seconds)]
         valid: u64,
+        /// Print the server's answer as JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -47,10 +50,9 @@ impl Host {
                     list(&api::read(api.server(), answer)?)?;
                 }
             }
-            Command::EnrollTicket { host, valid } => {
+            Command::EnrollTicket { host, valid, json } => {
                 let request = TicketRequest { host, profile: None, valid_secs: Some(valid) };
-                let reply = ticket(&api, "/api/v1/hosts/tickets", &request)?;
-                print(&format!("{}\n", reply.ticket))?;
+                let Some(reply) = ticket(&api, "/api/v1/hosts/tickets", &request, json)? else { return Ok(0) };
                 remark(&format!("good for one host, until {}; it is a secret, and shown once", time(reply.expires)));
                 remark(
                     "hint: put it into a file on the host, then: holdfast-agent enroll --ticket FILE --signers FILE",
@@ -61,15 +63,19 @@ impl Host {
     }
 }
 
-/// Asks for a ticket.
-pub fn ticket(api: &Api, path: &str, request: &TicketRequest) -> Result<TicketReply, Failure> {
+/// Asks for a ticket and prints it, or the whole answer; returns it where there is more to say about it.
+pub fn ticket(api: &Api, path: &str, request: &TicketRequest, json: bool) -> Result<Option<TicketReply>, Failure> {
     let body = serde_json::to_vec(request).map_err(|error| Failure::new(IO, error))?;
-    let reply: TicketReply = api::read(api.server(), api.post(path, "application/json", body)?)?;
+    let answer = api.post(path, "application/json", body)?;
+    let reply: TicketReply = api::read(api.server(), answer.clone())?;
     // What is printed is what a person copies to a host: nothing else may stand in it.
-    match reply.ticket.parse::<wire::ticket::Ticket>() {
-        Ok(_) => Ok(reply),
-        Err(error) => Err(api::not_understood(api.server(), &error.to_string())),
+    if let Err(error) = reply.ticket.parse::<wire::ticket::Ticket>() {
+        return Err(api::not_understood(api.server(), &error.to_string()));
     }
+    if json {
+        return print(&format!("{answer}\n")).map(|()| None);
+    }
+    print(&format!("{}\n", reply.ticket)).map(|()| Some(reply))
 }
 
 fn list(page: &Page<HostView>) -> Result<(), Failure> {

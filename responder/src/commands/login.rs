@@ -26,6 +26,9 @@ pub struct Login {
     /// Read the token from this file, or from standard input (`-`); otherwise the terminal asks for it.
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
+    /// Print the server's answer as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Login {
@@ -38,7 +41,8 @@ impl Login {
         check(&server, &ca_pem, self.ca_sha256)?;
         let token = Secret::ask(self.token.as_deref(), "token")?;
         let api = Api::new(&server, &ca_pem, token.clone())?;
-        let me: Me = api::read(&server, api.get("/api/v1/me")?)?;
+        let answer = api.get("/api/v1/me")?;
+        let me: Me = api::read(&server, answer.clone())?;
         let is_new_server = config.settings.server.as_deref() != Some(&server);
         config.settings.server = Some(server.clone());
         config.settings.server_signer = Some(me.server_signer.clone());
@@ -46,6 +50,9 @@ impl Login {
         config.write("ca.pem", &ca_pem)?;
         config.write("token", &format!("{}\n", token.reveal()))?;
         config.save()?;
+        if self.json {
+            show::print(&format!("{answer}\n"))?;
+        }
         let role = serde_json::to_value(me.role).ok().and_then(|role| role.as_str().map(str::to_owned));
         show::remark(&format!(
             "logged in to {server} as {} ({})",

@@ -3,6 +3,7 @@
 //! Exit codes: 0 sealed and trusted; 1 tampered with; 3 partial, its signer trusted; 4 consistent, but nobody here
 //! vouches for the signer; 64 usage; 65 no bundle, encrypted, or nothing in it is signed; 74 reading or writing failed.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,9 +13,14 @@ use anyhow::{Context as _, anyhow};
 use bundle::sign::AllowedSigners;
 use bundle::verify::{Against, NotVerified, Report, Sidecar, State, Trust, Verified, check};
 
+use wire::Sha256;
+
 use super::{Failure, INPUT, IO, USAGE};
 use crate::extract::extract;
+use crate::server_key::server_key;
+use receipts::{Held, Marked, Receipts};
 
+mod receipts;
 mod show;
 
 /// Check that nobody changed an evidence bundle, and who sealed it.
@@ -30,6 +36,12 @@ pub struct Verify {
     /// The transport checkpoints; by default BUNDLE.stream.jsonl, where it exists.
     #[arg(long, value_name = "FILE")]
     stream: Option<PathBuf>,
+    /// The server's receipts; by default BUNDLE.receipts.jsonl, where it exists and the server's key is known.
+    #[arg(long, value_name = "FILE")]
+    receipts: Option<PathBuf>,
+    /// The server's key, or a file that holds it; by default that of your login.
+    #[arg(long, value_name = "KEY")]
+    server_key: Option<String>,
     /// Write the verified entries here; the folder must be empty or not there.
     #[arg(long, value_name = "DIR")]
     extract: Option<PathBuf>,
@@ -45,12 +57,13 @@ struct Outcome<'a> {
     signers: Option<&'a Path>,
     sidecar: Option<&'a Path>,
     extracted: Option<(u64, &'a Path)>,
+    held: Option<&'a Held>,
 }
 
 impl Verify {
     /// Verifies what was just downloaded, with what came with it.
     pub fn of_download(bundle: PathBuf, signers: PathBuf, json: bool) -> Self {
-        Self { bundle, signers: Some(signers), stream: None, extract: None, json }
+        Self { bundle, signers: Some(signers), stream: None, receipts: None, server_key: None, extract: None, json }
     }
 
     /// Verifies, extracts where that was asked for, prints. Returns the exit code.
@@ -64,26 +77,63 @@ impl Verify {
         let beside = self.stream.clone().or_else(|| beside(&self.bundle).filter(|path| !is_stdin && path.exists()));
         let sidecar = beside.as_deref().map(read_sidecar).transpose()?;
         let against = Against { signers: signers.as_ref(), sidecar: sidecar.as_ref() };
-        let checked = if is_stdin { check(io::stdin().lock(), against) } else { check(self.open()?, against) };
-        let outcome = |report, verdict, extracted| Outcome {
+        let receipts = self.receipts(is_stdin)?;
+        let marks = receipts.as_ref().map(Receipts::marks).unwrap_or_default();
+        let (checked, found) = if is_stdin {
+            check_marked(io::stdin().lock(), marks, against)
+        } else {
+            check_marked(self.open()?, marks, against)
+        };
+        let held = |report: &Report| match &receipts {
+            Some(receipts) => receipts.judge(report.header.as_ref().map(|header| header.bundle), report.bytes, &found),
+            None => Ok(None),
+        };
+        let outcome = |report, verdict, extracted, held| Outcome {
             report,
             verdict,
             signers: self.signers.as_deref(),
             sidecar: beside.as_deref(),
             extracted,
+            held,
         };
+        let contradicted = |held: &Option<Held>| held.as_ref().is_some_and(|held| held.finding.is_some());
         match checked {
             Ok(verified) => {
+                let held = held(verified.report())?;
+                let (verdict, code) = if contradicted(&held) { ("tampered", 1) } else { verdict(&verified) };
                 let extracted = match &self.extract {
-                    Some(dir) => Some((extract(&verified, self.open()?, dir)?, dir.as_path())),
-                    None => None,
+                    Some(dir) if code != 1 => Some((extract(&verified, self.open()?, dir)?, dir.as_path())),
+                    _ => None,
                 };
-                let (verdict, code) = verdict(&verified);
-                self.show(&outcome(verified.report(), verdict, extracted), code)
+                self.show(&outcome(verified.report(), verdict, extracted, held.as_ref()), code)
             }
-            Err(NotVerified::Rejected(report)) => self.show(&outcome(&report, "tampered", None), 1),
-            Err(NotVerified::Unverified(report)) => self.show(&outcome(&report, "unverified", None), INPUT),
+            Err(NotVerified::Rejected(report)) => {
+                let held = held(&report)?;
+                self.show(&outcome(&report, "tampered", None, held.as_ref()), 1)
+            }
+            Err(NotVerified::Unverified(report)) => {
+                let held = held(&report)?;
+                let (verdict, code) = if contradicted(&held) { ("tampered", 1) } else { ("unverified", INPUT) };
+                self.show(&outcome(&report, verdict, None, held.as_ref()), code)
+            }
             Err(other) => Err(self.refused(other)),
+        }
+    }
+
+    /// The receipts that were given, or those beside the bundle, when the server's key is known.
+    fn receipts(&self, is_stdin: bool) -> Result<Option<Receipts>, Failure> {
+        let key = server_key(self.server_key.as_deref())?;
+        match (&self.receipts, key) {
+            (Some(path), Some(key)) => Receipts::read(path, &key).map(Some),
+            (Some(_), None) => Err(Failure::new(USAGE, anyhow!("receipts are worth what the server's key is"))
+                .hint("give it with --server-key KEY, or log in to the server")),
+            (None, Some(key)) if !is_stdin => {
+                let path = with_suffix(&self.bundle, ".receipts.jsonl").filter(|path| path.exists());
+                // An empty one says that there was none.
+                let path = path.filter(|path| path.metadata().is_ok_and(|file| file.len() > 0));
+                path.map(|path| Receipts::read(&path, &key)).transpose()
+            }
+            (None, _) => Ok(None),
         }
     }
 
@@ -124,10 +174,25 @@ fn verdict(verified: &Verified) -> (&'static str, u8) {
     }
 }
 
+/// Verifies, and takes the digests at the marks on the way.
+fn check_marked(
+    source: impl Read,
+    marks: VecDeque<u64>,
+    against: Against,
+) -> (Result<Verified, NotVerified>, Vec<(u64, Sha256)>) {
+    let mut marked = Marked::new(source, marks);
+    let checked = check(&mut marked, against);
+    (checked, marked.found().to_vec())
+}
+
 /// `<bundle>.stream.jsonl`.
 pub fn beside(bundle: &Path) -> Option<PathBuf> {
+    with_suffix(bundle, ".stream.jsonl")
+}
+
+fn with_suffix(bundle: &Path, suffix: &str) -> Option<PathBuf> {
     let mut name = OsString::from(bundle.file_name()?);
-    name.push(".stream.jsonl");
+    name.push(suffix);
     Some(bundle.with_file_name(name))
 }
 

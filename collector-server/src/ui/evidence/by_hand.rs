@@ -22,7 +22,8 @@ pub fn section(evidence: &EvidenceView) -> Markup {
                 (command(&content_commands(name, principal)))
             }
             p.quiet {
-                "The " code { "allowed_signers" } " of this server is its own word. Compare the key with one that came another way, "
+                "The " code { "allowed_signers" }
+                " of this server is its own word. Compare the key with one that came another way, "
                 "for instance from the host's console: a forger would supply both the bundle and the list."
             }
         }

@@ -18,7 +18,13 @@ pub fn section(state: EvidenceState, coverage: Option<&Coverage>) -> Markup {
             @match coverage {
                 Some(coverage) => (scroll("Coverage of each collector", &table(coverage))),
                 None if state == EvidenceState::Sealed => p { "It could not be read out of the bundle." },
-                None => p { "The agent writes it at the end of a run, and this bundle does not go as far. The items below say what was read." },
+                None if matches!(state, EvidenceState::Rejected | EvidenceState::Unverified) => p {
+                    "Nothing in it is verified, so what it says of its own run is not shown."
+                },
+                None => p {
+                    "The agent writes it at the end of a run, and this bundle does not go as far. "
+                    "The items below say what was read."
+                },
             }
         }
     }
@@ -31,7 +37,8 @@ fn table(coverage: &Coverage) -> Markup {
             thead { tr {
                 th scope="col" { "Collector" } th scope="col" { "Outcome" }
                 th.right scope="col" { "Asked" } th.right scope="col" { "Got" } th.right scope="col" { "Denied" }
-                th.right scope="col" { "Vanished" } th.right scope="col" { "Timed out" } th.right scope="col" { "Bytes" }
+                th.right scope="col" { "Vanished" } th.right scope="col" { "Timed out" }
+                th.right scope="col" { "Bytes" }
                 th.right scope="col" { "Took" }
             } }
             tbody { @for step in &coverage.collectors { (row(step)) } }
@@ -106,7 +113,10 @@ pub fn footprint(footprint: Option<&Value>) -> Markup {
                     } }
                 }
             }
-            details { summary { "The whole statement" } pre tabindex="0" { (crate::ui::text::lines(&format!("{footprint:#}"))) } }
+            details {
+                summary { "The whole statement" }
+                pre tabindex="0" { (crate::ui::text::lines(&format!("{footprint:#}"))) }
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The items of a bundle as a table that is searched on the server, page by page.
 
 use maud::{Markup, html};
-use wire::api::{EvidenceView, Page};
+
+use super::Shown;
 
 use crate::ui::parts::{badge, count, grouped, scroll, short_bytes, short_digest, time};
 use crate::ui::text::{clipped, query, shown};
@@ -25,7 +26,8 @@ pub struct Search {
 }
 
 /// The form and the table.
-pub fn section(evidence: &EvidenceView, items: &Page<Item>, search: &Search) -> Markup {
+pub fn section(bundle: &Shown<'_>) -> Markup {
+    let Shown { evidence, items, search, unread, .. } = *bundle;
     let here = format!("/evidence/{}", evidence.bundle);
     let more = |after: &str| {
         format!("{here}{}#items", query(&[("q", &search.q), ("status", &search.status), ("after", after)]))
@@ -37,9 +39,13 @@ pub fn section(evidence: &EvidenceView, items: &Page<Item>, search: &Search) -> 
                 label { "Path or collector " input type="search" name="q" value=(search.q) maxlength="200"; }
                 label { "Status "
                     select name="status" {
-                        option value="" selected[search.status.is_empty()] { "all (" (grouped(evidence.items.values().sum())) ")" }
+                        option value="" selected[search.status.is_empty()] {
+                            "all (" (grouped(evidence.items.values().sum())) ")"
+                        }
                         @for (status, number) in &evidence.items {
-                            option value=(status) selected[*status == search.status] { (status.replace('_', " ")) " (" (grouped(*number)) ")" }
+                            option value=(status) selected[*status == search.status] {
+                                (status.replace('_', " ")) " (" (grouped(*number)) ")"
+                            }
                         }
                     }
                 }
@@ -49,6 +55,9 @@ pub fn section(evidence: &EvidenceView, items: &Page<Item>, search: &Search) -> 
                 p { @if search == &Search::default() { "No item record is verified." } @else { "No item matches." } }
             } @else {
                 (scroll("Items", &table(&items.items)))
+            }
+            @if unread > 0 {
+                p.alarm.warn { (unread) " more records are here, of a form that this version cannot show." }
             }
             nav.pager aria-label="Pages of items" {
                 span.quiet { (count(items.items.len() as u64, "item")) " on this page" }
@@ -65,7 +74,8 @@ fn table(items: &[Item]) -> Markup {
             caption.unseen-label { "Items, in the order in which they were taken" }
             thead { tr {
                 th.right scope="col" { "No." } th scope="col" { "Status" } th scope="col" { "Path" }
-                th scope="col" { "Collector" } th.right scope="col" { "Size" } th scope="col" { "Taken" } th scope="col" { "SHA-256" }
+                th scope="col" { "Collector" } th.right scope="col" { "Size" } th scope="col" { "Taken" }
+                th scope="col" { "SHA-256" }
             } }
             tbody { @for item in items { (row(item)) } }
         }
@@ -79,8 +89,12 @@ fn row(item: &Item) -> Markup {
             td { (status(item.status)) }
             th.path.whole scope="row" {
                 (clipped(&item.path, PATH_CHARS_MAX))
-                @if let Some(target) = item.meta.as_ref().and_then(|meta| meta.target.as_deref()) { span.quiet { " → " (clipped(target, PATH_CHARS_MAX)) } }
-                @for why in [&item.reason, &item.error].into_iter().flatten() { div.quiet { (clipped(why, WHY_CHARS_MAX)) } }
+                @if let Some(target) = item.meta.as_ref().and_then(|meta| meta.target.as_deref()) {
+                    span.quiet { " → " (clipped(target, PATH_CHARS_MAX)) }
+                }
+                @for why in [&item.reason, &item.error].into_iter().flatten() {
+                    div.quiet { (clipped(why, WHY_CHARS_MAX)) }
+                }
             }
             td { (shown(&item.collector)) div.quiet { (item.tier) } }
             td.right.nowrap { @if let Some(size) = item.size { (short_bytes(size)) } }

@@ -8,7 +8,7 @@ mod proof;
 use bundle::coverage::Coverage;
 use maud::{Markup, html};
 use serde_json::Value;
-use wire::api::{EvidenceState, EvidenceView, Page};
+use wire::api::{EvidenceState, EvidenceView, Page, SignerTrust};
 
 use super::parts::{bytes, digest, evidence_state, time};
 use super::text::{clipped, shown};
@@ -24,6 +24,8 @@ pub struct Shown<'a> {
     pub evidence: &'a EvidenceView,
     /// `data/footprint.json`, where the bundle goes as far.
     pub footprint: Option<&'a Value>,
+    /// Records that were found and are of a form that this version does not know.
+    pub unread: usize,
     /// The items that were found.
     pub items: &'a Page<Item>,
     /// What was looked for.
@@ -49,7 +51,7 @@ pub fn page(frame: Frame<'_>, shown_bundle: &Shown<'_>) -> Markup {
                     (coverage::footprint(shown_bundle.footprint))
                 }
             }
-            (items::section(evidence, shown_bundle.items, shown_bundle.search))
+            (items::section(shown_bundle))
             (by_hand::section(evidence))
         }
     };
@@ -65,9 +67,9 @@ pub const fn warning(state: EvidenceState) -> Option<&'static str> {
             "The stream ended before its seal. What came up to the last checkpoint is verified; that something is \
              absent proves nothing.",
         ),
-        EvidenceState::Unverified => Some(
-            "Nothing in it is proven: it may have been made or changed by anybody. Do not conclude anything from it alone.",
-        ),
+        EvidenceState::Unverified => {
+            Some("Nothing in it is proven: anybody may have made or changed it. Conclude nothing from it alone.")
+        }
         EvidenceState::Rejected => Some(
             "It was changed after it was signed. It is kept as it came, to be examined as a trace of whoever changed \
              it; it is no evidence of what was on the host.",
@@ -75,25 +77,46 @@ pub const fn warning(state: EvidenceState) -> Option<&'static str> {
     }
 }
 
+const fn verdict(state: EvidenceState) -> &'static str {
+    match state {
+        EvidenceState::Receiving => "Arriving.",
+        EvidenceState::Sealed => "Sealed.",
+        EvidenceState::Partial => "Partial.",
+        EvidenceState::Unverified => "Unverified.",
+        EvidenceState::Rejected => "Rejected.",
+    }
+}
+
+/// That nothing was changed says little where nobody knows who sealed.
+pub const fn doubt(evidence: &EvidenceView) -> Option<&'static str> {
+    match (evidence.state, evidence.trust) {
+        (EvidenceState::Sealed | EvidenceState::Partial, None | Some(SignerTrust::Unknown)) => {
+            Some("Nobody here knows the key that signed it: anybody could have made it.")
+        }
+        (EvidenceState::Sealed | EvidenceState::Partial, Some(SignerTrust::Unenrolled)) => Some(
+            "It came from a host without an agent, by a ticket. Nobody vouches for its key: compare it at the host's \
+             console.",
+        ),
+        _ => None,
+    }
+}
+
 fn heading(evidence: &EvidenceView) -> Markup {
     html! {
         section #state class={ "glance edge-" (evidence.state.name()) } aria-labelledby="title" {
             p.over {
-                a href={ "/incidents/" (evidence.incident) } { (evidence.incident) } " · evidence " span.id { (evidence.bundle.short()) }
+                a href={ "/incidents/" (evidence.incident) } { (evidence.incident) } " · evidence "
+                span.id { (evidence.bundle.short()) }
             }
             h1 #title {
                 (evidence_state(evidence.state)) " " (clipped(&evidence.host, 80))
                 @if let Some(profile) = &evidence.profile { " · " (shown(profile)) }
             }
             p.verdict {
-                @match evidence.state {
-                    EvidenceState::Sealed => { strong { "Sealed." } " All of it arrived, and nothing in it was changed after it was signed." },
-                    EvidenceState::Receiving => { strong { "Arriving." } " " (warning(evidence.state).unwrap_or_default()) },
-                    EvidenceState::Partial => { strong { "Partial." } " " (warning(evidence.state).unwrap_or_default()) },
-                    EvidenceState::Unverified => { strong { "Unverified." } " " (warning(evidence.state).unwrap_or_default()) },
-                    EvidenceState::Rejected => { strong { "Rejected." } " " (warning(evidence.state).unwrap_or_default()) },
-                }
+                strong { (verdict(evidence.state)) } " "
+                (warning(evidence.state).unwrap_or("All of it arrived, and nothing in it was changed after it was signed."))
             }
+            @if let Some(doubt) = doubt(evidence) { p.alarm.warn { (doubt) } }
             @if !evidence.findings.is_empty() {
                 h2 { "What the verification found" }
                 ul.findings { @for finding in &evidence.findings { li { (clipped(finding, 300)) } } }
@@ -129,7 +152,11 @@ fn downloads(evidence: &EvidenceView) -> Markup {
         section aria-labelledby="h-downloads" {
             h2 #h-downloads { "Downloads" }
             ul.downloads {
-                li { a.button href=(of("content")) download { "Bundle" } " " (bytes(evidence.bytes)) }
+                @if matches!(evidence.state, EvidenceState::Rejected | EvidenceState::Unverified) {
+                    li { a href=(of("content")) download { "The bytes as they came" } ", " (bytes(evidence.bytes)) }
+                } @else {
+                    li { a.button href=(of("content")) download { "Bundle" } " " (bytes(evidence.bytes)) }
+                }
                 @if evidence.state == EvidenceState::Partial {
                     li {
                         a href=(of("content?view=bounded")) download { "Bounded view" }
@@ -138,9 +165,12 @@ fn downloads(evidence: &EvidenceView) -> Markup {
                 }
                 li { a href=(of("stream")) download { "stream.jsonl" } " – the agent's transport checkpoints" }
                 li { a href=(of("receipts")) download { "receipts" } " – what this server signed" }
-                li { a href="/api/v1/signers" download="allowed_signers" { "allowed_signers" } " – the keys as this server knows them" }
+                li {
+                    a href="/api/v1/signers" download="allowed_signers" { "allowed_signers" }
+                    " – the keys as this server knows them"
+                }
             }
-            p.quiet { "Each download is recorded in custody." }
+            p.quiet { "Each download of its bytes is recorded in custody." }
         }
     }
 }
@@ -156,12 +186,15 @@ fn receipts(evidence: &EvidenceView) -> Markup {
                     table.dense {
                         caption.unseen-label { "Receipts, the oldest first" }
                         thead { tr {
-                            th.right scope="col" { "No." } th scope="col" { "Phase" } th.right scope="col" { "Bytes from the beginning" }
+                            th.right scope="col" { "No." } th scope="col" { "Phase" }
+                            th.right scope="col" { "Bytes from the beginning" }
                             th scope="col" { "Held since" } th scope="col" { "SHA-256 of them" }
                         } }
                         tbody { @for receipt in &evidence.receipts { tr {
                             td.right { (receipt.seq) }
-                            th scope="row" { (receipt.phase) @if !receipt.phase_complete { span.quiet { " (under way)" } } }
+                            th scope="row" {
+                                (receipt.phase) @if !receipt.phase_complete { span.quiet { " (under way)" } }
+                            }
                             td.right { (super::parts::grouped(receipt.offset)) }
                             td.nowrap { (time(receipt.received_at)) }
                             td { (super::parts::short_digest(receipt.sha256)) }

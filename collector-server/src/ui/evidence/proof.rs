@@ -19,7 +19,10 @@ pub fn section(evidence: &EvidenceView) -> Markup {
                     (badge("idle", "not proven"))
                     div {
                         p { "That the kernel told the truth." }
-                        p.quiet { "Root on the host can show the agent something else, and can seal again with the same key. What lies here since a receipt can no longer be changed from there." }
+                        p.quiet {
+                            "Root on the host can show the agent something else, and can seal again with the same key. "
+                            "What lies here since a receipt can no longer be changed from there."
+                        }
                     }
                 }
             }
@@ -41,7 +44,9 @@ fn sealed(evidence: &EvidenceView) -> Markup {
                 @match &evidence.signer {
                     Some(signer) => {
                         (verb) (key(signer))
-                        @if let Some(principal) = &evidence.signer_principal { " of " strong.break { (shown(principal)) } }
+                        @if let Some(principal) = &evidence.signer_principal {
+                            " of " strong.break { (shown(principal)) }
+                        }
                         "."
                     },
                     None => "It names no key.",
@@ -75,15 +80,20 @@ const fn trust(trust: Option<SignerTrust>) -> &'static str {
 }
 
 fn held(evidence: &EvidenceView) -> Markup {
+    let first = evidence.receipts.first();
     html! {
         @match evidence.receipts.last() {
             Some(last) => {
-                (badge(if last.offset == evidence.bytes { "good" } else { "warn" }, if last.offset == evidence.bytes { "proven" } else { "in part" }))
+                @if last.offset == evidence.bytes { (badge("good", "proven")) } @else { (badge("warn", "in part")) }
                 div {
-                    p { "Held by this server since " (time(last.received_at)) ": receipt for " (bytes(last.offset)) " (offset " (grouped(last.offset)) ")." }
+                    p {
+                        "Held by this server since " (time(last.received_at)) ": receipt for " (bytes(last.offset))
+                        " (offset " (grouped(last.offset)) ")."
+                    }
                     p.quiet {
-                        @if let Some(first) = evidence.receipts.first().filter(|first| first.received_at < last.received_at) {
-                            "The first receipt is of " (time(first.received_at)) "; " (count(evidence.receipts.len() as u64, "receipt")) " in all. "
+                        @if let Some(first) = first.filter(|first| first.received_at < last.received_at) {
+                            "The first receipt is of " (time(first.received_at)) "; "
+                            (count(evidence.receipts.len() as u64, "receipt")) " in all. "
                         }
                         "The custody log had " (grouped(last.custody.size)) " entries" " then."
                     }
@@ -93,7 +103,10 @@ fn held(evidence: &EvidenceView) -> Markup {
                 (badge("warn", "not proven"))
                 div {
                     p { "Held by this server, without a receipt." }
-                    p.quiet { "Its first bytes came at " (time(evidence.received)) "; nothing that this server signed says so." }
+                    p.quiet {
+                        "Its first bytes came at " (time(evidence.received))
+                        "; nothing that this server signed says so."
+                    }
                 }
             },
         }

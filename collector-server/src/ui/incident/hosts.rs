@@ -28,11 +28,16 @@ pub fn section(frame: Frame<'_>, view: &IncidentView) -> Markup {
                     @let agent = view.hosts.iter().find(|agent| is_same(host, agent));
                     (entry(frame, view, &host.name, Some(host.role), agent))
                 }
-                @for agent in unnamed.take(HOSTS_SHOWN_MAX) { (entry(frame, view, &agent.facts.name, None, Some(agent))) }
+                @for agent in unnamed.take(HOSTS_SHOWN_MAX) {
+                    (entry(frame, view, &agent.facts.name, None, Some(agent)))
+                }
             }
             @if named.len() > HOSTS_SHOWN_MAX { p { "and " (named.len() - HOSTS_SHOWN_MAX) " more" } }
             @if !view.hosts.is_empty() {
-                p.quiet { "Dispatch asks for your SSH key: an agent takes only orders that a responder signed, and this server cannot sign them." }
+                p.quiet {
+                    "Dispatch asks for your SSH key: an agent takes only orders that a responder signed, and this "
+                    "server cannot sign them."
+                }
             }
         }
     }
@@ -58,8 +63,10 @@ fn entry(
             }
             @match agent {
                 Some(agent) => {
-                    (command(&dispatch(incident, agent, &view.assessment.evidence_plan.profile)))
-                    @if !agent.connected { p.quiet { "The order waits here until the agent is back, or until it expires." } }
+                    (command(&dispatch(view, agent, &view.assessment.evidence_plan.profile)))
+                    @if !agent.connected {
+                        p.quiet { "The order waits here until the agent is back, or until it expires." }
+                    }
                 },
                 None if matches!(role, Some(HostRole::Victim) | None) => (by_ticket(incident, name)),
                 None => {},
@@ -82,9 +89,13 @@ const fn role_word(role: HostRole) -> &'static str {
     }
 }
 
-/// Names the agent by its id where the host's name is no word for a shell: the name comes from the host.
-fn dispatch(incident: &IncidentId, agent: &HostView, profile: &str) -> String {
-    let host = if is_shell_word(&agent.facts.name) { &agent.facts.name } else { agent.agent.as_str() };
+/// Names the agent by its id where the host's name is no word for a shell (the name comes from the host), and where
+/// another host has the same.
+fn dispatch(view: &IncidentView, agent: &HostView, profile: &str) -> String {
+    let incident = &view.summary.incident;
+    let name = &agent.facts.name;
+    let is_one = view.hosts.iter().filter(|other| other.facts.name == *name).count() == 1;
+    let host = if is_one && is_shell_word(name) { name } else { agent.agent.as_str() };
     let profile = if is_shell_word(profile) { profile } else { "triage" };
     format!("holdfast dispatch {incident} --host {host} --profile {profile} --follow")
 }

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use wire::api::{EvidenceView, IncidentView};
 use wire::custody::Leaf;
 
-use super::parts::{age, bytes, count, evidence_state, grouped, severity, severity_word, time, tone, trust};
+use super::parts::{age, badge, bytes, count, evidence_state, grouped, severity, severity_word, time, tone, trust};
 use super::text::{clipped, query, shown, words};
 use super::{Frame, Here};
 
@@ -35,8 +35,12 @@ pub fn page(frame: Frame<'_>, view: &IncidentView, custody: &[Leaf]) -> Markup {
             }
             section #custody aria-labelledby="h-custody" {
                 h2 #h-custody { "Custody of this incident" }
-                @if custody.is_empty() { p.quiet { "No entry yet." } } @else { (super::custody::table(custody)) }
-                p { a href={ "/custody" (query(&[("incident", incident.as_str())])) } { "All custody entries of this incident" } }
+                @if custody.is_empty() { p.quiet { "No entry yet." } } @else { (super::custody::table(custody, Some(incident))) }
+                p {
+                    a href={ "/custody" (query(&[("incident", incident.as_str())])) } {
+                        "All custody entries of this incident"
+                    }
+                }
             }
             p.unseen-label #live-status role="status" {}
         }
@@ -59,7 +63,9 @@ fn glance(frame: Frame<'_>, view: &IncidentView) -> Markup {
                 @if !summary.hosts.is_empty() {
                     div { dt { "Victims" } dd { strong { (super::board::hosts(&summary.hosts)) } } }
                 }
-                div { dt { "Opened" } dd { (time(summary.opened)) " " span.quiet { (age(summary.opened, frame.now)) } } }
+                div {
+                    dt { "Opened" } dd { (time(summary.opened)) " " span.quiet { (age(summary.opened, frame.now)) } }
+                }
                 div { dt { "Updated" } dd { (age(summary.updated, frame.now)) } }
                 div { dt { "Disposition" } dd { (words(&assessment.disposition)) } }
                 div { dt { "Certainty of the type" } dd { (percent(assessment.classification_confidence)) } }
@@ -90,15 +96,23 @@ fn evidence(frame: Frame<'_>, evidence: &[EvidenceView]) -> Markup {
                         li {
                             div.line {
                                 (evidence_state(bundle.state)) " "
-                                a.title href={ "/evidence/" (bundle.bundle) } { (shown(&bundle.host)) " · " (shown(bundle.profile.as_deref().unwrap_or("profile not known yet"))) }
+                                a.title href={ "/evidence/" (bundle.bundle) } {
+                                    (shown(&bundle.host)) " · "
+                                    (shown(bundle.profile.as_deref().unwrap_or("profile not known yet")))
+                                }
                                 span.push.quiet { (age(bundle.received, frame.now)) }
                             }
                             div.quiet {
+                                @if super::evidence::doubt(bundle).is_some() {
+                                    (badge("warn", trust(bundle.trust))) " "
+                                }
                                 (bytes(bundle.bytes)) " · " (count(bundle.items.values().sum(), "item")) " · "
                                 (count(bundle.receipts.len() as u64, "receipt")) " · " (trust(bundle.trust)) " · "
                                 span.id { (bundle.bundle.short()) }
                             }
-                            @if let Some(warning) = super::evidence::warning(bundle.state) { p class={ "alarm " (tone(bundle.state)) } { (warning) } }
+                            @if let Some(warning) = super::evidence::warning(bundle.state) {
+                                p class={ "alarm " (tone(bundle.state)) } { (warning) }
+                            }
                         }
                     }
                 }

@@ -159,7 +159,8 @@ fn ended(event: &OrderEvent, at: Instant) -> Markup {
             },
             OrderEvent::Refused { message, .. } => p.alarm { strong { "The agent refused it: " } (shown(message)) },
             OrderEvent::Interrupted { receipted, .. } => p.alarm.warn {
-                strong { "The agent died in the run" } @if let Some(offset) = receipted { "; the last receipt is for " (short_bytes(*offset)) }
+                strong { "The agent died in the run" }
+                @if let Some(offset) = receipted { "; the last receipt is for " (short_bytes(*offset)) }
                 ". What arrived is a partial bundle. Dispatch again to take the rest."
             },
             OrderEvent::Failed { message } => p.alarm { strong { "It ended without a seal: " } (shown(message)) },

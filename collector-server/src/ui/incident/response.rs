@@ -44,12 +44,16 @@ fn containment(actions: &[Containment]) -> Markup {
     html! {
         section aria-labelledby="h-containment" {
             h2 #h-containment { "Containment, proposed only" }
-            @if actions.is_empty() { p.quiet { "Nothing is proposed." } } @else { p.quiet { "Nothing of this was done." } }
+            @if actions.is_empty() { p.quiet { "Nothing is proposed." } } @else {
+                p.quiet { "Nothing of this was done." }
+            }
             ul.plain {
                 @for action in actions {
                     li {
                         strong { (words(&action.action)) } " "
-                        @if action.automatic { (badge("idle", "may be automated")) } @else { (badge("idle", "needs a person")) }
+                        @if action.automatic { (badge("idle", "may be automated")) } @else {
+                            (badge("idle", "needs a person"))
+                        }
                         @if !action.conditions.is_empty() {
                             ul { @for condition in &action.conditions { li { (shown(condition)) } } }
                         }
@@ -125,7 +129,8 @@ fn seen(assessment: &Assessment) -> Markup {
                         dt { "account" } dd { code.break { (clipped(account, INDICATOR_CHARS_MAX)) } }
                     }
                     @for indicator in assessment.indicators.iter().take(INDICATORS_SHOWN_MAX) {
-                        dt { (shown(&indicator.kind)) } dd { code.break { (clipped(&indicator.value, INDICATOR_CHARS_MAX)) } }
+                        dt { (shown(&indicator.kind)) }
+                        dd { code.break { (clipped(&indicator.value, INDICATOR_CHARS_MAX)) } }
                     }
                 }
                 @if more > 0 { p.quiet { "and " (more) " more" } }

@@ -42,7 +42,10 @@ fn rule(effect: &Effect) -> Markup {
     html! {
         li {
             span.rule { (words(&effect.rule)) } ": " span.effect { (shown(&effect.effect)) }
-            div.quiet.break { (clipped(&effect.input, INPUT_CHARS_MAX)) " " span.version title="version of the rules" { (shown(&effect.version)) } }
+            div.quiet.break {
+                (clipped(&effect.input, INPUT_CHARS_MAX)) " "
+                span.version title="version of the rules" { (shown(&effect.version)) }
+            }
         }
     }
 }

@@ -1,11 +1,16 @@
 //! `holdfast custody`: who did what to the evidence, and the proof that nobody rewrote it.
 
+mod verify;
+
+use std::io;
+
 use clap::Subcommand;
+use reqwest::Method;
 use wire::IncidentId;
 use wire::api::Page;
 use wire::custody::Leaf;
 
-use super::Failure;
+use super::{Failure, IO};
 use crate::api::{self, Api};
 use crate::config::Config;
 use crate::show::{Look, Table, print, remark, time};
@@ -27,6 +32,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Prove that nobody rewrote the custody log, from the server or offline from an export
+    Verify(verify::Verify),
+    /// Write the whole log and its newest head to standard output
+    Export,
 }
 
 impl Custody {
@@ -34,8 +43,20 @@ impl Custody {
     pub fn run(self) -> Result<u8, Failure> {
         let config = Config::load()?;
         match self.command {
+            Command::Verify(verify) => verify.run(&config),
+            Command::Export => export(&Api::of(&config)?).map(|()| 0),
             Command::Show { incident, json } => show(&Api::of(&config)?, incident, json).map(|()| 0),
         }
+    }
+}
+
+fn export(api: &Api) -> Result<(), Failure> {
+    let mut response = api.send(api.request(Method::GET, "/api/v1/custody/export"))?;
+    match io::copy(&mut response, &mut io::stdout().lock()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(IO, error).hint("what was written is incomplete: holdfast custody verify FILE says so"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -43,9 +44,9 @@ pub fn add(api: &Api, incident: &IncidentId, path: &Path, stream: Option<PathBuf
     };
     let mut file = File::open(path).map_err(|error| cannot(path, error))?;
     let length = file.metadata().map_err(|error| cannot(path, error))?.len();
-    let upload = create(api, incident, &header, path)?;
-    send(api, &upload, &mut file, length, &lines).map_err(|failure| match failure.code {
-        UNAVAILABLE => failure.hint("the server drops what is incomplete by itself; the same command begins again"),
+    let (upload, offset) = create(api, incident, &header, path, length)?;
+    send(api, &upload, &mut file, offset..length, &lines).map_err(|failure| match failure.code {
+        UNAVAILABLE => failure.hint("the server keeps what came: the same command goes on there"),
         _ => failure,
     })?;
     let (view, value) = ingested(api, header.bundle)?;
@@ -94,8 +95,14 @@ fn lines(path: &Path) -> Result<Vec<(u64, String)>, Failure> {
     Ok(lines)
 }
 
-/// Makes the upload (tus 1.0, creation with a length that comes later); returns its path.
-fn create(api: &Api, incident: &IncidentId, header: &Identity, path: &Path) -> Result<String, Failure> {
+/// Makes the upload (tus 1.0), or finds the one that was begun; returns its path, and how far it is.
+fn create(
+    api: &Api,
+    incident: &IncidentId,
+    header: &Identity,
+    path: &Path,
+    length: u64,
+) -> Result<(String, u64), Failure> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut signer = header.signer.clone();
     signer.set_comment("");
@@ -106,8 +113,7 @@ fn create(api: &Api, incident: &IncidentId, header: &Identity, path: &Path) -> R
         .map(|(key, value)| format!("{key} {}", BASE64_STANDARD.encode(value.trim_end())))
         .collect();
     let request = tus(api, Method::POST, "/api/v1/uploads")
-        // The length is told last: a checkpoint about the last byte must still find the upload open.
-        .header("Upload-Defer-Length", "1")
+        .header("Upload-Length", length)
         .header("Upload-Metadata", metadata.join(","));
     let response = api.send(request)?;
     let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok()).unwrap_or("");
@@ -115,28 +121,41 @@ fn create(api: &Api, incident: &IncidentId, header: &Identity, path: &Path) -> R
     let upload = location.strip_prefix(api.server()).unwrap_or(location);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_".contains(&byte);
     if upload.starts_with("/api/v1/uploads/") && upload.bytes().all(plain) {
-        Ok(upload.to_owned())
+        Ok((upload.to_owned(), reached(&response).unwrap_or(0)))
     } else {
         Err(api::not_understood(api.server(), "an upload without a place"))
     }
 }
 
-/// Sends the bytes in pieces that end where a checkpoint does, each checkpoint after its bytes, and the length last.
-fn send(api: &Api, upload: &str, file: &mut File, length: u64, lines: &[(u64, String)]) -> Result<(), Failure> {
-    let mut offset = 0;
+/// Sends the bytes in pieces that end where a checkpoint does, and each checkpoint after its bytes.
+fn send(
+    api: &Api,
+    upload: &str,
+    file: &mut File,
+    Range { start, end: length }: Range<u64>,
+    lines: &[(u64, String)],
+) -> Result<(), Failure> {
+    let mut offset = start;
     let mut attempts = 0;
-    let mut told = 0;
+    let mut lines = lines.iter().peekable();
     loop {
-        while let Some((at, line)) = lines.get(told)
-            && *at <= offset
-        {
-            checkpoint(api, upload, line)?;
-            told += 1;
+        while let Some((_, line)) = lines.next_if(|(at, _)| *at <= offset || offset >= length) {
+            match checkpoint(api, upload, line) {
+                Ok(()) => {}
+                // One that does not hold is a finding, not a reason to leave the rest behind. Those after it would not
+                // follow from it.
+                Err(failure) if failure.code == INPUT => {
+                    let why = crate::escape::shown(&failure.error.to_string());
+                    remark(&format!("a transport checkpoint was not taken, nor are those after it: {why}"));
+                    lines = [].iter().peekable();
+                }
+                Err(failure) => return Err(failure),
+            }
         }
         if offset >= length {
-            break;
+            return Ok(());
         }
-        let next_mark = lines.get(told).map_or(length, |(at, _)| (*at).min(length));
+        let next_mark = lines.peek().map_or(length, |(at, _)| (*at).min(length));
         let end = next_mark.min(offset + CHUNK_BYTES_MAX as u64);
         match patch(api, upload, file, offset, end) {
             Ok(reached) if reached > offset && reached <= end => {
@@ -151,21 +170,6 @@ fn send(api: &Api, upload: &str, file: &mut File, length: u64, lines: &[(u64, St
             Err(failure) => return Err(failure),
         }
     }
-    // Checkpoints beyond the end say that the signer came further: the server must hear of it.
-    for (_, line) in &lines[told..] {
-        if let Err(failure) = checkpoint(api, upload, line) {
-            remark(&format!(
-                "a checkpoint beyond the end was not taken: {}",
-                crate::escape::shown(&failure.error.to_string())
-            ));
-            break;
-        }
-    }
-    let request = tus(api, Method::PATCH, upload)
-        .header("Upload-Offset", offset)
-        .header("Upload-Length", length)
-        .header(CONTENT_TYPE, "application/offset+octet-stream");
-    api.send(request).map(|_| ())
 }
 
 fn patch(api: &Api, upload: &str, file: &mut File, offset: u64, end: u64) -> Result<u64, Failure> {
@@ -187,7 +191,7 @@ fn patch(api: &Api, upload: &str, file: &mut File, offset: u64, end: u64) -> Res
 
 fn checkpoint(api: &Api, upload: &str, line: &str) -> Result<(), Failure> {
     let body = format!("{line}\n").into_bytes();
-    api.post(&format!("{upload}/checkpoints"), "application/jsonl", body).map(|_| ())
+    api.post(&format!("{upload}/checkpoints"), "application/x-ndjson", body).map(|_| ())
 }
 
 fn tus(api: &Api, method: Method, path: &str) -> reqwest::blocking::RequestBuilder {
@@ -228,9 +232,8 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundle/vectors").join(name)
     }
 
-    /// What a server is told, in order: bytes with their offset, checkpoints, the length.
     #[test]
-    fn each_checkpoint_follows_its_bytes_and_the_length_comes_last() {
+    fn each_checkpoint_follows_its_bytes() {
         let fake = Fake::serve(|request| match (request.method.as_str(), request.path.as_str()) {
             ("POST", "/api/v1/uploads") => Answer::new(201, &[("location", "/api/v1/uploads/u1")], ""),
             ("PATCH", _) => {
@@ -245,13 +248,9 @@ mod tests {
         let path = vector("good.evidence.zip");
         assert_eq!(add(&api, &incident, &path, Some(vector("good.stream.jsonl")), true).unwrap(), 0);
         let bytes = std::fs::read(&path).unwrap();
-        let (mut sent, mut told, mut ended) = (Vec::<u8>::new(), 0, false);
+        let (mut sent, mut told) = (Vec::<u8>::new(), 0);
         for request in fake.requests().iter().skip(1) {
-            assert!(!ended || request.method == "GET");
-            if request.method == "PATCH" && request.body.is_empty() {
-                assert_eq!(request.header("upload-length"), Some(bytes.len().to_string().as_str()));
-                ended = true;
-            } else if request.method == "PATCH" {
+            if request.method == "PATCH" {
                 assert_eq!(request.header("upload-offset"), Some(sent.len().to_string().as_str()));
                 let digest = BASE64_STANDARD.encode(Sha256::of(&request.body).0);
                 assert_eq!(request.header("upload-checksum"), Some(format!("sha256 {digest}").as_str()));
@@ -262,9 +261,10 @@ mod tests {
                 told += 1;
             }
         }
-        assert!(ended && sent == bytes);
+        assert!(sent == bytes);
         let lines = std::fs::read_to_string(vector("good.stream.jsonl")).unwrap();
         assert_eq!(told, lines.lines().count());
+        assert_eq!(fake.requests()[0].header("upload-length"), Some(bytes.len().to_string().as_str()));
         let metadata = fake.requests()[0].header("upload-metadata").unwrap().to_owned();
         assert!(metadata.contains(&format!("incident {}", BASE64_STANDARD.encode("INC-2026-0001"))));
     }
@@ -274,7 +274,7 @@ mod tests {
         let fake = Fake::serve(|_| Answer::new(201, &[("location", "https://elsewhere.example/api/v1/uploads/u")], ""));
         let header = identity(&vector("good.evidence.zip")).unwrap();
         let incident = "INC-1".parse().unwrap();
-        let failure = create(&Api::of_test(&fake.url), &incident, &header, Path::new("x")).unwrap_err();
+        let failure = create(&Api::of_test(&fake.url), &incident, &header, Path::new("x"), 1).unwrap_err();
         assert!(failure.error.to_string().ends_with("an upload without a place"));
     }
 }

@@ -20,6 +20,7 @@ use super::{Failure, INPUT, IO, REFUSED, UNAVAILABLE};
 use crate::api::events::{Events, Said};
 use crate::api::{self, Api};
 use crate::config::Config;
+use crate::escape::shown;
 use crate::show::{self, print, remark};
 pub use story::evidence;
 use story::{Line, Story};
@@ -90,23 +91,30 @@ impl<'a> Watch<'a> {
             Goal::Order(order) => order.to_string(),
             Goal::Incident => self.incident.to_string(),
         })?;
-        let mut heard = Instant::now();
+        let (mut heard, mut is_away) = (Instant::now(), false);
         loop {
             let Some(mut stream) = self.stream.take() else {
                 std::thread::sleep(Duration::from_secs(1));
                 match connect(self.api, &self.incident) {
                     Ok(stream) => self.stream = Some(stream),
                     Err(failure) if failure.code != UNAVAILABLE || heard.elapsed() > AWAY_MAX => return Err(failure),
+                    Err(failure) if !is_away => {
+                        is_away = true;
+                        remark(&format!(
+                            "{}; trying again. The collection goes on.",
+                            shown(&failure.error.to_string())
+                        ));
+                    }
                     Err(_) => {}
                 }
                 continue;
             };
-            heard = Instant::now();
+            (heard, is_away) = (Instant::now(), false);
             // What happened before the stream was open, or while it was broken.
             if let Some(code) = self.catch_up(goal)? {
                 return Ok(code);
             }
-            let broken = loop {
+            loop {
                 match stream.next() {
                     Ok(Some(Said::Event(data))) => {
                         heard = Instant::now();
@@ -121,11 +129,10 @@ impl<'a> Watch<'a> {
                         }
                     }
                     Ok(Some(Said::Alive)) => heard = Instant::now(),
-                    Ok(None) => break "the server closed the connection".to_owned(),
-                    Err(error) => break error.to_string(),
+                    // The server ends each stream after a while, and takes another.
+                    Ok(None) | Err(_) => break,
                 }
-            };
-            remark(&format!("{}; trying again. The collection goes on.", crate::escape::shown(&broken)));
+            }
         }
     }
 
@@ -165,6 +172,10 @@ impl<'a> Watch<'a> {
 
     fn hear(&mut self, data: &str, goal: &Goal) -> Result<Option<u8>, Failure> {
         let Ok(value) = serde_json::from_str::<Value>(data) else { return Ok(None) };
+        // Some were lost on the way: the server asks to read the incident again.
+        if value.get("what").is_none() {
+            return self.catch_up(goal);
+        }
         // A kind of event that this version does not know is passed on to machines, and passed over for people.
         let Ok(event) = serde_json::from_value::<LiveEvent>(value.clone()) else {
             if self.json {

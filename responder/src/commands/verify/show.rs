@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use bundle::sign::fingerprint;
-use bundle::verify::{Finding, Identity, Report, Trust, code};
+use bundle::verify::{Finding, Identity, Trust, code};
 use serde_json::{Value, json};
 
-use super::Outcome;
+use super::{Held, Outcome};
 use crate::escape::shown;
 
 /// Lines for people. Whatever a host supplied is escaped.
@@ -37,7 +37,7 @@ pub fn text(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     }
     writeln!(out, "verified:    {} of {} bytes, {} entries", report.verified_to, report.bytes, report.entries)?;
     extent(out, outcome)?;
-    findings(out, report)?;
+    findings(out, outcome)?;
     if let Some((entries, dir)) = outcome.extracted {
         writeln!(
             out,
@@ -72,11 +72,13 @@ fn extent(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     Ok(())
 }
 
-fn findings(out: &mut impl Write, report: &Report) -> io::Result<()> {
+fn findings(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+    let report = outcome.report;
     // What is wrong with the evidence first; that the container differs follows from it, or is all there is.
     let of_container = |finding: &&Finding| matches!(finding.code, code::NON_CANONICAL | code::STREAM_MISMATCH);
     let (container, evidence): (Vec<_>, Vec<_>) = report.findings.kept().iter().partition(of_container);
-    for finding in evidence.into_iter().chain(container) {
+    let receipt = outcome.held.and_then(|held| held.finding.as_ref());
+    for finding in receipt.into_iter().chain(evidence).chain(container) {
         let (subject, message) = (shown(&finding.subject), shown(&finding.message));
         writeln!(out, "finding:     {} at byte {}: {subject}: {message}", finding.code, finding.offset)?;
     }
@@ -102,8 +104,22 @@ fn proofs(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
         (_, Some(path)) => writeln!(out, "sealed by:   {key}, which {path} does not vouch for")?,
         _ => writeln!(out, "sealed by:   {key}, which nobody here vouches for: give --signers")?,
     }
-    writeln!(out, "held by:     nobody but you, as far as this shows: no receipt given")?;
+    match outcome.held {
+        Some(held) => writeln!(out, "held by:     {}", held_by(held, report.bytes))?,
+        None => writeln!(out, "held by:     nobody but you, as far as this shows: no receipt given")?,
+    }
     writeln!(out, "not proven:  that the kernel told the truth")
+}
+
+fn held_by(held: &Held, bytes: u64) -> String {
+    let (offset, since) = (held.highest.offset, held.highest.received_at);
+    let what = match &held.finding {
+        Some(finding) if finding.code == code::TRUNCATED => format!("{offset} bytes, of which {bytes} are here,"),
+        Some(_) => format!("{offset} other bytes"),
+        None if offset == bytes => format!("all {bytes} bytes"),
+        None => format!("the first {offset} of {bytes} bytes"),
+    };
+    format!("server key {}: {what} since {since}", held.server)
 }
 
 fn key_of(header: &Identity) -> String {
@@ -114,10 +130,15 @@ fn key_of(header: &Identity) -> String {
 pub fn json(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     let report = outcome.report;
     let header = report.header.as_ref();
+    let mut counts = report.findings.counts().clone();
+    if let Some(finding) = outcome.held.and_then(|held| held.finding.as_ref()) {
+        *counts.entry(finding.code).or_default() += 1;
+    }
     let findings: Vec<Value> = report
         .findings
         .kept()
         .iter()
+        .chain(outcome.held.and_then(|held| held.finding.as_ref()))
         .map(|finding| {
             json!({"code": finding.code, "message": finding.message, "offset": finding.offset, "subject": finding.subject})
         })
@@ -141,8 +162,11 @@ pub fn json(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
         "cut_in": report.cut_in,
         "entries": report.entries,
         "extracted": outcome.extracted.map(|(count, _)| count),
-        "finding_counts": report.findings.counts(),
+        "finding_counts": counts,
         "findings": findings,
+        "held": outcome.held.map(|held| {
+            json!({"bytes": held.highest.offset, "key": held.server, "since": held.highest.received_at})
+        }),
         "host": header.map(|header| &header.host),
         "incident": header.and_then(|header| header.incident.as_ref()),
         "items": items,
@@ -151,7 +175,7 @@ pub fn json(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
         "part": header.map(|header| header.part),
         "principal": header.map(|header| &header.principal),
         "profile": header.and_then(|header| header.profile.as_ref()),
-        "receipts": 0,
+        "receipts": outcome.held.map_or(0, |held| held.count),
         "started": header.map(|header| header.started),
         "state": outcome.verdict,
         "transport": report.sidecar.as_ref().map(|sidecar| {

@@ -1,14 +1,11 @@
 //! What each page must hold, and what must not break out of it.
 
-mod samples;
-
+use super::samples::{HOSTILE, frame, me, now};
 use maud::Markup;
-use samples::{HOSTILE, frame, me, now};
-use wire::api::{EvidenceState, Page};
+use wire::api::{ErrorBody, EvidenceState, Page, SignerTrust};
 
 use super::evidence::{Search, Shown};
-use super::{SCRIPT, STYLE, board, custody, evidence, hosts, incident, problem, sign_in};
-use crate::app::{Problem, ProblemKind};
+use super::{SCRIPT, STYLE, board, custody, evidence, hosts, incident, problem, samples, sign_in};
 
 fn evidence_page(state: EvidenceState) -> String {
     let complete = state == EvidenceState::Sealed;
@@ -17,6 +14,7 @@ fn evidence_page(state: EvidenceState) -> String {
         coverage: complete.then_some(&coverage),
         evidence: &samples::evidence(state),
         footprint: complete.then_some(&footprint),
+        unread: 0,
         items: &samples::items(),
         search: &Search { q: "a&\"b".into(), ..Search::default() },
     };
@@ -37,8 +35,11 @@ fn all_pages() -> Vec<(&'static str, String)> {
     let (me, text) = (me(), Markup::into_string);
     let frame = frame(&me);
     let nothing = Page { items: Vec::new(), next: None };
-    let nowhere =
-        Problem::new(ProblemKind::NotFound, format!("there is no incident {HOSTILE:?}")).hint("look at the board");
+    let nowhere = ErrorBody {
+        code: "not_found".into(),
+        hint: Some("look at the board".into()),
+        message: format!("there is no incident {HOSTILE}"),
+    };
     let connected = Page { items: vec![samples::host("db-1", true), samples::host("web-1", false)], next: None };
     let leaves = Page { items: samples::leaves(), next: Some("133".into()) };
     let id = "INC-2026-0007".parse().unwrap();
@@ -181,6 +182,21 @@ fn evidence_says_how_far_it_is_proven() {
     for page in [partial, rejected, unverified] {
         assert!(!page.contains("nothing in it was changed"));
     }
+}
+
+#[test]
+fn a_seal_by_a_key_that_nobody_knows_is_said_aloud() {
+    let mut view = samples::incident();
+    let mut bundle = samples::evidence(EvidenceState::Sealed);
+    bundle.trust = Some(SignerTrust::Unenrolled);
+    view.evidence = vec![bundle.clone()];
+    let incident = incident::page(frame(&me()), &view, &[]).into_string();
+    holds(&incident, &["<span class=\"badge warn\">unenrolled host's key</span>"]);
+    bundle.trust = Some(SignerTrust::Unknown);
+    let (items, search) = (samples::items(), Search::default());
+    let shown = Shown { coverage: None, evidence: &bundle, footprint: None, items: &items, search: &search, unread: 2 };
+    let page = evidence::page(frame(&me()), &shown).into_string();
+    holds(&page, &["anybody could have made it", "2 more records"]);
 }
 
 #[test]
