@@ -1,8 +1,8 @@
 //! How a failed request is answered: one text for the caller, another for the log.
 
-use axum::{Extension, Json};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use wire::api::ErrorBody;
 
 use crate::app::{Problem, ProblemKind};

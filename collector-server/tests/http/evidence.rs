@@ -38,7 +38,7 @@ async fn hold_these(server: &Server, held: &[u8], stream: &str, state: EvidenceS
         findings: vec![],
         host: "web-1".into(),
         incident: "INC-2026-0001".parse().unwrap(),
-        items: Default::default(),
+        items: std::collections::BTreeMap::default(),
         name: "web-1_\"\r\n_x.evidence.zip".into(),
         order: None,
         profile: None,

@@ -4,7 +4,6 @@
 mod access;
 mod alerts;
 #[path = "../../../bundle/tests/common/mod.rs"]
-#[expect(dead_code, reason = "shared with the tests of the bundle crate")]
 mod common;
 mod credentials;
 mod custody;
