@@ -4,8 +4,11 @@
 //! in `store/` knows `app/`, and nothing in `app/` knows HTTP. `ui/` turns the answers of `app/` into pages.
 
 pub mod app;
+pub mod authority;
 pub mod commands;
+pub mod data_dir;
 pub mod http;
 pub mod objects;
+pub mod process;
 pub mod store;
 pub mod ui;

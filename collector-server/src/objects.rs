@@ -114,6 +114,15 @@ impl Objects {
         Ok(Self { root: root.to_owned(), store: Arc::new(store) })
     }
 
+    /// Bytes that are free where the objects lie, for somebody who is not root (statvfs(3)).
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let there = rustix::fs::statvfs(&self.root)?;
+        Ok(there.f_bavail.saturating_mul(there.f_frsize))
+    }
+
     /// Puts a new object, durably. The same bytes again are no error, so that a put can be repeated after a crash.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 use ssh_key::PublicKey;
-use wire::BundleId;
+use wire::{BundleId, Sha256};
 
 use crate::header::{Continues, FORMAT};
 use crate::time::Instant;
@@ -19,6 +19,8 @@ pub struct Identity {
     pub continues: Option<Continues>,
     /// The incident that it was collected for.
     pub incident: Option<String>,
+    /// Digest of the signed order that it answers.
+    pub order_sha256: Option<Sha256>,
     /// The profile that asked for it.
     pub profile: Option<String>,
     /// The host's name.
@@ -53,6 +55,9 @@ struct Raw {
     continues: Option<Continues>,
     #[serde(default)]
     incident: Option<String>,
+    /// Of any type: it says nothing about whether the bundle holds.
+    #[serde(default)]
+    order_sha256: serde_json::Value,
     #[serde(default)]
     profile: Option<Named>,
     host: Named,
@@ -98,6 +103,7 @@ impl Identity {
             part: raw.part,
             continues: raw.continues,
             incident: raw.incident,
+            order_sha256: raw.order_sha256.as_str().and_then(|digest| digest.parse().ok()),
             profile: raw.profile.map(|profile| profile.name),
             host: raw.host.name,
             started: raw.started,

@@ -36,7 +36,7 @@ pub use finding::{Finding, Findings, code};
 pub use identity::Identity;
 pub use read::{ReadError, read_entries};
 pub use report::{Content, NotVerified, Report, State, Trust, Verified};
-pub use sidecar::{Sidecar, SidecarSummary};
+pub use sidecar::{BadLine, Sidecar, SidecarSummary, believe_line};
 pub use table::EntryRecord;
 
 use crate::checkpoint::NAMESPACE;

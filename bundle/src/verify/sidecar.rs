@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
-use wire::Sha256;
+use ssh_key::PublicKey;
+use wire::{BundleId, Sha256};
 
 use super::finding::{Findings, code};
 use super::identity::Identity;
@@ -26,6 +27,26 @@ struct Line {
     parsed: Result<StreamCheckpoint, &'static str>,
     signed: Vec<u8>,
     signature: String,
+}
+
+/// Why a transport checkpoint is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct BadLine {
+    /// One of [`code`].
+    pub code: &'static str,
+    /// What is wrong with it; holds nothing from the line that is not escaped.
+    pub message: String,
+}
+
+/// The transport checkpoint in one line (without its LF), when `signer` signed it for this bundle: the rules by which a
+/// whole sidecar is judged, for whoever is given it line by line. Number, offset and digest are the caller's to compare.
+///
+/// # Errors
+/// [`BadLine`].
+pub fn believe_line(line: &[u8], bundle: BundleId, signer: &PublicKey) -> Result<StreamCheckpoint, BadLine> {
+    let line = Line::parse(line);
+    line.believe(bundle, signer).cloned().map_err(|(code, message)| BadLine { code, message })
 }
 
 /// What the transport checkpoints say, once they are held against the bytes.
@@ -90,7 +111,7 @@ impl Sidecar {
         let mut differs = false;
         for (number, line) in self.lines.iter().enumerate() {
             let subject = format!("transport checkpoint {}", number + 1);
-            let checkpoint = match line.believe(header) {
+            let checkpoint = match line.believe(header.bundle, &header.signer) {
                 Ok(checkpoint) => checkpoint,
                 Err((code, message)) => {
                     findings.add(code, &subject, 0, message);
@@ -154,12 +175,12 @@ impl Line {
     }
 
     /// The checkpoint, when the bundle's signer signed it for this bundle.
-    fn believe(&self, header: &Identity) -> Result<&StreamCheckpoint, (&'static str, String)> {
+    fn believe(&self, bundle: BundleId, signer: &PublicKey) -> Result<&StreamCheckpoint, (&'static str, String)> {
         let checkpoint = self.parsed.as_ref().map_err(|why| (code::SIDECAR_MISMATCH, (*why).to_owned()))?;
         if (checkpoint.v, checkpoint.kind.as_str()) != (1, "evidence-stream-checkpoint") {
             return Err((code::SIDECAR_MISMATCH, "its type or version is another".to_owned()));
         }
-        if checkpoint.bundle != header.bundle {
+        if checkpoint.bundle != bundle {
             let message = format!("transport checkpoints of another bundle, {}", checkpoint.bundle);
             return Err((code::SIDECAR_MISMATCH, message));
         }
@@ -167,7 +188,7 @@ impl Line {
             return Err((code::SIDECAR_MISMATCH, "it is for the encrypted file, and this one is not".to_owned()));
         }
         let signature = self.signature.as_bytes();
-        if verifies(&header.signer, NAMESPACE, &self.signed, signature) {
+        if verifies(signer, NAMESPACE, &self.signed, signature) {
             Ok(checkpoint)
         } else if verifies_itself(NAMESPACE, &self.signed, signature) {
             Err((code::SIGNER_CHANGED, "it is signed by another key than the bundle's".to_owned()))

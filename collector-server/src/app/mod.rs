@@ -5,23 +5,32 @@
 pub mod alerts;
 pub mod custody;
 pub mod dispatch;
+pub mod enrollment;
 pub mod evidence;
 pub mod hosts;
 pub mod hub;
 pub mod incidents;
+pub mod ingest;
 pub mod inside;
+pub mod limits;
 pub mod live;
+pub mod orders;
 pub mod sessions;
 pub mod tickets;
 pub mod tokens;
+pub mod upkeep;
+pub mod uploads;
 
 use std::sync::Arc;
 
 use bundle::sign::SigningKey;
 use bundle::time::Clock;
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
 use wire::api::Page;
 use wire::{AgentId, Instant, Sha256};
 
+use crate::authority::Authority;
 use crate::objects::{ObjectError, Objects};
 use crate::store::{Store, StoreError};
 
@@ -29,10 +38,18 @@ use crate::store::{Store, StoreError};
 pub struct App {
     /// Alerts wait for each other here.
     pub alerts: alerts::Turn,
+    /// Gives agents their certificates; without one, no host can enrol.
+    pub authority: Option<Authority>,
     /// Where the time comes from.
     pub clock: Box<dyn Clock + Send + Sync>,
+    /// Held while the record of a host is read and written again.
+    host_writes: tokio::sync::Mutex<()>,
     /// Which agents wait for orders.
     pub hub: hub::Hub,
+    /// Bundles that are to be verified.
+    pub ingest: ingest::Queue,
+    /// How much is taken.
+    pub limits: limits::Limits,
     /// Tells of what happens, as it happens.
     pub live: live::Live,
     /// How many look into bundles now.
@@ -43,10 +60,14 @@ pub struct App {
     pub reach: Reach,
     /// Signs receipts and custody heads.
     pub signer: SigningKey,
+    /// Cancelled when the server stops: whoever waits for something answers at once.
+    pub stop: CancellationToken,
     /// What changes.
     pub store: Arc<dyn Store>,
     /// Tokens that were verified a moment ago, and those that failed.
     pub tokens: tokens::Tokens,
+    /// Uploads that somebody worked on a moment ago.
+    pub uploads: uploads::Uploads,
 }
 
 /// How others find the server, and know it.
@@ -67,15 +88,35 @@ impl App {
         signer: SigningKey,
         store: Arc<dyn Store>,
     ) -> Self {
-        let (hub, live, tokens) = (hub::Hub::default(), live::Live::default(), tokens::Tokens::default());
-        let (alerts, looks) = (alerts::Turn::default(), inside::Looks::default());
-        Self { alerts, clock, hub, live, looks, objects, reach, signer, store, tokens }
+        Self {
+            alerts: alerts::Turn::default(),
+            authority: None,
+            clock,
+            host_writes: tokio::sync::Mutex::default(),
+            hub: hub::Hub::default(),
+            limits: limits::Limits::default(),
+            ingest: ingest::Queue::default(),
+            live: live::Live::default(),
+            looks: inside::Looks::default(),
+            objects,
+            reach,
+            signer,
+            stop: CancellationToken::new(),
+            store,
+            tokens: tokens::Tokens::default(),
+            uploads: uploads::Uploads::default(),
+        }
     }
 
     /// The time.
     pub fn now(&self) -> Instant {
         self.clock.realtime()
     }
+}
+
+/// The details of a custody leaf.
+pub fn details<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// A page of at most `limit` of these records, of which one more than that were asked for.
@@ -153,6 +194,10 @@ pub enum ProblemKind {
     Conflict,
     /// Send less.
     TooLarge,
+    /// Wait until the other request has ended.
+    Locked,
+    /// Make room first.
+    Full,
     /// Send it in another form.
     MediaType,
     /// Ask for bytes that are there.

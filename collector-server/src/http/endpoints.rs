@@ -3,6 +3,9 @@
 
 use axum::routing::on;
 use serde_json::Value;
+use wire::agent_api::{
+    CheckpointsReply, EnrollReply, EnrollRequest, HostFacts, OrderReport, OrdersReply, RenewReply, RenewRequest,
+};
 use wire::api::{
     AlertView, AlertsReply, EvidenceView, HostView, IncidentSummary, IncidentView, Me, OrderView, Page, TicketReply,
     TicketRequest,
@@ -12,9 +15,9 @@ use wire::signed::Signed;
 
 use super::api::{alerts, custody, events, evidence, incidents, orders};
 use super::credential::Who;
-use super::endpoint::Verb::{Get, Post};
+use super::endpoint::Verb::{Delete, Get, Head, Options, Patch, Post, Put};
 use super::endpoint::{Answer, Body, Endpoint, json, properties};
-use super::{openapi, session};
+use super::{agent, health, openapi, session, uploads};
 use crate::app::alerts::ALERTS_BYTES_MAX;
 
 /// What an alert may be sent as: each product has its own ideas.
@@ -22,6 +25,8 @@ const ANY_TEXT: &[&str] = &["application/json", "application/x-ndjson", "text/pl
 /// An envelope around an order: the longest signed message in base64, and its signature.
 const ENVELOPE_BYTES_MAX: usize = 512 << 10;
 const REQUEST_BYTES_MAX: usize = 16 << 10;
+/// Facts of a host with a hundred profiles, a signing request and a proof.
+const ENROLL_BYTES_MAX: usize = 64 << 10;
 
 /// See the module.
 pub static ENDPOINTS: &[Endpoint] = &[
@@ -85,4 +90,36 @@ pub static ENDPOINTS: &[Endpoint] = &[
         .answers(Answer::Nothing(303)),
     Endpoint::new(Post, "/sign-out", Who::Open, |verb| on(verb, session::sign_out), "A browser signs out.")
         .answers(Answer::Nothing(303)),
+    Endpoint::new(Options, "/api/v1/uploads", Who::Open, |verb| on(verb, uploads::options), "What of tus 1.0.0 the server understands."),
+    Endpoint::new(Post, "/api/v1/uploads", Who::Upload, |verb| on(verb, uploads::create), "Begin an upload (tus creation), or find the one that is there for this bundle.")
+        .query(properties::<uploads::To>)
+        .answers(Answer::Nothing(201)),
+    Endpoint::new(Head, "/api/v1/uploads/{upload}", Who::Upload, |verb| on(verb, uploads::status), "How far an upload is.")
+        .answers(Answer::Nothing(200)),
+    Endpoint::new(Options, "/api/v1/uploads/{upload}", Who::Open, |verb| on(verb, uploads::options), "What of tus 1.0.0 the server understands."),
+    Endpoint::new(Patch, "/api/v1/uploads/{upload}", Who::Upload, |verb| on(verb, uploads::append), "The next bytes of an upload.")
+        .takes(Body::Bytes(&["application/offset+octet-stream"]), uploads::PATCH_BYTES_MAX),
+    Endpoint::new(Delete, "/api/v1/uploads/{upload}", Who::Upload, |verb| on(verb, uploads::end), "End an upload before its length. What came is kept."),
+    Endpoint::new(Post, "/api/v1/uploads/{upload}/checkpoints", Who::Upload, |verb| on(verb, uploads::add_checkpoints), "Transport checkpoints, one a line, each answered with a signed receipt.")
+        .takes(Body::Bytes(&["application/x-ndjson"]), uploads::CHECKPOINTS_BYTES_MAX)
+        .answers(Answer::Json(json::<CheckpointsReply>)),
+    Endpoint::new(Post, "/agent/v1/enroll", Who::Open, |verb| on(verb, agent::enroll), "Enrol a host, with a ticket.")
+        .takes(Body::Json(json::<EnrollRequest>), ENROLL_BYTES_MAX)
+        .answers(Answer::Json(json::<EnrollReply>)),
+    Endpoint::new(Post, "/agent/v1/renew", Who::Agent, |verb| on(verb, agent::renew), "A new certificate for a running agent.")
+        .takes(Body::Json(json::<RenewRequest>), REQUEST_BYTES_MAX)
+        .answers(Answer::Json(json::<RenewReply>)),
+    Endpoint::new(Put, "/agent/v1/host", Who::Agent, |verb| on(verb, agent::put_facts), "What a host says of itself.")
+        .takes(Body::Json(json::<HostFacts>), ENROLL_BYTES_MAX),
+    Endpoint::new(Get, "/agent/v1/orders", Who::Agent, |verb| on(verb, agent::orders), "The orders that wait for the agent; a long poll.")
+        .query(properties::<agent::Wait>)
+        .answers(Answer::Json(json::<OrdersReply>)),
+    Endpoint::new(Post, "/agent/v1/orders/{order}/events", Who::Agent, |verb| on(verb, agent::report), "What became of an order.")
+        .takes(Body::Json(json::<OrderReport>), REQUEST_BYTES_MAX),
+    Endpoint::new(Get, "/ca.pem", Who::Open, |verb| on(verb, health::ca), "The CA's certificate; its digest stands in each ticket.")
+        .answers(Answer::Bytes("application/x-pem-file")),
+    Endpoint::new(Get, "/healthz", Who::Open, |verb| on(verb, health::alive), "The process answers."),
+    Endpoint::new(Get, "/readyz", Who::Open, |verb| on(verb, health::ready), "The records and the objects answer."),
+    Endpoint::new(Get, "/metrics", Who::Person, |verb| on(verb, health::metrics), "Counters in Prometheus's text format.")
+        .answers(Answer::Bytes("text/plain")),
 ];

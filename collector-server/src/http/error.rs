@@ -18,6 +18,8 @@ pub const fn status(kind: ProblemKind) -> (StatusCode, &'static str) {
         ProblemKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
         ProblemKind::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
         ProblemKind::Range => (StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable"),
+        ProblemKind::Locked => (StatusCode::LOCKED, "locked"),
+        ProblemKind::Full => (StatusCode::INSUFFICIENT_STORAGE, "insufficient_storage"),
         ProblemKind::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
         ProblemKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         ProblemKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),

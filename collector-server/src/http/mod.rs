@@ -1,23 +1,29 @@
 //! The doors: TLS, credentials, limits, routes.
 
+pub mod agent;
 mod api;
 pub mod credential;
 pub mod endpoint;
 pub mod endpoints;
 pub mod error;
 pub mod extract;
+pub mod health;
+pub mod observe;
 pub mod openapi;
 pub mod pages;
 pub mod range;
 pub mod session;
+pub mod tls;
+pub mod uploads;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::{App, Problem, ProblemKind};
 
@@ -31,7 +37,22 @@ pub fn router(app: &Arc<App>) -> Router {
     }
     let browsers = from_fn_with_state(Arc::clone(app), pages::browser::layer);
     router = router.merge(pages::router(app));
-    router.fallback(nothing_here).method_not_allowed_fallback(not_so).layer(browsers).with_state(Arc::clone(app))
+    router
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(not_so)
+        .layer(CatchPanicLayer::custom(fell_over))
+        .layer(browsers)
+        .layer(from_fn(observe::observe))
+        .with_state(Arc::clone(app))
+}
+
+/// A panic in one request is that request's alone. Its text is for the log: it may hold anything.
+fn fell_over(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    Problem::new(ProblemKind::Internal, "the server failed on this request")
+        .hint("the operator finds the cause in the server's log")
+        .cause(text.unwrap_or("a panic without words"))
+        .into_response()
 }
 
 async fn nothing_here(uri: Uri) -> Response {

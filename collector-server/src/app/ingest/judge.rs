@@ -1,0 +1,234 @@
+//! What a verification means: the state of a bundle, whose key sealed it, and whether it is what was ordered. Pure.
+
+use std::collections::BTreeMap;
+
+use bundle::verify::{Identity, NotVerified, Report, State, Verified};
+use serde_json::Value;
+use wire::api::{EvidenceState, EvidenceView, SignerTrust};
+use wire::{AgentId, Phase, Sha256, Tier};
+
+use crate::store::{CheckpointRecord, EvidenceRecord, HostRecord, OrderRecord};
+
+const FINDINGS_MAX: usize = 20;
+const FINDING_CHARS_MAX: usize = 400;
+const NAME_CHARS_MAX: usize = 255;
+
+/// Sentences for people: bounded, and without a character that a terminal would act upon.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Findings(pub Vec<String>);
+
+impl Findings {
+    fn add(&mut self, text: &str) {
+        if self.0.len() < FINDINGS_MAX {
+            self.0.push(shown(text, FINDING_CHARS_MAX));
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What is kept of a verification.
+#[derive(Clone, Debug)]
+pub(super) struct Judged {
+    /// How it differs from what was ordered and announced.
+    pub mismatches: Findings,
+    /// What people are shown.
+    pub view: EvidenceView,
+}
+
+/// The agent that the bundle names as its signer.
+pub(super) fn agent_of(outcome: &Result<Verified, NotVerified>) -> Option<AgentId> {
+    let (report, _) = report_of(outcome);
+    report?.header.as_ref()?.principal.strip_prefix("agent:")?.parse().ok()
+}
+
+/// The name of the custody leaf for a state.
+pub(super) fn event_of(state: EvidenceState) -> &'static str {
+    match state {
+        EvidenceState::Receiving => "evidence_receiving",
+        EvidenceState::Sealed => "evidence_sealed",
+        EvidenceState::Partial => "evidence_partial",
+        EvidenceState::Unverified => "evidence_unverified",
+        EvidenceState::Rejected => "evidence_rejected",
+    }
+}
+
+/// Holds the outcome against the records: the order that it answers, the host whose key it names.
+pub(super) fn judge(
+    record: &EvidenceRecord,
+    checkpoints: &[CheckpointRecord],
+    order: Option<&OrderRecord>,
+    host: Option<&HostRecord>,
+    outcome: Result<Verified, NotVerified>,
+    sha256: Sha256,
+) -> Judged {
+    let mut findings = Findings::default();
+    let (report, why) = report_of(&outcome);
+    if let Some(why) = why {
+        findings.add(&why);
+    }
+    let state = state_of(&outcome, checkpoints, record, &mut findings);
+    let mut view = EvidenceView {
+        bytes: record.offset,
+        findings: Vec::new(),
+        items: BTreeMap::new(),
+        sha256: Some(sha256),
+        state,
+        tiers: tiers(checkpoints),
+        trust: None,
+        verified_to: 0,
+        ..record.view.clone()
+    };
+    let mut mismatches = Findings::default();
+    if let Some(report) = report {
+        for finding in report.findings.kept() {
+            findings.add(&format!("{}: {}: {}", finding.code, finding.subject, finding.message));
+        }
+        view.verified_to = report.verified_to;
+        view.items = report.items.iter().map(|(status, count)| (word(status), *count)).collect();
+        if let Some(header) = &report.header {
+            mismatches = compare(header, record, order);
+            describe(&mut view, header, record, host);
+        }
+    }
+    for mismatch in &mismatches.0 {
+        findings.add(mismatch);
+    }
+    view.findings = findings.0;
+    Judged { mismatches, view }
+}
+
+/// What was found out, as far as there is something, and in a sentence why there is not more.
+fn report_of(outcome: &Result<Verified, NotVerified>) -> (Option<&Report>, Option<String>) {
+    match outcome {
+        Ok(verified) => (Some(verified.report()), None),
+        Err(NotVerified::Rejected(report)) => (Some(report), None),
+        Err(error @ NotVerified::Unverified(report)) => (Some(report), Some(error.to_string())),
+        Err(error) => (None, Some(error.to_string())),
+    }
+}
+
+fn state_of(
+    outcome: &Result<Verified, NotVerified>,
+    checkpoints: &[CheckpointRecord],
+    record: &EvidenceRecord,
+    findings: &mut Findings,
+) -> EvidenceState {
+    let verified = match outcome {
+        Ok(verified) => verified,
+        Err(NotVerified::Rejected(_)) => return EvidenceState::Rejected,
+        Err(_) => return EvidenceState::Unverified,
+    };
+    let Some(last) = checkpoints.last() else {
+        findings.add("its content verifies, but no transport checkpoint came with it: nobody signed for its length");
+        return EvidenceState::Unverified;
+    };
+    if verified.state() == State::Sealed {
+        if !last.is_final() {
+            findings.add("the content is sealed; the last transport checkpoint did not come");
+        }
+        return EvidenceState::Sealed;
+    }
+    if last.receipt.offset < record.offset {
+        let rest = record.offset - last.receipt.offset;
+        findings.add(&format!("the last {rest} bytes came without a transport checkpoint"));
+    }
+    EvidenceState::Partial
+}
+
+/// How the bundle differs from what was announced and ordered.
+fn compare(header: &Identity, record: &EvidenceRecord, order: Option<&OrderRecord>) -> Findings {
+    let mut mismatches = Findings::default();
+    let view = &record.view;
+    if header.bundle != view.bundle {
+        mismatches.add(&format!("it says that it is bundle {}, and came as {}", header.bundle, view.bundle));
+    }
+    match header.incident.as_deref() {
+        Some(incident) if incident != view.incident.as_str() => {
+            mismatches.add(&format!("it was collected for incident {incident}, and came for {}", view.incident));
+        }
+        None if order.is_some() => mismatches.add("it names no incident, and the order does"),
+        _ => {}
+    }
+    if let Some(order) = order
+        && header.order_sha256 != Some(order.sha256)
+    {
+        mismatches.add(&format!("it does not name the order {} by its digest", order.order));
+    }
+    if record.signer.as_ref().is_some_and(|signer| *signer != key_line(header)) {
+        mismatches.add("it is signed with another key than the one that was announced");
+    }
+    mismatches
+}
+
+/// Who sealed it, where, and whose key that is.
+fn describe(view: &mut EvidenceView, header: &Identity, record: &EvidenceRecord, host: Option<&HostRecord>) {
+    let signer = key_line(header);
+    let is_enrolled = host.is_some_and(|host| {
+        // An agent vouches for its own bundles only.
+        let brought_by_itself = view.brought_by == host.agent.principal() || !view.brought_by.starts_with("agent:");
+        host.signer == signer && brought_by_itself
+    });
+    let is_announced = record.signer.as_ref().is_none_or(|announced| *announced == signer);
+    view.trust = Some(match (is_enrolled, view.brought_by.starts_with("ticket:")) {
+        (true, _) => SignerTrust::Enrolled,
+        (false, true) if is_announced => SignerTrust::Unenrolled,
+        _ => SignerTrust::Unknown,
+    });
+    view.host = shown(&header.host, NAME_CHARS_MAX);
+    view.profile = header.profile.as_deref().map(|profile| shown(profile, NAME_CHARS_MAX));
+    view.signer = Some(signer);
+    view.signer_principal = Some(header.principal.clone());
+}
+
+fn key_line(header: &Identity) -> String {
+    let mut key = header.signer.clone();
+    key.set_comment("");
+    key.to_openssh().unwrap_or_default()
+}
+
+fn tiers(checkpoints: &[CheckpointRecord]) -> Vec<Tier> {
+    let is_complete = |tier: &Tier| {
+        let phase = Phase::from(*tier);
+        checkpoints.iter().any(|there| there.receipt.phase_complete && there.receipt.phase == phase)
+    };
+    Tier::ALL.into_iter().filter(is_complete).collect()
+}
+
+fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+fn shown(text: &str, chars_max: usize) -> String {
+    let mut shown = String::new();
+    for character in text.chars().take(chars_max) {
+        let is_bidi = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if character.is_control() || is_bidi || matches!(character, '\u{2028}' | '\u{2029}') {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_bounded_and_harmless() {
+        let mut findings = Findings::default();
+        for _ in 0..100 {
+            findings.add(&format!("a\x1b[31m\u{202e}\u{9b}{}", "x".repeat(9_999)));
+        }
+        assert_eq!(findings.0.len(), FINDINGS_MAX);
+        assert!(findings.0[0].starts_with("a\\u{1b}[31m\\u{202e}\\u{9b}xxx"));
+        assert!(findings.0[0].len() < 2 * FINDING_CHARS_MAX);
+    }
+}

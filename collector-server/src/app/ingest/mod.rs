@@ -1,0 +1,201 @@
+//! What came is verified: whole bundles at once, broken ones as far as they go.
+//!
+//! Nothing is lost when the server dies in between: what is still `receiving` is found by the sweep, and a bundle that
+//! gets more bytes or checkpoints after its verification is `receiving` again.
+
+mod judge;
+mod queue;
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use bundle::verify::{Against, NotVerified, Sidecar, Verified, check};
+use serde_json::json;
+use sha2::Digest as _;
+use tokio_util::sync::CancellationToken;
+use wire::api::EvidenceState;
+use wire::order::OrderState;
+use wire::{BundleId, Sha256};
+
+use super::{Actor, App, Problem, ProblemKind, details};
+use crate::store::{Change, CheckpointRecord, EvidenceRecord, NewLeaf};
+use judge::{Findings, Judged};
+pub use queue::Queue;
+
+/// What a verification gave.
+type Outcome = Result<Verified, NotVerified>;
+
+impl App {
+    /// Looks after the queue until the server stops: at most two verifications at a time.
+    pub async fn run_ingest(self: Arc<Self>) {
+        while let Some((bundle, turn)) = self.ingest.next(&self.stop).await {
+            let app = Arc::clone(&self);
+            tokio::spawn(async move {
+                if let Err(problem) = app.ingest_bundle(bundle).await {
+                    let (message, cause) = (problem.message, problem.cause);
+                    tracing::error!(%bundle, message, cause, "the bundle was not verified; it is tried again");
+                }
+                drop(turn);
+            });
+        }
+        self.ingest.wait_until_idle().await;
+    }
+
+    /// Finds bundles of which nothing more is to come, and queues them.
+    pub(super) async fn sweep_uploads(&self) -> Result<(), Problem> {
+        let now = self.now();
+        for record in self.store.evidence_in(EvidenceState::Receiving).await? {
+            let is_whole = record.length == Some(record.offset);
+            let idle_ns = now.0 - record.last_seen.0;
+            let is_idle = idle_ns >= i128::from(self.limits.idle_secs) * 1_000_000_000;
+            if is_whole || is_idle || self.is_run_over(&record).await? {
+                self.ingest.when_idle(record.view.bundle);
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_run_over(&self, record: &EvidenceRecord) -> Result<bool, Problem> {
+        let Some(order) = record.view.order else { return Ok(false) };
+        let order = self.store.order(order).await?;
+        Ok(order.is_some_and(|order| matches!(order.state, OrderState::Interrupted | OrderState::Failed)))
+    }
+
+    /// Verifies what is there of a bundle and writes down what came of it.
+    async fn ingest_bundle(&self, bundle: BundleId) -> Result<(), Problem> {
+        let Some(record) = self.store.evidence(bundle).await? else { return Ok(()) };
+        let checkpoints = self.store.checkpoints(bundle).await?;
+        let started = std::time::Instant::now();
+        let Some((outcome, sha256)) = self.verify(&record, &checkpoints).await? else { return Ok(()) };
+        let judged = self.judged(&record, &checkpoints, outcome, sha256).await?;
+        let lock = self.uploads.view_lock(bundle);
+        let _view = lock.lock().await;
+        let Some(now) = self.store.evidence(bundle).await? else { return Ok(()) };
+        if now.offset != record.offset || self.store.checkpoints(bundle).await?.len() != checkpoints.len() {
+            // More came meanwhile; whoever brought it, or the sweep, asks again.
+            return Ok(());
+        }
+        let (view, secs) = (&judged.view, started.elapsed().as_secs_f64());
+        tracing::info!(%bundle, bytes = record.offset, state = view.state.name(), secs, "bundle verified");
+        metrics::counter!("holdfast_bundles_total", "state" => view.state.name()).increment(1);
+        metrics::histogram!("holdfast_ingest_seconds").record(secs);
+        self.keep_judgement(&now, judged).await
+    }
+
+    /// One pass over the bytes; `None` when the server stops meanwhile.
+    async fn verify(
+        &self,
+        record: &EvidenceRecord,
+        checkpoints: &[CheckpointRecord],
+    ) -> Result<Option<(Outcome, Sha256)>, Problem> {
+        let bundle = record.view.bundle;
+        let segments = self.store.segments(bundle).await?;
+        let reader = self.objects.reader(bundle, segments, record.offset);
+        let reader = Counted { hasher: sha2::Sha256::new(), reader, stop: self.stop.clone() };
+        let sidecar: String = checkpoints.iter().flat_map(|checkpoint| [checkpoint.line.as_str(), "\n"]).collect();
+        let with_sidecar = !checkpoints.is_empty();
+        let verified = tokio::task::spawn_blocking(move || {
+            let mut reader = reader;
+            let sidecar = Sidecar::read(sidecar.as_bytes())?;
+            let against = Against { signers: None, sidecar: with_sidecar.then_some(&sidecar) };
+            let outcome = check(&mut reader, against);
+            io::copy(&mut reader, &mut io::sink())?;
+            Ok::<_, io::Error>((outcome, Sha256(reader.hasher.finalize().into())))
+        });
+        let failed = |error: &dyn std::fmt::Debug| {
+            Problem::new(ProblemKind::Internal, format!("bundle {bundle} could not be read"))
+                .cause(format!("{error:?}"))
+        };
+        match verified.await {
+            Ok(Ok((Err(NotVerified::Io(error)), _)) | Err(error)) if self.stop.is_cancelled() => {
+                tracing::debug!(%bundle, %error, "the verification was broken off");
+                Ok(None)
+            }
+            Ok(Ok((Err(NotVerified::Io(error)), _)) | Err(error)) => Err(failed(&error)),
+            Ok(Ok(done)) => Ok(Some(done)),
+            // The verifier must not fall over foreign bytes. If it does, the bundle is kept and never tried again by
+            // itself.
+            Err(panic) => {
+                tracing::error!(%bundle, %panic, "the verifier fell over this bundle");
+                let why = "the verifier itself failed on it; tell the makers".to_owned();
+                Ok(Some((Err(NotVerified::NotABundle(why)), record.view.sha256.unwrap_or_else(|| Sha256::of(b"")))))
+            }
+        }
+    }
+
+    async fn judged(
+        &self,
+        record: &EvidenceRecord,
+        checkpoints: &[CheckpointRecord],
+        outcome: Outcome,
+        sha256: Sha256,
+    ) -> Result<Judged, Problem> {
+        let order = match record.view.order {
+            Some(order) => self.store.order(order).await?,
+            None => None,
+        };
+        let named = judge::agent_of(&outcome);
+        let host = match &named {
+            Some(agent) => self.store.host(agent).await?,
+            None => None,
+        };
+        Ok(judge::judge(record, checkpoints, order.as_ref(), host.as_ref(), outcome, sha256))
+    }
+
+    async fn keep_judgement(&self, before: &EvidenceRecord, judged: Judged) -> Result<(), Problem> {
+        let Judged { mismatches, view } = judged;
+        if before.view == view {
+            return Ok(());
+        }
+        let (now, bundle) = (self.now(), view.bundle);
+        let leaf = |event, details| NewLeaf {
+            actor: Actor::Server.to_string(),
+            details,
+            event,
+            incident: Some(view.incident.clone()),
+            subject: format!("bundle:{bundle}"),
+            time: now,
+        };
+        let mut leaves = vec![leaf(
+            judge::event_of(view.state),
+            details([
+                ("bytes", json!(view.bytes)),
+                ("findings", json!(view.findings)),
+                ("sha256", json!(view.sha256)),
+                ("signer", json!(view.signer)),
+                ("trust", json!(view.trust)),
+                ("verified_to", json!(view.verified_to)),
+            ]),
+        )];
+        if !mismatches.is_empty() {
+            let Findings(texts) = mismatches;
+            leaves.push(leaf("evidence_mismatch", details([("what", json!(texts))])));
+        }
+        let mut changes = vec![Change::PutEvidenceView(Box::new(view.clone()))];
+        if view.state == EvidenceState::Sealed && before.length.is_none() {
+            // Nothing comes after a seal.
+            changes.push(Change::Length(bundle, before.offset));
+        }
+        self.store.commit(changes, leaves).await?;
+        self.tell_evidence(&view);
+        Ok(())
+    }
+}
+
+/// Hashes what is read, and ends when the server does.
+struct Counted<R> {
+    hasher: sha2::Sha256,
+    reader: R,
+    stop: CancellationToken,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.is_cancelled() {
+            return Err(io::Error::other("the server stops"));
+        }
+        let bytes = self.reader.read(buffer)?;
+        self.hasher.update(&buffer[..bytes]);
+        Ok(bytes)
+    }
+}

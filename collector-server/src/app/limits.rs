@@ -1,0 +1,20 @@
+//! How much the server takes, where the operator may say otherwise.
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The longest bundle.
+    pub bundle_bytes_max: u64,
+    /// No upload is begun or continued when less than this is free where the objects lie.
+    pub free_bytes_min: u64,
+    /// An upload of which nothing came for so long is verified as far as it goes. It may still be continued.
+    pub idle_secs: u64,
+    /// Uploads that one agent or one person may have open.
+    pub uploads_of_owner_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bundle_bytes_max: 64 << 30, free_bytes_min: 1 << 30, idle_secs: 300, uploads_of_owner_max: 16 }
+    }
+}

@@ -1,0 +1,256 @@
+//! The agent's half of orders: they are handed over by a long poll, and the agent tells what becomes of them.
+//!
+//! An agent has not promised anything before it told of an order, so an order is handed over again until then. What the
+//! agent tells is believed about its own orders only, and only in the order in which it can happen.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{Instant as Deadline, timeout_at};
+use wire::agent_api::{Delivery, OrderReport, OrdersReply, POLL_WAIT_SECS_MAX};
+use wire::api::{LiveEvent, TimedEvent};
+use wire::order::{OrderEvent, OrderState};
+use wire::{AgentId, Instant, OrderId};
+
+use super::{Actor, App, Problem, ProblemKind, details};
+use crate::store::{Change, NewLeaf, OrderRecord, StoreError};
+
+/// Orders in one reply: an envelope may have 350 KB.
+const ORDERS_MAX: usize = 8;
+/// Texts that agents tell, in characters.
+const MESSAGE_CHARS_MAX: usize = 1024;
+/// An order that was handed over in time may be told of a little later.
+const DELIVERED_GRACE_NS: i128 = 600 * 1_000_000_000;
+
+impl App {
+    /// The orders that wait for this agent. Without any, waits for one, for so many seconds at most.
+    ///
+    /// # Errors
+    /// [`ProblemKind::TooMany`] for an agent that asks many times at once.
+    pub async fn wait_for_orders(&self, agent: &AgentId, wait_secs: u64) -> Result<OrdersReply, Problem> {
+        let poll = self.hub.poll(agent).ok_or_else(|| {
+            Problem::new(ProblemKind::TooMany, format!("the agent {agent} asks for orders too many times at once"))
+                .hint("one long poll is enough; wait for its answer")
+        })?;
+        self.seen(agent).await?;
+        let deadline = Deadline::now() + Duration::from_secs(wait_secs.min(POLL_WAIT_SECS_MAX));
+        loop {
+            // Before the records are read: what is dispatched after that wakes this poll.
+            let woken = poll.notify.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            let orders = self.hand_over(agent).await?;
+            if !orders.is_empty() || self.stop.is_cancelled() {
+                return Ok(OrdersReply { orders, server_time: self.now() });
+            }
+            let waited = async {
+                tokio::select! {
+                    () = woken => {}
+                    () = self.stop.cancelled() => {}
+                }
+            };
+            if timeout_at(deadline, waited).await.is_err() {
+                return Ok(OrdersReply { orders: Vec::new(), server_time: self.now() });
+            }
+        }
+    }
+
+    /// Writes down that an agent was heard, once in a while.
+    async fn seen(&self, agent: &AgentId) -> Result<(), Problem> {
+        if self.hub.is_seen_due(agent) {
+            self.store.commit(vec![Change::HostSeen(agent.clone(), self.now())], Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    async fn hand_over(&self, agent: &AgentId) -> Result<Vec<Delivery>, Problem> {
+        let now = self.now();
+        let waiting = self.store.orders_waiting(agent).await?;
+        let mut deliveries = Vec::new();
+        for order in waiting.into_iter().filter(|order| order.expires > now).take(ORDERS_MAX) {
+            if order.state == OrderState::Queued {
+                let change = Change::OrderEvent {
+                    event: None,
+                    from: vec![OrderState::Queued],
+                    order: order.order,
+                    to: OrderState::Delivered,
+                };
+                let leaf = leaf(&order, &Actor::Server, "order_delivered", [("agent", json!(agent))], now);
+                match self.store.commit(vec![change], vec![leaf]).await {
+                    // Another poll of the same agent was faster.
+                    Ok(_) | Err(StoreError::Conflict(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            deliveries.push(Delivery { envelope: order.envelope, order: order.order });
+        }
+        Ok(deliveries)
+    }
+
+    /// An agent tells of an order. Told again, it changes nothing.
+    ///
+    /// # Errors
+    /// [`ProblemKind::NotFound`]; [`ProblemKind::Forbidden`] for another agent's order; [`ProblemKind::Conflict`] for what
+    /// cannot happen to the order where it stands.
+    pub async fn order_report(&self, by: &Actor, order: OrderId, report: OrderReport) -> Result<(), Problem> {
+        let record = self.own_order(by, order).await?;
+        let (now, event) = (self.now(), bounded(report.event));
+        if is_known(&record, &event) {
+            return Ok(());
+        }
+        let Some(from) = from_states(&record, &event) else {
+            let (state, what) = (record.state.name(), name_of(&event));
+            return Err(Problem::new(
+                ProblemKind::Conflict,
+                format!("order {order} is {state}: it cannot be {what} now"),
+            )
+            .hint("nothing is resumed from memory: ask for the orders that wait"));
+        };
+        self.check_bundle_of(&record, &event).await?;
+        let to = event.state();
+        let leaves = custody_leaf(&record, by, &event, report.time, now).into_iter().collect();
+        let event = TimedEvent { event, time: now };
+        let change = Change::OrderEvent { event: Some(event.clone()), from, order, to };
+        self.store.commit(vec![change], leaves).await?;
+        let ends_early = matches!(to, OrderState::Interrupted | OrderState::Failed);
+        self.live.tell(&record.incident, LiveEvent::Order { event, order, state: to });
+        if let Some(bundle) = record.bundle.filter(|_| ends_early) {
+            self.ingest.now(bundle);
+        }
+        Ok(())
+    }
+
+    /// The order, when it is for the agent that asks.
+    pub(super) async fn own_order(&self, by: &Actor, order: OrderId) -> Result<OrderRecord, Problem> {
+        let record = self.store.order(order).await?.ok_or_else(|| {
+            Problem::new(ProblemKind::NotFound, format!("there is no order {order}"))
+                .hint("an order is told of under the id under which it was handed over")
+        })?;
+        if matches!(by, Actor::Agent { agent, .. } if *agent == record.agent) {
+            return Ok(record);
+        }
+        tracing::warn!(%by, %order, "an order of another agent was asked for");
+        Err(Problem::new(ProblemKind::Forbidden, format!("order {order} is not for {by}"))
+            .hint("an agent tells of its own orders only"))
+    }
+
+    /// A bundle answers one order, and an order makes one bundle.
+    async fn check_bundle_of(&self, record: &OrderRecord, event: &OrderEvent) -> Result<(), Problem> {
+        let named = match event {
+            OrderEvent::Started { bundle } | OrderEvent::Interrupted { bundle: Some(bundle), .. } => *bundle,
+            _ => return Ok(()),
+        };
+        let there = self.store.evidence(named).await?;
+        let is_of_another = there.is_some_and(|there| there.view.order != Some(record.order));
+        if is_of_another || record.bundle.is_some_and(|bundle| bundle != named) {
+            let message = format!("bundle {named} is not the one of order {}", record.order);
+            return Err(Problem::new(ProblemKind::Conflict, message).hint("each run makes a bundle of its own"));
+        }
+        Ok(())
+    }
+
+    /// Marks the orders that no agent took in their time.
+    pub(super) async fn expire_orders(&self) -> Result<(), Problem> {
+        let now = self.now();
+        let mut after: Option<AgentId> = None;
+        loop {
+            let hosts = self.store.hosts(after.as_ref(), 500).await?;
+            let Some(last) = hosts.last() else { return Ok(()) };
+            after = Some(last.agent.clone());
+            for host in &hosts {
+                for order in self.store.orders_waiting(&host.agent).await? {
+                    let grace = if order.state == OrderState::Delivered { DELIVERED_GRACE_NS } else { 0 };
+                    if order.expires.0 + grace <= now.0 {
+                        self.expire(&order, now).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn expire(&self, order: &OrderRecord, now: Instant) -> Result<(), Problem> {
+        let change =
+            Change::OrderEvent { event: None, from: vec![order.state], order: order.order, to: OrderState::Expired };
+        let leaf = leaf(order, &Actor::Server, "order_expired", [("expires", json!(order.expires))], now);
+        match self.store.commit(vec![change], vec![leaf]).await {
+            // The agent was faster.
+            Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The states in which this can happen; `None` when the order is in none of them. An order that the server gave up as
+/// expired may have been taken in time all the same: the agent knows better.
+fn from_states(record: &OrderRecord, event: &OrderEvent) -> Option<Vec<OrderState>> {
+    use OrderState::{Accepted, Delivered, Expired, Queued, Running};
+    let from: &[OrderState] = match event {
+        OrderEvent::Accepted => &[Queued, Delivered, Expired],
+        OrderEvent::Refused { .. } | OrderEvent::Started { .. } => &[Queued, Delivered, Expired, Accepted],
+        OrderEvent::Progress { .. } | OrderEvent::Completed { .. } => &[Running],
+        OrderEvent::Interrupted { .. } | OrderEvent::Failed { .. } => &[Queued, Delivered, Expired, Accepted, Running],
+    };
+    from.contains(&record.state).then(|| from.to_vec())
+}
+
+/// True when this was told before, or is progress that something else has overtaken.
+fn is_known(record: &OrderRecord, event: &OrderEvent) -> bool {
+    let is_late_progress = matches!(event, OrderEvent::Progress { .. }) && record.state.is_final();
+    is_late_progress || record.events.iter().any(|known| known.event == *event)
+}
+
+fn name_of(event: &OrderEvent) -> &'static str {
+    match event {
+        OrderEvent::Accepted => "accepted",
+        OrderEvent::Refused { .. } => "refused",
+        OrderEvent::Started { .. } => "started",
+        OrderEvent::Progress { .. } => "under way",
+        OrderEvent::Completed { .. } => "completed",
+        OrderEvent::Interrupted { .. } => "interrupted",
+        OrderEvent::Failed { .. } => "failed",
+    }
+}
+
+/// Texts from an agent are kept up to a bound.
+fn bounded(event: OrderEvent) -> OrderEvent {
+    let cut = |text: String| -> String { text.chars().take(MESSAGE_CHARS_MAX).collect() };
+    match event {
+        OrderEvent::Refused { message, reason } => OrderEvent::Refused { message: cut(message), reason },
+        OrderEvent::Failed { message } => OrderEvent::Failed { message: cut(message) },
+        OrderEvent::Progress { bytes, collector, items, tier } => {
+            OrderEvent::Progress { bytes, collector: cut(collector), items, tier }
+        }
+        other => other,
+    }
+}
+
+/// Everything but progress is in custody, with the agent's own clock.
+fn custody_leaf(record: &OrderRecord, by: &Actor, event: &OrderEvent, told: Instant, now: Instant) -> Option<NewLeaf> {
+    let name = match event {
+        OrderEvent::Accepted => "order_accepted",
+        OrderEvent::Refused { .. } => "order_refused",
+        OrderEvent::Started { .. } => "order_started",
+        OrderEvent::Progress { .. } => return None,
+        OrderEvent::Completed { .. } => "order_completed",
+        OrderEvent::Interrupted { .. } => "order_interrupted",
+        OrderEvent::Failed { .. } => "order_failed",
+    };
+    Some(leaf(record, by, name, [("agent_time", json!(told)), ("told", json!(event))], now))
+}
+
+fn leaf<const N: usize>(
+    record: &OrderRecord,
+    by: &Actor,
+    event: &'static str,
+    more: [(&str, serde_json::Value); N],
+    now: Instant,
+) -> NewLeaf {
+    NewLeaf {
+        actor: by.to_string(),
+        details: details(more),
+        event,
+        incident: Some(record.incident.clone()),
+        subject: format!("order:{}", record.order),
+        time: now,
+    }
+}

@@ -1,0 +1,19 @@
+//! What is done from time to time.
+
+use std::time::Duration;
+
+use super::App;
+
+impl App {
+    /// Finds uploads that have ended, and orders whose time is over. What fails is tried again the next time.
+    pub async fn sweep(&self) {
+        if let Err(problem) = self.sweep_uploads().await {
+            tracing::error!(message = problem.message, cause = problem.cause, "the uploads were not looked through");
+        }
+        if let Err(problem) = self.expire_orders().await {
+            tracing::error!(message = problem.message, cause = problem.cause, "the orders were not looked through");
+        }
+        self.uploads.forget_idle(Duration::from_secs(self.limits.idle_secs));
+        metrics::gauge!("holdfast_agents_connected").set(u32::try_from(self.hub.connected()).unwrap_or(u32::MAX));
+    }
+}

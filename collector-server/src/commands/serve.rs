@@ -1,0 +1,103 @@
+//! `holdfast-server serve`.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, token};
+use crate::app::limits::Limits;
+use crate::process::{Config, Server};
+
+/// Run the server. Everything that it owns is made at the first start.
+#[derive(clap::Args)]
+pub struct Serve {
+    /// The directory that holds keys, records and evidence
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Seconds without a byte after which an upload is verified as far as it came
+    #[arg(long, value_name = "SECS", default_value_t = Limits::default().idle_secs, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    idle_secs: u64,
+    /// Print where the server is as one line of JSON
+    #[arg(long)]
+    json: bool,
+    /// Where to listen: this host only, unless you say otherwise
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8443")]
+    listen: SocketAddr,
+    /// A name or address under which others reach the server, for its certificate and for tickets; may be repeated
+    #[arg(long = "name", value_name = "HOST", value_parser = host_name)]
+    names: Vec<String>,
+}
+
+/// What stands in a certificate and in an address.
+fn host_name(text: &str) -> Result<String, String> {
+    let is_name = (1..=253).contains(&text.len())
+        && !text.starts_with(['-', '.'])
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    if is_name || text.parse::<std::net::IpAddr>().is_ok() {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("a host name or an address without a port is wanted".to_owned())
+    }
+}
+
+impl Serve {
+    /// Runs until SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn run(self) -> Result<(), Failure> {
+        install_log();
+        crate::http::health::count_from_now_on();
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let limits = Limits { idle_secs: self.idle_secs, ..Limits::default() };
+        let config = Config { data: self.data, limits, listen: self.listen, names: self.names };
+        let server = Server::start(config).await?;
+        announce(&server, self.json)?;
+        let hint = token::hint_without_tokens(&*server.app.store, server.folder()).await.unwrap_or_default();
+        if let Some(hint) = hint {
+            writeln!(std::io::stderr(), "hint: {hint}")?;
+        }
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("stopping");
+        Ok(server.stop().await?)
+    }
+}
+
+fn announce(server: &Server, as_json: bool) -> std::io::Result<()> {
+    let (data, servers) = (server.folder().display(), &server.app.reach.servers);
+    let mut out = std::io::stdout();
+    if as_json {
+        let line = json!({
+            "address": server.address,
+            "ca_sha256": server.ca_sha256(),
+            "data": server.folder(),
+            "server_signer": server.app.signer.public_line(),
+            "servers": servers,
+        });
+        writeln!(out, "{line}")?;
+    } else {
+        writeln!(out, "address    {}", servers.join(" "))?;
+        writeln!(out, "listening  {}", server.address)?;
+        writeln!(out, "ca sha256  {}", server.ca_sha256())?;
+        writeln!(out, "ca file    {data}/ca.pem")?;
+        writeln!(out, "data       {data}")?;
+    }
+    out.flush()
+}
+
+/// To standard error. `HOLDFAST_LOG` is error, warn, info or debug.
+fn install_log() {
+    let level = std::env::var("HOLDFAST_LOG").ok().and_then(|level| level.parse().ok());
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_max_level(level.unwrap_or(tracing::Level::INFO));
+    // An error only says that there is a log already.
+    let _ = log.try_init();
+}

@@ -1,0 +1,98 @@
+//! What agents ask below `/agent/v1`.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use wire::agent_api::{
+    EnrollReply, EnrollRequest, HostFacts, OrderReport, OrdersReply, POLL_WAIT_SECS_MAX, RenewReply, RenewRequest,
+};
+use wire::{AgentId, OrderId};
+
+use super::extract::{Caller, Json, Path, Query};
+use crate::app::{Actor, App, Problem, ProblemKind};
+
+/// How long a long poll waits.
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub struct Wait {
+    /// Seconds to wait for an order; more than 55 count as 55.
+    #[serde(default = "as_long_as_possible")]
+    wait_secs: u64,
+}
+
+fn as_long_as_possible() -> u64 {
+    POLL_WAIT_SECS_MAX
+}
+
+/// Lets a host in.
+///
+/// # Errors
+/// See [`App::enroll`].
+pub async fn enroll(
+    State(app): State<Arc<App>>,
+    Json(request): Json<EnrollRequest>,
+) -> Result<Answer<EnrollReply>, Problem> {
+    app.enroll(request).await.map(Answer)
+}
+
+/// A new certificate.
+///
+/// # Errors
+/// See [`App::renew`].
+pub async fn renew(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    Json(request): Json<RenewRequest>,
+) -> Result<Answer<RenewReply>, Problem> {
+    let (agent, serial) = agent(&by)?;
+    app.renew(agent, serial, request).await.map(Answer)
+}
+
+/// What the host says of itself.
+///
+/// # Errors
+/// See [`App::put_facts`].
+pub async fn put_facts(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    Json(facts): Json<HostFacts>,
+) -> Result<StatusCode, Problem> {
+    app.put_facts(agent(&by)?.0, facts).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The orders that wait for the agent.
+///
+/// # Errors
+/// See [`App::wait_for_orders`].
+pub async fn orders(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    Query(wait): Query<Wait>,
+) -> Result<Answer<OrdersReply>, Problem> {
+    app.wait_for_orders(agent(&by)?.0, wait.wait_secs).await.map(Answer)
+}
+
+/// What became of an order.
+///
+/// # Errors
+/// See [`App::order_report`].
+pub async fn report(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    Path(order): Path<OrderId>,
+    Json(report): Json<OrderReport>,
+) -> Result<StatusCode, Problem> {
+    app.order_report(&by, order, report).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The check before has let agents in only.
+fn agent(by: &Actor) -> Result<(&AgentId, &str), Problem> {
+    match by {
+        Actor::Agent { agent, serial } => Ok((agent, serial)),
+        other => Err(Problem::new(ProblemKind::Forbidden, format!("{other} is no agent"))),
+    }
+}

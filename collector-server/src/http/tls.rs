@@ -1,0 +1,134 @@
+//! How connections are accepted: TLS under the server's own CA, with a client certificate where the client has one.
+//!
+//! People and agents share one port. An agent's certificate is checked against the CA here, and each request is told of
+//! it; whether the host is still welcome is checked with each request, because a connection outlives a decision.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum_server::accept::Accept;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::AsyncBufReadExt as _;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tower::Service;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::credential::ClientCertificate;
+use crate::authority::{Authority, Certified, hex};
+
+/// A handshake takes at most this long, and the first byte after it comes within the same time again.
+const HANDSHAKE_SECS_MAX: u64 = 10;
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The certificate, its key or the CA cannot be used.
+    #[error("the server's certificate and key cannot be used")]
+    Config(#[from] rustls::Error),
+    /// They are no PEM.
+    #[error("the server's certificate or key is not PEM")]
+    Pem(#[from] rustls::pki_types::pem::Error),
+    /// The check of client certificates cannot be set up.
+    #[error("the CA cannot be used to check client certificates")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// Accepts connections. Clones share the bound.
+#[derive(Clone)]
+pub struct Acceptor {
+    connections: Arc<Semaphore>,
+    tls: TlsAcceptor,
+}
+
+impl Acceptor {
+    /// Accepts at most so many connections at a time; those beyond are closed at once.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn new(authority: &Authority, certified: &Certified, connections_max: usize) -> Result<Self, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(authority.der().to_vec()))?;
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()?;
+        let certificate = CertificateDer::from_pem_slice(certified.certificate_pem.as_bytes())?;
+        let key = PrivateKeyDer::from_pem_slice(certified.key_pem.as_bytes())?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .with_client_cert_verifier(clients)
+            .with_single_cert(vec![certificate], key)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let connections = Arc::new(Semaphore::new(connections_max));
+        Ok(Self { connections, tls: TlsAcceptor::from(Arc::new(config)) })
+    }
+
+    async fn shake_hands<S>(self, stream: TcpStream, inner: S) -> io::Result<(TlsStream<TcpStream>, Connection<S>)> {
+        let permit = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| {
+            metrics::counter!("holdfast_connections_refused_total").increment(1);
+            io::Error::other("too many connections")
+        })?;
+        stream.set_nodelay(true)?;
+        let patience = Duration::from_secs(HANDSHAKE_SECS_MAX);
+        let mut stream = timeout(patience, self.tls.accept(stream)).await??;
+        // The HTTP layer waits without a limit for the bytes that tell HTTP/1 from HTTP/2.
+        timeout(patience, stream.fill_buf()).await??;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(who);
+        Ok((stream, Connection { certificate, inner, _permit: Arc::new(permit) }))
+    }
+}
+
+impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
+    type Stream = TlsStream<TcpStream>;
+    type Service = Connection<S>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        Box::pin(self.clone().shake_hands(stream, service))
+    }
+}
+
+/// The agent that a verified certificate names.
+fn who(certificate: &CertificateDer) -> Option<ClientCertificate> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let agent = certificate.subject().iter_common_name().next()?.as_str().ok()?.parse().ok()?;
+    Some(ClientCertificate { agent, serial: hex(certificate.raw_serial()) })
+}
+
+/// The service of one connection: each request is told the client's certificate. The connection counts as long as this
+/// lives.
+#[derive(Clone)]
+pub struct Connection<S> {
+    certificate: Option<ClientCertificate>,
+    inner: S,
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl<S: Service<Request<B>>, B> Service<Request<B>> for Connection<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        if let Some(certificate) = &self.certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,229 @@
+//! The process: everything put together, listening, and taken apart again.
+
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum_server::Handle;
+use bundle::time::Clock;
+use hyper_util::rt::TokioTimer;
+use tokio::task::JoinHandle;
+use wire::{Instant, Sha256};
+
+use crate::app::limits::Limits;
+use crate::app::{App, Reach};
+use crate::data_dir::DataDir;
+use crate::http;
+use crate::http::tls::Acceptor;
+use crate::objects::Objects;
+use crate::store::sqlite::Sqlite;
+
+/// Names under which the server is always reached on its own host.
+const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+/// Connections at a time, where the limit of open files leaves room for them.
+const CONNECTIONS_MAX: u64 = 4096;
+/// Descriptors for everything else.
+const FILES_RESERVED: u64 = 256;
+/// The head of a request must come within this time; a connection that is idle ends after it.
+const HEAD_SECS_MAX: u64 = 30;
+/// Requests of one HTTP/2 connection at a time.
+const STREAMS_MAX: u32 = 64;
+/// Requests that are under way when the server stops have so long to end.
+const STOP_SECS_MAX: u64 = 20;
+/// How often overdue things are looked for.
+const SWEEP_SECS: u64 = 5;
+/// How often the signed head of the custody log is written down.
+const HEADS_SECS: u64 = 60;
+
+/// What the operator decides.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data directory.
+    pub data: PathBuf,
+    /// How much is taken.
+    pub limits: Limits,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Names under which others reach the server, the best first.
+    pub names: Vec<String>,
+}
+
+/// A server that listens.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What it decides with.
+    pub app: Arc<App>,
+    background: JoinHandle<()>,
+    dir: DataDir,
+    handle: Handle<SocketAddr>,
+    listening: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Starts a server over this data directory. It listens when this returns.
+    ///
+    /// # Errors
+    /// What is wrong with the directory, the address or the records; a [`crate::data_dir::DataDirError`] has a hint.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let clock = SystemClock;
+        let dir = DataDir::open(&config.data)?;
+        let authority = dir.authority(clock.realtime())?;
+        let mut names: Vec<String> = LOCAL_NAMES.map(str::to_owned).to_vec();
+        names.extend(config.names.iter().cloned());
+        let listens_at = config.listen.ip();
+        if !listens_at.is_unspecified() {
+            names.push(listens_at.to_string());
+        }
+        names.sort();
+        names.dedup();
+        let certified = dir.certified(&authority, &names, clock.realtime())?;
+        let acceptor = Acceptor::new(&authority, &certified, connections_max())?;
+        let listener =
+            TcpListener::bind(config.listen).with_context(|| format!("cannot listen at {}", config.listen))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let reach = Reach { ca_sha256: authority.sha256(), servers: addresses(&config.names, address) };
+        let objects = Objects::in_folder(&dir.objects()).context("the folder of the objects cannot be used")?;
+        let store = Sqlite::open(&dir.database()).await.context("the records cannot be opened")?;
+        let mut app = App::new(Box::new(clock), objects, reach, dir.signer()?, Arc::new(store));
+        app.authority = Some(authority);
+        app.limits = config.limits;
+        let app = Arc::new(app);
+        let handle = Handle::new();
+        let listening = tokio::spawn(listen(listener, acceptor, handle.clone(), Arc::clone(&app))?);
+        let background = tokio::spawn(keep_up(Arc::clone(&app), dir.custody_heads()));
+        Ok(Self { address, app, background, dir, handle, listening })
+    }
+
+    /// Digest of the CA's certificate.
+    pub fn ca_sha256(&self) -> Sha256 {
+        self.app.reach.ca_sha256
+    }
+
+    /// The data directory.
+    pub fn folder(&self) -> &Path {
+        self.dir.folder()
+    }
+
+    /// Ends the server: whoever waits is answered, what is under way ends, and the last custody head is written down.
+    ///
+    /// # Errors
+    /// When the listening part failed.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.app.stop.cancel();
+        self.handle.graceful_shutdown(Some(Duration::from_secs(STOP_SECS_MAX)));
+        let listened = self.listening.await;
+        self.background.await?;
+        listened?.context("listening failed")
+    }
+}
+
+/// The future that serves.
+fn listen(
+    listener: TcpListener,
+    acceptor: Acceptor,
+    handle: Handle<SocketAddr>,
+    app: Arc<App>,
+) -> std::io::Result<impl Future<Output = std::io::Result<()>>> {
+    let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle);
+    let head = Duration::from_secs(HEAD_SECS_MAX);
+    let builder = server.http_builder();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(head)
+        .keep_alive_timeout(head)
+        .adaptive_window(true)
+        .max_concurrent_streams(STREAMS_MAX);
+    let service = http::router(&app).into_make_service_with_connect_info::<SocketAddr>();
+    Ok(server.serve(service))
+}
+
+/// What is done from time to time, until the server stops.
+async fn keep_up(app: Arc<App>, heads: PathBuf) {
+    let ingest = tokio::spawn(Arc::clone(&app).run_ingest());
+    let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_SECS));
+    let mut write_head = tokio::time::interval(Duration::from_secs(HEADS_SECS));
+    let mut written = None;
+    loop {
+        tokio::select! {
+            () = app.stop.cancelled() => break,
+            _ = sweep.tick() => app.sweep().await,
+            _ = write_head.tick() => {
+                append_head(&app, &heads, &mut written).await;
+                if let Some(metrics) = http::health::count_from_now_on() {
+                    metrics.run_upkeep();
+                }
+            }
+        }
+    }
+    // What was being verified is broken off, and found again at the next start.
+    let _ = ingest.await;
+    append_head(&app, &heads, &mut written).await;
+}
+
+/// Appends the signed head of the custody log, when there is a new one.
+async fn append_head(app: &App, path: &Path, written: &mut Option<Sha256>) {
+    let appended = async {
+        let point = app.store.head().await?;
+        if *written == Some(point.root) {
+            return anyhow::Ok(());
+        }
+        let head =
+            app.signed_head(point).map_err(|problem| anyhow::anyhow!("{}: {:?}", problem.message, problem.cause))?;
+        let mut line = serde_json::to_vec(&head)?;
+        line.push(b'\n');
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        file.write_all(&line)?;
+        file.sync_all()?;
+        *written = Some(point.root);
+        Ok(())
+    };
+    if let Err(error) = appended.await {
+        tracing::error!(path = %path.display(), error = format!("{error:#}"), "the custody head was not written down");
+    }
+}
+
+/// Where others find the server: by its names, or at its own address.
+fn addresses(names: &[String], address: SocketAddr) -> Vec<String> {
+    let at = |host: String| format!("https://{host}:{}", address.port());
+    if names.is_empty() {
+        let ip = if address.ip().is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { address.ip() };
+        return vec![format!("https://{}", SocketAddr::new(ip, address.port()))];
+    }
+    let bracketed = |name: &String| match name.parse::<std::net::Ipv6Addr>() {
+        Ok(address) => at(format!("[{address}]")),
+        Err(_) => at(name.clone()),
+    };
+    names.iter().map(bracketed).collect()
+}
+
+/// As many connections as the limit of open files allows, which is first raised as far as it goes.
+fn connections_max() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let there = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: there.maximum, ..there };
+    let files = if setrlimit(Resource::Nofile, raised).is_ok() { there.maximum } else { there.current };
+    let room = files.unwrap_or(u64::MAX).saturating_sub(FILES_RESERVED).clamp(16, CONNECTIONS_MAX);
+    usize::try_from(room).unwrap_or(usize::MAX)
+}
+
+/// The clocks of this host.
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn realtime(&self) -> Instant {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        Instant(i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec))
+    }
+
+    fn boottime_ns(&self) -> u64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+    }
+}
