@@ -92,8 +92,9 @@ impl From<EnrolmentError> for Refusal {
     fn from(error: EnrolmentError) -> Self {
         match error {
             EnrolmentError::Call(error) => error.into(),
-            EnrolmentError::Missing => Self::new(exit::UNAVAILABLE, &error)
-                .hint("get a ticket (holdfast host enroll-ticket) and run: holdfast-agent enroll --token FILE --signers FILE"),
+            EnrolmentError::Missing => Self::new(exit::UNAVAILABLE, &error).hint(
+                "get a ticket (holdfast host enroll-ticket) and run: holdfast-agent enroll --token FILE --signers FILE",
+            ),
             EnrolmentError::Damaged { .. } => Self::new(exit::INPUT, &error).hint("enrol this host again"),
             EnrolmentError::Io { .. } | EnrolmentError::Key(_) | EnrolmentError::Sign(_) => Self::new(exit::IO, &error),
             EnrolmentError::Answer(_) => {
