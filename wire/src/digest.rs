@@ -8,7 +8,7 @@ use sha2::Digest as _;
 
 /// A SHA-256 digest. Shown and serialised as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, schemars::JsonSchema)]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("pattern" = "^[0-9a-f]{64}$"))]
 pub struct Sha256(pub [u8; 32]);
 
 impl Sha256 {

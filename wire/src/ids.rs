@@ -15,7 +15,7 @@ macro_rules! uuid_id {
             Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
         )]
         #[serde(transparent)]
-        #[schemars(with = "String")]
+        #[schemars(with = "String", extend("format" = "uuid"))]
         pub struct $name(Uuid);
 
         impl $name {
@@ -74,10 +74,11 @@ pub struct NotAnId {
 }
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, $wants:literal, $allowed:expr) => {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $wants:literal, $pattern:literal, $allowed:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
         #[serde(transparent)]
+        #[schemars(extend("pattern" = $pattern))]
         pub struct $name(String);
 
         impl $name {
@@ -117,13 +118,14 @@ macro_rules! text_id {
 
 text_id!(
     /// The id of an agent: `[a-z0-9-]{1,64}`. Host names collide, so it also carries part of the key's fingerprint.
-    AgentId, "an agent id", "1 to 64 of a-z, 0-9 and '-'",
+    AgentId, "an agent id", "1 to 64 of a-z, 0-9 and '-'", "^[a-z0-9-]{1,64}$",
     |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
 );
 
 text_id!(
     /// The id of an incident, for instance `INC-2026-0007`: `[A-Za-z0-9._-]{1,64}`.
     IncidentId, "an incident id", "1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', as in INC-2026-0007",
+    "^[A-Za-z0-9._-]{1,64}$",
     |byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 );
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A moment in nanoseconds since the epoch. Serialised as `2026-11-21T17:45:48.000000001Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, schemars::JsonSchema)]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("format" = "date-time"))]
 pub struct Instant(pub i128);
 
 impl Instant {

@@ -17,7 +17,7 @@ use crate::trust::{Given, POLICY_FILE, SIGNERS_FILE, TrustError};
 #[derive(Args)]
 pub struct Enroll {
     /// The file with the ticket, or - for standard input
-    #[arg(long, default_value = "-", value_name = "FILE|-")]
+    #[arg(long, visible_alias = "ticket", default_value = "-", value_name = "FILE|-")]
     token: String,
     /// Who may order collections on this host: an allowed_signers file (ssh-keygen(1))
     #[arg(long, value_name = "FILE")]
@@ -92,8 +92,9 @@ impl From<EnrolmentError> for Refusal {
     fn from(error: EnrolmentError) -> Self {
         match error {
             EnrolmentError::Call(error) => error.into(),
-            EnrolmentError::Missing => Self::new(exit::UNAVAILABLE, &error)
-                .hint("get a ticket (holdfast host enroll) and run: holdfast-agent enroll --token FILE --signers FILE"),
+            EnrolmentError::Missing => Self::new(exit::UNAVAILABLE, &error).hint(
+                "get a ticket (holdfast host enroll-ticket) and run: holdfast-agent enroll --token FILE --signers FILE",
+            ),
             EnrolmentError::Damaged { .. } => Self::new(exit::INPUT, &error).hint("enrol this host again"),
             EnrolmentError::Io { .. } | EnrolmentError::Key(_) | EnrolmentError::Sign(_) => Self::new(exit::IO, &error),
             EnrolmentError::Answer(_) => {
@@ -115,7 +116,7 @@ impl From<CallError> for Refusal {
                 Self::new(exit::REFUSED, &error).hint("a ticket lets in once and for a limited time: ask for a new one")
             }
             CallError::BadReply { .. } => {
-                Self::new(exit::REFUSED, &error).hint("compare the ticket with the server: holdfast-server ca")
+                Self::new(exit::REFUSED, &error).hint("compare the ticket with the server: holdfast-server ca show")
             }
             CallError::Setup(_) => Self::new(exit::INPUT, &error),
         }

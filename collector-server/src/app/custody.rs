@@ -1,5 +1,8 @@
 //! The custody log as people read it and take it away.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use serde_json::{Map, json};
@@ -49,7 +52,7 @@ impl App {
     /// # Errors
     /// Before the first line; an error after it breaks the stream off without a head.
     pub async fn custody_export(
-        self: std::sync::Arc<Self>,
+        self: Arc<Self>,
         by: &Actor,
     ) -> Result<impl Stream<Item = Result<Bytes, Problem>> + Send + 'static, Problem> {
         let leaf = NewLeaf {
@@ -64,7 +67,7 @@ impl App {
         let head = line(&CustodyLine::Head(self.signed_head(point)?))?;
         let app = self;
         Ok(stream::try_unfold((0, Some(head)), move |(from, head)| {
-            let app = std::sync::Arc::clone(&app);
+            let app = Arc::clone(&app);
             async move {
                 let left = point.size.saturating_sub(from);
                 if left == 0 {
@@ -99,7 +102,7 @@ impl App {
         self.each_host(|host| {
             // A key is one line that this server has read as a key when the host was enrolled.
             let (principal, key) = (host.agent.principal(), host.signer);
-            text.push_str(&format!("{principal} namespaces=\"{}\" {key}\n", namespace::BUNDLE));
+            let _ = writeln!(text, "{principal} namespaces=\"{}\" {key}", namespace::BUNDLE);
         })
         .await?;
         Ok(text)

@@ -68,16 +68,16 @@ impl Who {
 
     /// Whether this one is among them.
     pub const fn lets_in(self, actor: &Actor) -> bool {
-        match (self, actor) {
+        matches!(
+            (self, actor),
             (Self::Open, _)
-            | (Self::Person, Actor::User { .. })
-            | (Self::Source, Actor::User { role: Role::Source | Role::Responder, .. })
-            | (Self::Analyst, Actor::User { role: Role::Analyst | Role::Responder, .. })
-            | (Self::Responder | Self::Upload, Actor::User { role: Role::Responder, .. })
-            | (Self::Agent | Self::Upload, Actor::Agent { .. })
-            | (Self::Upload, Actor::Ticket { .. }) => true,
-            _ => false,
-        }
+                | (Self::Person, Actor::User { .. })
+                | (Self::Source, Actor::User { role: Role::Source | Role::Responder, .. })
+                | (Self::Analyst, Actor::User { role: Role::Analyst | Role::Responder, .. })
+                | (Self::Responder | Self::Upload, Actor::User { role: Role::Responder, .. })
+                | (Self::Agent | Self::Upload, Actor::Agent { .. })
+                | (Self::Upload, Actor::Ticket { .. })
+        )
     }
 }
 

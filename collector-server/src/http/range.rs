@@ -25,24 +25,18 @@ pub fn read(header: Option<&str>, length: u64) -> Asked {
     if range.is_empty() { Asked::Beyond } else { Asked::Part(range) }
 }
 
+/// The first and the last byte as they are written, each in digits or absent.
 fn one_range(header: &str) -> Option<(Option<u64>, Option<u64>)> {
     let (unit, range) = header.split_once('=')?;
-    if !unit.trim().eq_ignore_ascii_case("bytes") {
-        return None;
-    }
     let (first, last) = range.trim().split_once('-')?;
-    Some((number(first)?, number(last)?))
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    (unit.trim().eq_ignore_ascii_case("bytes") && is_number(first) && is_number(last))
+        .then(|| (number(first), number(last)))
 }
 
-fn number(text: &str) -> Option<Option<u64>> {
-    if text.is_empty() {
-        return Some(None);
-    }
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    // More digits than a u64 has only say: beyond every end.
-    Some(Some(text.parse().unwrap_or(u64::MAX)))
+/// More digits than a u64 has only say: beyond every end.
+fn number(digits: &str) -> Option<u64> {
+    (!digits.is_empty()).then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 mod items;
 mod seek;
 
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 use bundle::coverage::Coverage;
 use serde_json::Value;
@@ -25,7 +25,7 @@ const AT_A_TIME: usize = 4;
 /// `data/coverage.json` and `data/footprint.json`.
 const SUMMARY_BYTES_MAX: u64 = 1 << 20;
 /// The end of central directory record (APPNOTE 4.3.16), without a comment.
-const END_BYTES: u64 = 22;
+const END_BYTES: usize = 22;
 
 /// How many look into bundles now.
 #[derive(Debug)]
@@ -119,8 +119,8 @@ impl From<io::Error> for LookError {
 /// The directory comes into memory as a whole. A part of a bundle has at most 50,000 entries; one that needs the 64-bit
 /// records for more than 65,534 was not made by an agent of ours.
 fn open(mut reader: SeekReader) -> Result<Archive, LookError> {
-    let mut end = [0; END_BYTES as usize];
-    io::Seek::seek(&mut reader, io::SeekFrom::End(-(END_BYTES as i64)))?;
+    let mut end = [0; END_BYTES];
+    reader.seek(SeekFrom::End(-i64::try_from(END_BYTES).unwrap_or(i64::MAX)))?;
     reader.read_exact(&mut end)?;
     let is_many = end.get(10..12) == Some(&[0xff, 0xff]);
     if is_many { Err(LookError::TooLarge) } else { Ok(ZipArchive::new(reader)?) }

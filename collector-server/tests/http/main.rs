@@ -1,0 +1,12 @@
+//! Requests through the real router, over a real store.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test says that it failed")]
+
+mod access;
+mod alerts;
+#[path = "../../../bundle/tests/common/mod.rs"]
+mod common;
+mod credentials;
+mod custody;
+mod evidence;
+mod harness;
+mod orders;
