@@ -94,7 +94,7 @@ fn round(site: &Site, host: &Host, incident: &str) -> Value {
     let evidence = site.api(&format!("evidence/{}", told["bundle"].as_str().unwrap()));
     let receipts = evidence["receipts"].as_array().unwrap();
     let receipt = receipts.iter().find(|receipt| receipt["phase"] == "volatile" && receipt["phase_complete"] == true);
-    let custody = site.api(&format!("custody?incident={incident}&limit=1000"));
+    let custody = site.api(&format!("custody?incident={incident}&limit=500"));
     let issued = custody["items"].as_array().unwrap().iter().find(|leaf| {
         leaf["event"] == "order_issued" && leaf["subject"].as_str().is_some_and(|subject| subject.ends_with(&order))
     });

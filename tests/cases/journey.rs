@@ -30,14 +30,14 @@ fn an_analyst_watches_a_collection_and_verifies_what_was_downloaded() {
     let host = site.enroll("web-1");
     let daemon = host.daemon();
     let title = "<b>README_DECRYPT</b> was written to 40 folders";
-    let alert = json!({"event_type": "ransomware", "host": "web-1", "user": "svc_backup", "details": title});
+    let alert = json!({"event_type": "ransomware", "host": "web-1", "user": "svc_backup", "title": title, "details": "a ransom note"});
     let incident = site.alert("edr", &alert);
 
     let browser = Browser::start(1280, 900);
     sign_in(&browser, &site);
     browser.await_text(&incident, SOON);
     picture(&browser, "board");
-    browser.follow(&incident);
+    browser.click(&format!("a[href='/incidents/{incident}']"));
     browser.await_text("SEV1", SOON);
     browser.await_text(title, SOON);
     let page = browser.url();

@@ -135,7 +135,7 @@ fn what_no_responder_ordered_is_refused_by_name() {
     for (reason, _) in &expected {
         assert!(said.contains(reason), "{reason} is not in the agent's log:\n{said}");
     }
-    let custody = site.api(&format!("custody?incident={incident}&limit=1000"));
+    let custody = site.api(&format!("custody?incident={incident}&limit=500"));
     let refused = custody["items"].as_array().unwrap().iter().filter(|leaf| leaf["event"] == "order_refused").count();
     assert_eq!(refused, expected.len() + 1, "{custody}");
     assert_eq!(bundles(&site, &incident), 1, "nothing ran but the one order that was given");

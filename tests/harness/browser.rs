@@ -96,18 +96,6 @@ impl Browser {
         self.post(&format!("/element/{element}/click"), &json!({}));
     }
 
-    /// Clicks the link with this text in it, once there is one.
-    #[track_caller]
-    pub fn follow(&self, text: &str) {
-        let found = until(&format!("a link {text:?}"), DEADLINE, || {
-            let request = self.client.post(format!("{}/element", self.session));
-            let body = json!({"using": "partial link text", "value": text}).to_string();
-            let found = send(request.header("content-type", "application/json").body(body)).ok()?;
-            found[ELEMENT].as_str().map(str::to_owned)
-        });
-        self.post(&format!("/element/{found}/click"), &json!({}));
-    }
-
     /// Types into the first element that matches.
     #[track_caller]
     pub fn fill(&self, css: &str, text: &str) {
