@@ -50,11 +50,11 @@ fn an_analyst_watches_a_collection_and_verifies_what_was_downloaded() {
         "name: watched\nsummary: A test.\nlimits: { read_bytes_per_sec_max: 4MiB }\ncollect:\n  - include: volatile\n  - collect: files\n    with: { paths: [\"TREE/**\"] }\n",
     );
     let order = host.dispatch(&site, &incident, profile.to_str().unwrap());
-    browser.await_text("running", SOON);
+    browser.await_element(&format!("[data-order='{order}'] .is-running"));
     picture(&browser, "incident-live");
     site.await_order(&order, "completed", SOON);
     // The page was not loaded again: what it shows now came by itself.
-    browser.await_text("completed", SOON);
+    browser.await_element(&format!("[data-order='{order}'] [data-step=files].is-done"));
     browser.await_text("sealed", SOON);
     assert_eq!(browser.url(), page);
     picture(&browser, "incident");

@@ -37,15 +37,21 @@ impl Browser {
         until("chromedriver answers", DEADLINE, || client.get(format!("{url}/status")).send().ok());
         let own = |name: &str| folder.path().join(name).into_os_string().into_string().unwrap();
         let window = format!("--window-size={width},{height}");
+        let mut options = json!({
+            "args": [
+                "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+                "--disable-dev-shm-usage", "--no-first-run", window, format!("--user-data-dir={}", own("profile")),
+            ],
+            "prefs": {"download.default_directory": own("downloads"), "download.prompt_for_download": false},
+        });
+        // A window of a desktop is never as narrow as a phone.
+        if width < 500 {
+            options["mobileEmulation"] =
+                json!({"deviceMetrics": {"width": width, "height": height, "pixelRatio": 2.0}});
+        }
         let capabilities = json!({"capabilities": {"alwaysMatch": {
             "acceptInsecureCerts": true,
-            "goog:chromeOptions": {
-                "args": [
-                    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                    "--disable-dev-shm-usage", "--no-first-run", window, format!("--user-data-dir={}", own("profile")),
-                ],
-                "prefs": {"download.default_directory": own("downloads"), "download.prompt_for_download": false},
-            },
+            "goog:chromeOptions": options,
         }}});
         let mut browser = Self { driver: Some(driver), session: url, client, folder };
         let begun = browser.post("/session", &capabilities);
@@ -107,6 +113,12 @@ impl Browser {
     pub fn text(&self) -> String {
         let script = json!({"script": "return document.body.innerText", "args": []});
         self.post("/execute/sync", &script).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until something on the page matches.
+    #[track_caller]
+    pub fn await_element(&self, css: &str) {
+        self.element(css);
     }
 
     /// Waits until the page shows this text, without loading it again.
