@@ -1,7 +1,9 @@
 //! The process: everything put together, listening, and taken apart again.
 
+use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,7 +96,7 @@ impl Server {
         app.limits = config.limits;
         let app = Arc::new(app);
         let handle = Handle::new();
-        let listening = tokio::spawn(listen(listener, acceptor, handle.clone(), Arc::clone(&app))?);
+        let listening = tokio::spawn(listen(listener, acceptor, handle.clone(), &app)?);
         let background = tokio::spawn(keep_up(Arc::clone(&app), dir.custody_heads()));
         Ok(Self { address, app, background, dir, handle, listening })
     }
@@ -127,8 +129,8 @@ fn listen(
     listener: TcpListener,
     acceptor: Acceptor,
     handle: Handle<SocketAddr>,
-    app: Arc<App>,
-) -> std::io::Result<impl Future<Output = std::io::Result<()>>> {
+    app: &Arc<App>,
+) -> std::io::Result<impl Future<Output = std::io::Result<()>> + use<>> {
     let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle);
     let head = Duration::from_secs(HEAD_SECS_MAX);
     let builder = server.http_builder();
@@ -140,7 +142,7 @@ fn listen(
         .keep_alive_timeout(head)
         .adaptive_window(true)
         .max_concurrent_streams(STREAMS_MAX);
-    let service = http::router(&app).into_make_service_with_connect_info::<SocketAddr>();
+    let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
     Ok(server.serve(service))
 }
 
@@ -171,14 +173,14 @@ async fn keep_up(app: Arc<App>, heads: PathBuf) {
 async fn append_head(app: &App, path: &Path, written: &mut Option<Sha256>) {
     let appended = async {
         let point = app.store.head().await?;
-        if *written == Some(point.root) {
+        if point.size == 0 || *written == Some(point.root) {
             return anyhow::Ok(());
         }
         let head =
             app.signed_head(point).map_err(|problem| anyhow::anyhow!("{}: {:?}", problem.message, problem.cause))?;
         let mut line = serde_json::to_vec(&head)?;
         line.push(b'\n');
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         file.write_all(&line)?;
         file.sync_all()?;
         *written = Some(point.root);

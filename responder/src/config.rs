@@ -135,7 +135,7 @@ impl Config {
 /// There is no server yet.
 pub fn not_logged_in() -> Failure {
     Failure::new(USAGE, anyhow!("you are not logged in to a server"))
-        .hint("holdfast login https://HOST:PORT --ca-sha256 HEX; `holdfast-server ca` prints the digest")
+        .hint("holdfast login https://HOST:PORT --ca-sha256 HEX; `holdfast-server ca show` prints the digest")
 }
 
 /// Replaces a file by one with these bytes: a reader sees the old ones or the new ones, and a link is not followed.

@@ -51,7 +51,7 @@ impl Secret {
         let text = text.trim();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::new(INPUT, anyhow!("this is no token: one line of visible characters is wanted"))
-                .hint("`holdfast-server token` makes one"));
+                .hint("`holdfast-server token add` makes one"));
         }
         Ok(Self::new(text))
     }
@@ -105,9 +105,10 @@ fn from_terminal(prompt: &str) -> Result<String, Failure> {
             .hint("--token FILE reads it from a file, --token - from standard input")
     };
     let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(no_terminal)?;
-    let _ = write!(terminal, "{prompt}: ");
     let line = {
+        // Before the prompt: going silent drops what was typed, and a paste may follow the prompt at once.
         let _echo = Echo::off(&terminal).map_err(no_terminal)?;
+        let _ = write!(&terminal, "{prompt}: ");
         first_line(&terminal)
     };
     let _ = writeln!(terminal);

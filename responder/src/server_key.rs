@@ -42,7 +42,7 @@ fn parse(text: &str) -> Option<PublicKey> {
 
 fn no_key(what: &str) -> Failure {
     Failure::new(INPUT, anyhow!("{what} holds no key"))
-        .hint("ssh-ed25519 AAAA… is wanted, as `holdfast-server` prints it")
+        .hint("ssh-ed25519 AAAA… is wanted, as `holdfast-server` has it in GET /api/v1/me")
 }
 
 #[cfg(test)]

@@ -13,18 +13,24 @@
     reason = "a panic is how a test says that it failed"
 )]
 
+mod browser;
 mod bundle;
 mod lab;
 mod process;
 mod programs;
+mod proxy;
 mod random;
+mod site;
 mod tamper;
 
+pub use browser::Browser;
 pub use bundle::{Opened, jsonl};
 pub use lab::{Collect, Collected, Lab, Verdict, path_text};
 pub use process::{Ended, Running, until};
-pub use programs::{agent, holdfast, root, verify_py};
+pub use programs::{agent, foreign, holdfast, root, server, verify_py};
+pub use proxy::Cable;
 pub use random::Random;
+pub use site::{Host, RESPONDER, Site};
 pub use tamper::{Tampered, tamper};
 
 /// True for root. Says in a test's output, captured or not, what is skipped where it is not.

@@ -46,14 +46,22 @@ impl Ended {
     }
 }
 
-/// A process on its way.
+/// A process on its way. One that nobody waited for is killed with the test.
 pub struct Running {
     what: String,
     pid: Pid,
     started: Instant,
     waiter: Receiver<std::io::Result<ExitStatus>>,
-    stdout: JoinHandle<Vec<u8>>,
-    stderr: JoinHandle<Vec<u8>>,
+    /// Standard output and standard error; none once it was waited for.
+    outputs: Option<[JoinHandle<Vec<u8>>; 2]>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.outputs.is_some() {
+            let _ = kill_process(self.pid, Signal::KILL);
+        }
+    }
 }
 
 fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
@@ -86,7 +94,7 @@ impl Running {
         let pid = Pid::from_child(&child);
         let (sender, waiter) = channel();
         std::thread::spawn(move || sender.send(child.wait()));
-        Self { what, pid, started: Instant::now(), waiter, stdout, stderr }
+        Self { what, pid, started: Instant::now(), waiter, outputs: Some([stdout, stderr]) }
     }
 
     /// Its number.
@@ -101,16 +109,15 @@ impl Running {
 
     /// Waits for its end, and fails the test when the deadline comes first.
     #[track_caller]
-    pub fn wait(self, deadline: Duration) -> Ended {
+    pub fn wait(mut self, deadline: Duration) -> Ended {
         let status = match self.waiter.recv_timeout(deadline) {
             Ok(status) => status.unwrap(),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                let _ = kill_process(self.pid, Signal::KILL);
                 panic!("{} did not end within {deadline:?}", self.what);
             }
         };
         let took = self.started.elapsed();
-        let (stdout_bytes, stderr) = (self.stdout.join().unwrap(), self.stderr.join().unwrap());
+        let [stdout_bytes, stderr] = self.outputs.take().unwrap().map(|output| output.join().unwrap());
         Ended {
             status,
             stdout: String::from_utf8_lossy(&stdout_bytes).into_owned(),

@@ -24,6 +24,25 @@ pub fn holdfast() -> &'static Path {
     HOLDFAST.get_or_init(|| given_or_built("HOLDFAST_BIN", &["--package", "holdfast", "--bin", "holdfast"]))
 }
 
+/// `$HOLDFAST_SERVER`, or `holdfast-server`, built now.
+pub fn server() -> &'static Path {
+    static SERVER: OnceLock<PathBuf> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        given_or_built("HOLDFAST_SERVER", &["--package", "holdfast-server", "--bin", "holdfast-server"])
+    })
+}
+
+/// A Python that has this package, from `$HOLDFAST_PYTHON`; `cargo xtask test` makes one. Without it the test says in its
+/// output that it was skipped.
+pub fn foreign(package: &str) -> Option<PathBuf> {
+    use std::io::Write as _;
+    let python = std::env::var_os("HOLDFAST_PYTHON").map(PathBuf::from);
+    if python.is_none() {
+        let _ = writeln!(std::io::stderr(), "skipped: {package}: HOLDFAST_PYTHON names no Python that has it");
+    }
+    python
+}
+
 /// The verifier for those who have none of our software.
 pub fn verify_py() -> PathBuf {
     root().join("bundle/verify.py")

@@ -125,6 +125,7 @@ pub struct OrderReport {
 /// The answer to transport checkpoints.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckpointsReply {
-    /// One receipt ([`crate::receipt::Receipt`], signed) for each line that was new.
+    /// One receipt ([`crate::receipt::Receipt`], signed) for each line, in their order; a line that was there before is
+    /// answered with the receipt that it was given.
     pub receipts: Vec<Signed>,
 }

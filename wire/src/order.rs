@@ -74,6 +74,24 @@ pub enum RefusalReason {
     Profile,
 }
 
+impl RefusalReason {
+    /// The name as it is serialised.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unsigned => "unsigned",
+            Self::SignatureBad => "signature_bad",
+            Self::SignerUnknown => "signer_unknown",
+            Self::Malformed => "malformed",
+            Self::OtherAgent => "other_agent",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Replayed => "replayed",
+            Self::Policy => "policy",
+            Self::Profile => "profile",
+        }
+    }
+}
+
 /// What an agent tells of an order, in the order in which it happens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]

@@ -2,6 +2,7 @@
 //!
 //! Nothing is asserted: a ratio is for people, and a busy machine moves it.
 
+mod path;
 mod triage;
 mod volatile;
 
@@ -51,6 +52,7 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
     rows.extend(stage("the volatile tier, with 300 more processes", || volatile::compare(&bench, &proc_loop))?);
     rows.push(stage("bundle writing", || compare_writing(&writing))?);
     rows.push(stage("triage", || triage::compare(&bench))?);
+    stage("the path, with 300 more processes", || path::measure(&bench.agent))?;
     println!("\n{:<50} {:>12} {:>12} {:>7}  aim", "median of five", "baseline", "holdfast", "ratio");
     for Row { what, baseline, subject, aim } in rows {
         println!("{what:<50} {:>9} ms {:>9} ms {:>7}  {aim}", ms(baseline), ms(subject), ratio(subject, baseline));

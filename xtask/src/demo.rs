@@ -1,4 +1,5 @@
-//! The story of one bundle: taken from this host, verified, cut, tampered with. Every command can be typed again.
+//! The whole story on this host: two alerts, a triaged incident, a signed order, evidence on the server, and the proof
+//! of it with commodity tools. Every command can be typed again.
 
 mod chapters;
 mod story;
@@ -6,56 +7,79 @@ mod story;
 use std::time::Instant;
 
 use crate::programs::{self, Build, size};
-use crate::setup::{MUSL_GCC, SSH_KEYGEN, UNZIP, prepare};
+use crate::setup::{CURL, MUSL_GCC, SSH_KEYGEN, UNZIP, prepare};
 use crate::{only, shell};
 use story::Story;
 
 /// See `cargo xtask --help`.
-pub const SUMMARY: &str = "takes the evidence of this host, verifies it with commodity tools, cuts it, tampers with it";
+pub const SUMMARY: &str = "from two alerts to verified evidence of this host, on a server of its own on loopback";
 
 /// See the module.
 ///
 /// # Errors
 /// The first step that does not come out as it is told.
 pub fn run(options: &[String]) -> anyhow::Result<()> {
-    only(options, &["--exit"])?;
+    only(options, &["--exit", "--open"])?;
     let mut story = Story::begin()?;
     story.chapter("Build");
-    story.tell("The agent is one static program. The first build takes some minutes, later ones seconds.");
+    story.tell("The first build takes some minutes, later ones seconds.");
     let started = Instant::now();
-    prepare(&[MUSL_GCC, UNZIP, SSH_KEYGEN])?;
+    prepare(&[MUSL_GCC, UNZIP, SSH_KEYGEN, CURL])?;
     let agent = programs::agent(Build::Dev)?;
     let holdfast = programs::holdfast(Build::Dev)?;
-    story.tell(&format!("holdfast-agent  {}, for the host under examination", size(&agent)));
-    story.tell(&format!("holdfast        {}, for the people who respond", size(&holdfast)));
+    let server = programs::server(Build::Dev)?;
+    story.tell(&format!("holdfast-agent   {}, one static file for the host under examination", size(&agent)));
+    story.tell(&format!("holdfast-server  {}, where evidence arrives", size(&server)));
+    story.tell(&format!("holdfast         {}, for the people who respond", size(&holdfast)));
     story.tell(&format!("built in {} s", started.elapsed().as_secs()));
-    story.programs(&agent, &holdfast)?;
+    story.programs(&[("holdfast-agent", &agent), ("holdfast", &holdfast), ("holdfast-server", &server)])?;
 
-    let sealed = chapters::collect(&mut story)?;
-    chapters::verify(&mut story)?;
-    chapters::verify_by_hand(&mut story, &sealed)?;
-    chapters::the_host_dies(&mut story, &sealed)?;
-    chapters::somebody_changes_a_byte(&mut story, &sealed)?;
+    let url = chapters::server(&mut story)?;
+    chapters::responder(&mut story, &url)?;
+    let host = chapters::enroll(&mut story)?;
+    let incident = chapters::alerts(&mut story, &url, &host)?;
+    chapters::triage(&mut story, &incident)?;
+    chapters::dispatch(&mut story, &incident, &host)?;
+    let evidence = chapters::evidence(&mut story, &incident)?;
+    chapters::verify(&mut story, &evidence)?;
+    chapters::verify_by_hand(&mut story, &evidence)?;
+    chapters::somebody_changes_a_byte(&mut story, &evidence)?;
+    chapters::custody(&mut story)?;
 
-    story.chapter("What you have");
-    story.tell("A sealed bundle of this host, and four ways to check it. All of it lies in");
-    story.tell(&format!("  {}", story.folder().display()));
+    story.chapter("In the browser");
+    let page = format!("{url}/incidents/{incident}");
+    story.tell(&page);
+    story.tell(&format!("Sign in with the token in {}.", story.path("responder.token").display()));
+    story.tell("The certificate is the server's own, so the browser warns once.");
+    story.tell("Nothing on this host was changed or contained; containment stands on the page as a proposal.");
+    story.tell(&format!("All of it lies in {}", story.folder().display()));
+    if options.iter().any(|option| option == "--open") {
+        open(&page);
+    }
     if !options.iter().any(|option| option == "--exit") {
-        things_to_try(&story);
+        things_to_try(&story, &incident, &host);
+        story.tell("");
+        story.tell("The server and the agent run until you press Ctrl-C.");
+        story.wait()?;
     }
     Ok(())
 }
 
-fn things_to_try(story: &Story) {
+/// In the browser of whoever sits here; without one, the address above is enough.
+fn open(page: &str) {
+    let _ = std::process::Command::new("xdg-open").arg(page).stderr(std::process::Stdio::null()).spawn();
+}
+
+fn things_to_try(story: &Story, incident: &str, host: &str) {
     story.tell("");
     story.tell("Things to try:");
+    let dispatch = format!("bin/holdfast dispatch {incident} --host {host} --profile intrusion --follow");
     for (command, why) in [
         (format!("cd {}", story.folder().display()), "where the commands above work"),
-        ("bin/holdfast-agent collectors".into(), "what can be taken"),
-        ("bin/holdfast-agent plan --profile intrusion".into(), "what a profile would read"),
-        ("sudo bin/holdfast-agent collect --profile intrusion --output .".into(), "the whole of it"),
+        ("export HOLDFAST_CONFIG_DIR=$PWD/config".into(), "signed in as the responder of the story"),
+        (dispatch, "all that the intrusion profile takes"),
+        ("bin/holdfast-agent plan --profile intrusion".into(), "what that would read"),
         ("head -3 unpacked/data/volatile/processes.jsonl".into(), "records are plain lines of JSON"),
-        (format!("rm -r {}", story.folder().display()), "when you are done"),
     ] {
         story.tell(&format!("  {command}"));
         story.tell(&format!("      {why}"));

@@ -34,6 +34,14 @@ pub fn holdfast(build: Build) -> anyhow::Result<PathBuf> {
     compile(build, &["--package", "holdfast", "--bin", "holdfast"])
 }
 
+/// The collector server, for this machine.
+///
+/// # Errors
+/// When it does not compile.
+pub fn server(build: Build) -> anyhow::Result<PathBuf> {
+    compile(build, &["--package", "holdfast-server", "--bin", "holdfast-server"])
+}
+
 /// A program of `tests/benches`.
 ///
 /// # Errors

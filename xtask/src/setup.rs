@@ -2,7 +2,7 @@
 //!
 //! Nothing here downloads a program from anywhere but the distribution and rustup.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -21,10 +21,18 @@ pub const MUSL_GCC: Tool = Tool("musl-gcc", "musl-tools");
 pub const UNZIP: Tool = Tool("unzip", "unzip");
 /// Verifies signatures.
 pub const SSH_KEYGEN: Tool = Tool("ssh-keygen", "openssh-client");
+/// Sends alerts, as the products do that raise them.
+pub const CURL: Tool = Tool("curl", "curl");
+/// What an analyst sees.
+pub const CHROMIUM: Tool = Tool("chromium", "chromium");
+/// Drives it.
+pub const CHROMEDRIVER: Tool = Tool("chromedriver", "chromium-driver");
 /// Runs verify.py, and tampers with bundles in the tests.
 pub const PYTHON: Tool = Tool("python3", "python3");
 /// Shows what the agent asks of the kernel.
 pub const STRACE: Tool = Tool("strace", "strace");
+/// Brings what others wrote in Python.
+pub const PIP: Tool = Tool("pip3", "python3-pip");
 /// The two parts of util-linux that the tests use as root.
 pub const SETPRIV: Tool = Tool("setpriv", "util-linux");
 /// See [`SETPRIV`].
@@ -67,6 +75,30 @@ fn apt(verb: &str) -> Command {
     let mut apt = Command::new("apt-get");
     apt.args(["-qq", verb]).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
     apt
+}
+
+/// Programs that others wrote for the protocols that the server speaks, in a Python of their own among what cargo built.
+const FOREIGN: [&str; 2] = ["tuspy==1.1.0", "schemathesis==4.32.5"];
+
+/// The Python that has them.
+///
+/// # Errors
+/// When they cannot be installed.
+pub fn foreign() -> anyhow::Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let folder = std::path::absolute(target)?.join("foreign");
+    let (python, done) = (folder.join("bin/python"), folder.join("installed"));
+    let wanted = FOREIGN.join(" ");
+    if std::fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    // Without pip in it: the machine's own installs into it, and Debian needs one package less.
+    run(Command::new("python3").args(["-m", "venv", "--without-pip"]).arg(&folder))?;
+    let mut pip = Command::new("pip3");
+    pip.arg("--python").arg(&python).args(["install", "--quiet", "--disable-pip-version-check"]).args(FOREIGN);
+    run(&mut pip).context("tuspy and schemathesis come from PyPI: is it reached from here?")?;
+    std::fs::write(done, wanted)?;
+    Ok(python)
 }
 
 /// rustup reads rust-toolchain.toml, but a toolchain that was there before may lack the target.

@@ -1,12 +1,13 @@
 //! Everything that the build server runs. The tests come last, so that the last lines are their results.
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
 
 use crate::programs::{self, Build, size};
-use crate::setup::{GIT, MUSL_GCC, PYTHON, SETPRIV, SSH_KEYGEN, STRACE, UNSHARE, UNZIP, prepare};
+use crate::setup::{
+    CHROMEDRIVER, CHROMIUM, GIT, MUSL_GCC, PIP, PYTHON, SETPRIV, SSH_KEYGEN, STRACE, UNSHARE, UNZIP, foreign, prepare,
+};
 use crate::shell::{cargo, output, root, run as run_it, stage};
 use crate::{full, only, schema};
 
@@ -19,7 +20,8 @@ pub const SUMMARY: &str = "format, lints, schema, all tests; --full adds release
 /// The first thing that fails.
 pub fn run(options: &[String]) -> anyhow::Result<()> {
     only(options, &["--full"])?;
-    stage("set-up", || prepare(&[MUSL_GCC, UNZIP, SSH_KEYGEN, PYTHON, STRACE, SETPRIV, UNSHARE, GIT]))?;
+    let tools = [MUSL_GCC, UNZIP, SSH_KEYGEN, PYTHON, PIP, STRACE, SETPRIV, UNSHARE, GIT, CHROMIUM, CHROMEDRIVER];
+    let python = stage("set-up", || prepare(&tools).and_then(|()| foreign()))?;
     stage("format: rustfmt --check on every source", format)?;
     stage("lints: cargo clippy", || {
         run_it(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
@@ -28,12 +30,18 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
     println!("   {} ({})", agent.display(), size(&agent));
     let holdfast = stage("the command line of responders", || programs::holdfast(Build::Dev))?;
     println!("   {}", holdfast.display());
+    let server = stage("the collector server", || programs::server(Build::Dev))?;
+    println!("   {} ({})", server.display(), size(&server));
     stage("profiles/schema.json is current", || schema::check(&agent))?;
     if options.iter().any(|option| option == "--full") {
         full::run()?;
     }
     println!("== tests: cargo test --workspace");
-    tests(&agent, &holdfast)
+    let programs = [("AGENT", &agent), ("BIN", &holdfast), ("SERVER", &server), ("PYTHON", &python)];
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
+    command.envs(programs.map(|(name, path)| (format!("HOLDFAST_{name}"), path)));
+    run_it(&mut command)
 }
 
 /// `cargo fmt` does not see modules that a macro declares, so every file is named.
@@ -43,13 +51,4 @@ fn format() -> anyhow::Result<()> {
     let mut rustfmt = Command::new("rustfmt");
     rustfmt.args(["--check", "--edition", "2024", "--config-path", "rustfmt.toml"]).args(files);
     run_it(rustfmt.current_dir(root())).context("`cargo fmt`, or rustfmt on the files that it does not see, mends it")
-}
-
-fn tests(agent: &Path, holdfast: &Path) -> anyhow::Result<()> {
-    for which in [&["--doc"][..], &["--lib", "--bins", "--tests", "--no-fail-fast"]] {
-        let mut command = cargo();
-        command.args(["test", "--quiet", "--workspace"]).args(which);
-        run_it(command.env("HOLDFAST_AGENT", agent).env("HOLDFAST_BIN", holdfast))?;
-    }
-    Ok(())
 }

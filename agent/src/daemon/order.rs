@@ -43,7 +43,7 @@ impl Daemon {
                 self.tell_untold().await
             }
             Err(Refusal { reason, message }) => {
-                tracing::warn!(%order, ?reason, message, "an order was refused");
+                tracing::warn!(%order, reason = reason.name(), message, "an order was refused");
                 self.tell(order, &report(OrderEvent::Refused { message, reason })).await?;
                 // A server that brings it again and again is asked less often.
                 if self.refused.replace(order) == Some(order) {

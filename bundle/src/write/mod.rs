@@ -212,6 +212,8 @@ impl<W: Output, S: Write> Writer<W, S> {
     /// Begins a collector's step, which started at this time. What comes until [`Writer::end_step`] is its evidence.
     pub fn begin_step(&mut self, tier: Tier, collector: &str, started: Instant) {
         self.coverage.begin(tier, collector, started);
+        // The step before was drained: what goes out from here on belongs to this one's tier.
+        self.sink.phase = tier.into();
         self.step = Some(Step { tier, collector: collector.to_owned(), rows: Vec::new(), segments: 0, blobs: 0 });
     }
 

@@ -19,6 +19,8 @@ use crate::store::{Change, NewLeaf, OrderRecord, StoreError};
 const ORDERS_MAX: usize = 8;
 /// Texts that agents tell, in characters.
 const MESSAGE_CHARS_MAX: usize = 1024;
+/// Progress is written down at most this often.
+const PROGRESS_EVERY_NS: i128 = 1_000_000_000;
 /// An order that was handed over in time may be told of a little later.
 const DELIVERED_GRACE_NS: i128 = 600 * 1_000_000_000;
 
@@ -98,6 +100,11 @@ impl App {
         if is_known(&record, &event) {
             return Ok(());
         }
+        if is_frequent(&record, &event, now) {
+            let event = TimedEvent { event, time: now };
+            self.live.tell(&record.incident, LiveEvent::Order { event, order, state: record.state });
+            return Ok(());
+        }
         let Some(from) = from_states(&record, &event) else {
             let (state, what) = (record.state.name(), name_of(&event));
             return Err(Problem::new(
@@ -111,10 +118,19 @@ impl App {
         let leaves = custody_leaf(&record, by, &event, report.time, now).into_iter().collect();
         let event = TimedEvent { event, time: now };
         let change = Change::OrderEvent { event: Some(event.clone()), from, order, to };
-        self.store.commit(vec![change], leaves).await?;
-        let ends_early = matches!(to, OrderState::Interrupted | OrderState::Failed);
+        match self.store.commit(vec![change], leaves).await {
+            Ok(_) => {}
+            // The same was told twice at once.
+            Err(StoreError::Conflict(_)) if is_known(&self.own_order(by, order).await?, &event.event) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        let left = match &event.event {
+            OrderEvent::Interrupted { bundle, .. } => bundle.or(record.bundle),
+            OrderEvent::Failed { .. } => record.bundle,
+            _ => None,
+        };
         self.live.tell(&record.incident, LiveEvent::Order { event, order, state: to });
-        if let Some(bundle) = record.bundle.filter(|_| ends_early) {
+        if let Some(bundle) = left {
             self.ingest.now(bundle);
         }
         Ok(())
@@ -197,6 +213,14 @@ fn from_states(record: &OrderRecord, event: &OrderEvent) -> Option<Vec<OrderStat
 fn is_known(record: &OrderRecord, event: &OrderEvent) -> bool {
     let is_late_progress = matches!(event, OrderEvent::Progress { .. }) && record.state.is_final();
     is_late_progress || record.events.iter().any(|known| known.event == *event)
+}
+
+/// Progress is shown as it comes, and written down once in a while.
+fn is_frequent(record: &OrderRecord, event: &OrderEvent, now: Instant) -> bool {
+    let last = record.events.iter().rfind(|known| matches!(known.event, OrderEvent::Progress { .. }));
+    record.state == OrderState::Running
+        && matches!(event, OrderEvent::Progress { .. })
+        && last.is_some_and(|last| (0..PROGRESS_EVERY_NS).contains(&(now.0 - last.time.0)))
 }
 
 fn name_of(event: &OrderEvent) -> &'static str {

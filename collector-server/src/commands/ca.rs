@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use serde_json::json;
 
 use super::Failure;
 use crate::authority::Authority;
@@ -17,6 +18,9 @@ pub enum Ca {
         /// The server's data directory
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
+        /// Print both as one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -26,7 +30,7 @@ impl Ca {
     /// # Errors
     /// [`Failure`].
     pub fn run(self) -> Result<(), Failure> {
-        let Self::Show { data } = self;
+        let Self::Show { data, json } = self;
         let path = data.join("ca.pem");
         let pem = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()));
         let pem = pem.map_err(|error| Failure {
@@ -35,6 +39,9 @@ impl Ca {
             hint: Some("--data names the directory that the server was started with".to_owned()),
         })?;
         let sha256 = Authority::digest_of(&pem).context("ca.pem holds no certificate")?;
+        if json {
+            return Ok(writeln!(std::io::stdout(), "{}", json!({ "pem": pem, "sha256": sha256 }))?);
+        }
         writeln!(std::io::stderr(), "sha256 {sha256}")?;
         Ok(std::io::stdout().write_all(pem.as_bytes())?)
     }

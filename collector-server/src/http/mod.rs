@@ -49,6 +49,7 @@ pub fn router(app: &Arc<App>) -> Router {
 }
 
 /// A panic in one request is that request's alone. Its text is for the log: it may hold anything.
+#[expect(clippy::needless_pass_by_value, reason = "the layer gives it away")]
 fn fell_over(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
     Problem::new(ProblemKind::Internal, "the server failed on this request")

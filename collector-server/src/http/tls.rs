@@ -14,7 +14,7 @@ use axum::extract::Request;
 use axum_server::accept::Accept;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::AsyncBufReadExt as _;
 use tokio::net::TcpStream;
@@ -70,6 +70,9 @@ impl Acceptor {
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_client_cert_verifier(clients)
             .with_single_cert(vec![certificate], key)?;
+        // A session that is taken up again is not asked for its certificate again, which may have ended meanwhile.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let connections = Arc::new(Semaphore::new(connections_max));
         Ok(Self { connections, tls: TlsAcceptor::from(Arc::new(config)) })

@@ -26,7 +26,7 @@ pub fn no_answer(server: &str, error: reqwest::Error) -> Failure {
     let all = texts.join(": ");
     let (what, hint) = if all.contains("certificate") {
         let hint = "this is not the server of your login, or it has another CA now: ask for its digest (`holdfast-server \
-                    ca` on the server prints it) and holdfast login again";
+                    ca show` on the server prints it) and holdfast login again";
         ("is not who it should be", hint)
     } else if error.is_timeout() {
         ("does not answer in time", "is it busy, or cut off? try again")
@@ -53,7 +53,7 @@ fn of_status(server: &str, status: StatusCode, body: Option<ErrorBody>) -> Failu
     };
     let own_hint = match status.as_u16() {
         401 => Some("the token is not valid, or no more: holdfast login again"),
-        403 => Some("your token's role does not allow this; an administrator makes others: holdfast-server token"),
+        403 => Some("your token's role does not allow this; an administrator makes others: holdfast-server token add"),
         404 => Some("holdfast incident list, host list and evidence list show what there is"),
         429 => Some("wait a moment, then try again"),
         500.. => Some("the server's log says more; try again"),
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(shown(&asked("/409")), (65, "order x was seen".into(), "order again"));
         let token = "the token is not valid, or no more: holdfast login again";
         assert_eq!(shown(&asked("/401")), (77, "no such token".into(), token));
-        let role = "your token's role does not allow this; an administrator makes others: holdfast-server token";
+        let role = "your token's role does not allow this; an administrator makes others: holdfast-server token add";
         assert_eq!(shown(&asked("/403")), (77, format!("{} answered 403 Forbidden", fake.url), role));
         assert_eq!(shown(&asked("/302")).0, 65);
         let log = "the server's log says more; try again";

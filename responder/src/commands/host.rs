@@ -54,9 +54,7 @@ impl Host {
                 let request = TicketRequest { host, profile: None, valid_secs: Some(valid) };
                 let Some(reply) = ticket(&api, "/api/v1/hosts/tickets", &request, json)? else { return Ok(0) };
                 remark(&format!("good for one host, until {}; it is a secret, and shown once", time(reply.expires)));
-                remark(
-                    "hint: put it into a file on the host, then: holdfast-agent enroll --ticket FILE --signers FILE",
-                );
+                remark("hint: put it into a file on the host, then: holdfast-agent enroll --token FILE --signers FILE");
             }
         }
         Ok(0)

@@ -20,7 +20,7 @@ use crate::show;
 pub struct Login {
     /// The server, https://HOST:PORT.
     url: String,
-    /// Digest of its CA's certificate, as `holdfast-server ca` prints it on the server.
+    /// Digest of its CA's certificate, as `holdfast-server ca show` prints it on the server.
     #[arg(long, value_name = "HEX")]
     ca_sha256: Sha256,
     /// Read the token from this file, or from standard input (`-`); otherwise the terminal asks for it.

@@ -61,20 +61,20 @@ pub(super) fn judge(
     checkpoints: &[CheckpointRecord],
     order: Option<&OrderRecord>,
     host: Option<&HostRecord>,
-    outcome: Result<Verified, NotVerified>,
-    sha256: Sha256,
+    outcome: &Result<Verified, NotVerified>,
+    sha256: Option<Sha256>,
 ) -> Judged {
     let mut findings = Findings::default();
-    let (report, why) = report_of(&outcome);
+    let (report, why) = report_of(outcome);
     if let Some(why) = why {
         findings.add(&why);
     }
-    let state = state_of(&outcome, checkpoints, record, &mut findings);
+    let state = state_of(outcome, checkpoints, record, &mut findings);
     let mut view = EvidenceView {
         bytes: record.offset,
         findings: Vec::new(),
         items: BTreeMap::new(),
-        sha256: Some(sha256),
+        sha256,
         state,
         tiers: tiers(checkpoints),
         trust: None,

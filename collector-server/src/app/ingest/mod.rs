@@ -87,7 +87,7 @@ impl App {
         &self,
         record: &EvidenceRecord,
         checkpoints: &[CheckpointRecord],
-    ) -> Result<Option<(Outcome, Sha256)>, Problem> {
+    ) -> Result<Option<(Outcome, Option<Sha256>)>, Problem> {
         let bundle = record.view.bundle;
         let segments = self.store.segments(bundle).await?;
         let reader = self.objects.reader(bundle, segments, record.offset);
@@ -107,18 +107,25 @@ impl App {
                 .cause(format!("{error:?}"))
         };
         match verified.await {
-            Ok(Ok((Err(NotVerified::Io(error)), _)) | Err(error)) if self.stop.is_cancelled() => {
-                tracing::debug!(%bundle, %error, "the verification was broken off");
-                Ok(None)
+            Ok(Ok((Err(NotVerified::Io(error)), _)) | Err(error)) => {
+                if self.stop.is_cancelled() {
+                    return Ok(None);
+                }
+                // Asking again does not bring them back; people must see it.
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) {
+                    tracing::error!(%bundle, error = format!("{error:?}"), "bytes that were acknowledged are lost");
+                    let why =
+                        "the server has lost bytes that it acknowledged; its operator finds more in the log".to_owned();
+                    return Ok(Some((Err(NotVerified::NotABundle(why)), None)));
+                }
+                Err(failed(&error))
             }
-            Ok(Ok((Err(NotVerified::Io(error)), _)) | Err(error)) => Err(failed(&error)),
-            Ok(Ok(done)) => Ok(Some(done)),
-            // The verifier must not fall over foreign bytes. If it does, the bundle is kept and never tried again by
-            // itself.
+            Ok(Ok((outcome, sha256))) => Ok(Some((outcome, Some(sha256)))),
+            // The verifier must not fall over foreign bytes. If it does, it does so each time.
             Err(panic) => {
                 tracing::error!(%bundle, %panic, "the verifier fell over this bundle");
                 let why = "the verifier itself failed on it; tell the makers".to_owned();
-                Ok(Some((Err(NotVerified::NotABundle(why)), record.view.sha256.unwrap_or_else(|| Sha256::of(b"")))))
+                Ok(Some((Err(NotVerified::NotABundle(why)), None)))
             }
         }
     }
@@ -128,7 +135,7 @@ impl App {
         record: &EvidenceRecord,
         checkpoints: &[CheckpointRecord],
         outcome: Outcome,
-        sha256: Sha256,
+        sha256: Option<Sha256>,
     ) -> Result<Judged, Problem> {
         let order = match record.view.order {
             Some(order) => self.store.order(order).await?,
@@ -139,7 +146,7 @@ impl App {
             Some(agent) => self.store.host(agent).await?,
             None => None,
         };
-        Ok(judge::judge(record, checkpoints, order.as_ref(), host.as_ref(), outcome, sha256))
+        Ok(judge::judge(record, checkpoints, order.as_ref(), host.as_ref(), &outcome, sha256))
     }
 
     async fn keep_judgement(&self, before: &EvidenceRecord, judged: Judged) -> Result<(), Problem> {

@@ -48,7 +48,7 @@ impl App {
         let writer = match Arc::clone(&slot.writer).try_lock_owned() {
             Ok(writer) => writer,
             Err(_) => {
-                slot.takeover.notify_waiters();
+                slot.takeover.notify_one();
                 let waited = timeout(Duration::from_secs(TAKEOVER_SECS_MAX), Arc::clone(&slot.writer).lock_owned());
                 waited.await.map_err(|_| {
                     Problem::new(ProblemKind::Locked, format!("another request writes to upload {upload}"))
@@ -56,6 +56,7 @@ impl App {
                 })?
             }
         };
+        slot.forget_takeover();
         // Only now is the record the last word.
         let mut record = self.upload(by, upload).await?;
         if record.offset != offset {
@@ -103,9 +104,9 @@ impl App {
 }
 
 impl Append {
-    /// Where the upload stands.
-    pub fn offset(&self) -> u64 {
-        self.record.offset
+    /// The upload as it stands now; whoever waits to write goes on.
+    pub fn into_record(self) -> EvidenceRecord {
+        self.record
     }
 
     /// Bytes that it still takes.
@@ -143,6 +144,7 @@ impl Append {
             .map_err(|error| Problem::new(ProblemKind::Internal, "the bytes could not be hashed").cause(error))?;
         self.advance(length).await?;
         self.record.offset += length;
+        self.record.last_seen = self.app.now();
         self.tally = tally.clone();
         *lock(&self.slot.tally) = Some(tally);
         *lock(&self.slot.used) = std::time::Instant::now();

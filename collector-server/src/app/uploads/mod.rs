@@ -95,6 +95,12 @@ impl Slot {
     fn may_record_tamper(&self) -> bool {
         self.tampers.fetch_add(1, Ordering::Relaxed) < TAMPERS_MAX
     }
+
+    /// A wish to write that came too late for the one who wrote is none against the one who writes next.
+    fn forget_takeover(&self) {
+        let mut wish = std::pin::pin!(self.takeover.notified());
+        wish.as_mut().enable();
+    }
 }
 
 impl Uploads {

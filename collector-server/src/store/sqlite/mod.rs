@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rustix::fs::{FlockOperation, flock};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 use wire::api::EvidenceState;
@@ -90,7 +91,13 @@ impl Sqlite {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
-        make_file(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+        let file = |source| OpenError::File { path: path.to_owned(), source };
+        make_file(path).map_err(file)?;
+        // An operator's command may be the first to open a database together with the server: one of them makes the
+        // tables. A file of its own, because closing the database's would end SQLite's locks on it (fcntl(2)).
+        let lock = make_file(&path.with_extension("db.lock")).map_err(file)?;
+        let held = tokio::task::spawn_blocking(move || flock(&lock, FlockOperation::LockExclusive).map(|()| lock));
+        let lock = held.await.map_err(io::Error::other).and_then(|held| Ok(held?)).map_err(file)?;
         let database = |source| OpenError::Database { path: path.to_owned(), source };
         let options = options(path);
         let mut connection = options.connect().await.map_err(database)?;
@@ -100,6 +107,7 @@ impl Sqlite {
             .map_err(|source| OpenError::Migrate { path: path.to_owned(), source })?;
         custody::check(&mut connection).await.map_err(|source| OpenError::Log { path: path.to_owned(), source })?;
         connection.close().await.map_err(database)?;
+        drop(lock);
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
             .acquire_timeout(BUSY_WAIT)
@@ -121,12 +129,13 @@ impl Sqlite {
 }
 
 /// The files that SQLite makes beside the database take its mode: nobody else may read tokens' hashes or alerts.
-fn make_file(path: &Path) -> io::Result<()> {
+fn make_file(path: &Path) -> io::Result<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
-    File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()?;
+    Ok(file)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -296,6 +305,17 @@ mod tests {
         second.close().await;
         store.ping().await.unwrap();
         store.close().await;
+    }
+
+    #[tokio::test]
+    async fn two_that_come_first_find_one_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("holdfast.db");
+        let opened = join_all((0..4).map(|_| Sqlite::open(&path))).await;
+        for store in opened {
+            store.unwrap().commit(vec![], vec![leaf()]).await.unwrap();
+        }
+        assert_eq!(Sqlite::open(&path).await.unwrap().head().await.unwrap().size, 4);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::io;
 
 use clap::Subcommand;
 use reqwest::Method;
+use serde_json::Value;
 use wire::IncidentId;
 use wire::api::Page;
 use wire::custody::Leaf;
@@ -70,7 +71,7 @@ fn show(api: &Api, incident: Option<IncidentId>, json: bool) -> Result<(), Failu
         return print(&format!("{answer}\n"));
     }
     let page: Page<Leaf> = api::read(api.server(), answer)?;
-    let mut table = Table::new(&["SEQ", "TIME", "ACTOR", "EVENT", "SUBJECT"]);
+    let mut table = Table::new(&["SEQ", "TIME", "ACTOR", "EVENT", "SUBJECT", "DETAILS"]);
     for leaf in &page.items {
         table.row([
             leaf.seq.to_string().into(),
@@ -78,6 +79,7 @@ fn show(api: &Api, incident: Option<IncidentId>, json: bool) -> Result<(), Failu
             leaf.actor.as_str().into(),
             leaf.event.as_str().into(),
             leaf.subject.as_str().into(),
+            details(leaf).into(),
         ]);
     }
     if table.is_empty() {
@@ -87,4 +89,18 @@ fn show(api: &Api, incident: Option<IncidentId>, json: bool) -> Result<(), Failu
     print(&table.text(Look::of_stdout(), ""))?;
     super::more(&page);
     Ok(())
+}
+
+/// `key=value`, those that are short: a leaf may hold a whole checkpoint.
+fn details(leaf: &Leaf) -> String {
+    const VALUE_CHARS_MAX: usize = 40;
+    let pairs = leaf.details.iter().filter_map(|(key, value)| {
+        let value = match value {
+            Value::String(text) => text.clone(),
+            Value::Bool(_) | Value::Number(_) => value.to_string(),
+            Value::Null | Value::Array(_) | Value::Object(_) => return None,
+        };
+        (value.chars().count() <= VALUE_CHARS_MAX).then(|| format!("{key}={value}"))
+    });
+    pairs.collect::<Vec<_>>().join(" ")
 }

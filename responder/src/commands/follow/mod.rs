@@ -12,7 +12,7 @@ use reqwest::header::ACCEPT;
 use serde_json::Value;
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
-use wire::api::{EvidenceState, EvidenceView, IncidentView, LiveEvent, OrderView};
+use wire::api::{EvidenceState, EvidenceView, IncidentView, LiveEvent, OrderView, TimedEvent};
 use wire::order::{OrderEvent, OrderState};
 use wire::{BundleId, IncidentId, OrderId};
 
@@ -75,6 +75,8 @@ pub struct Watch<'a> {
     incident: IncidentId,
     json: bool,
     stream: Option<Events<Response>>,
+    /// When one began to wait: for whoever dispatched, just before the order was sent.
+    began: Instant,
     story: Story,
 }
 
@@ -82,7 +84,7 @@ impl<'a> Watch<'a> {
     /// Opens the stream: whatever happens from now on will be told.
     pub fn open(api: &'a Api, incident: IncidentId, json: bool) -> Result<Self, Failure> {
         let stream = Some(connect(api, &incident)?);
-        Ok(Self { api, incident, json, stream, story: Story::new(Instant::now()) })
+        Ok(Self { api, incident, json, stream, began: Instant::now(), story: Story::default() })
     }
 
     /// Tells what happened and what happens, until the goal is reached. Returns the exit code.
@@ -157,17 +159,19 @@ impl<'a> Watch<'a> {
     /// Tells of an order what was not told yet, its receipts included.
     fn tell_order(&mut self, view: &OrderView) -> Result<(), Failure> {
         self.story.learn(view);
-        for event in &view.events {
-            self.tell(&LiveEvent::Order { event: event.clone(), order: view.order, state: view.state }, None)?;
-        }
-        let bundle = view.bundle.or_else(|| self.story.bundle_of(view.order));
-        let Some(evidence) = bundle.and_then(|bundle| evidence_view(self.api, bundle).transpose()).transpose()? else {
-            return Ok(());
+        let of_order = |event: &TimedEvent| {
+            (event.time, LiveEvent::Order { event: event.clone(), order: view.order, state: view.state })
         };
-        for receipt in evidence.receipts {
-            self.tell(&LiveEvent::Receipt { receipt }, None)?;
+        let mut events: Vec<_> = view.events.iter().map(of_order).collect();
+        if let Some(bundle) = view.bundle
+            && let Some(evidence) = evidence_view(self.api, bundle)?
+        {
+            events.extend(
+                evidence.receipts.into_iter().map(|receipt| (receipt.received_at, LiveEvent::Receipt { receipt })),
+            );
         }
-        Ok(())
+        events.sort_by_key(|(time, _)| *time);
+        events.iter().try_for_each(|(_, event)| self.tell(event, None))
     }
 
     fn hear(&mut self, data: &str, goal: &Goal) -> Result<Option<u8>, Failure> {
@@ -200,7 +204,7 @@ impl<'a> Watch<'a> {
     }
 
     fn tell(&mut self, event: &LiveEvent, raw: Option<&Value>) -> Result<(), Failure> {
-        let line = self.story.tell(event);
+        let line = self.story.tell(event, raw.map(|_| self.began.elapsed()));
         if self.json {
             let text = match (raw, &line) {
                 (Some(raw), _) => raw.to_string(),

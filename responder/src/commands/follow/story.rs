@@ -1,7 +1,7 @@
 //! Events as lines for people: each thing once, whether it was heard live or looked up after a break.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::Duration;
 
 use wire::api::{EvidenceState, EvidenceView, LiveEvent, OrderView, TimedEvent};
 use wire::order::{OrderEvent, OrderState};
@@ -20,8 +20,8 @@ pub enum Line {
 }
 
 /// What is known of the orders, and what was told.
+#[derive(Default)]
 pub struct Story {
-    began: Instant,
     orders: BTreeMap<OrderId, Known>,
     told: BTreeSet<String>,
 }
@@ -34,11 +34,6 @@ struct Known {
 }
 
 impl Story {
-    /// Nothing was told yet; receipts are timed from `began`.
-    pub fn new(began: Instant) -> Self {
-        Self { began, orders: BTreeMap::new(), told: BTreeSet::new() }
-    }
-
     /// True when the order's host is known.
     pub fn knows(&self, order: OrderId) -> bool {
         self.orders.contains_key(&order)
@@ -50,32 +45,28 @@ impl Story {
         self.orders.insert(view.order, known);
     }
 
-    /// The bundle that an order writes, as far as that was told.
-    pub fn bundle_of(&self, order: OrderId) -> Option<BundleId> {
-        self.orders.get(&order).and_then(|known| known.bundle)
-    }
-
     /// True when an order should have expired by now, by this clock.
     pub fn is_overdue(&self, now: wire::Instant) -> bool {
         let waits = |state| matches!(state, OrderState::Queued | OrderState::Delivered);
         self.orders.values().any(|known| waits(known.state) && known.expires <= now)
     }
 
-    /// The line for an event; `None` when it was told before, or says nothing to people.
-    pub fn tell(&mut self, event: &LiveEvent) -> Option<Line> {
+    /// The line for an event; `None` when it was told before, or says nothing to people. `after` is how long one waited
+    /// for an event that was heard live.
+    pub fn tell(&mut self, event: &LiveEvent, after: Option<Duration>) -> Option<Line> {
         match event {
             LiveEvent::Order { event, order, state } => self.order(event, *order, *state),
             LiveEvent::Receipt { receipt } => {
                 let host = self.host_of(receipt.bundle)?;
-                let after = self.began.elapsed().as_secs_f32();
                 let (size, time) = (bytes(receipt.offset), clock(receipt.received_at));
                 let name = receipt.phase;
                 if !receipt.phase_complete || receipt.phase == Phase::Start {
                     return Some(Line::Passing(format!("{time}  {host}  {name}: {size} on the server")));
                 }
                 self.once(format!("{}:{name}", receipt.bundle))?;
+                let after = after.map(|after| format!(", after {:.1} s", after.as_secs_f32())).unwrap_or_default();
                 Some(Line::Lasting(format!(
-                    "{time}  {host}  {name:<11} on the server, with its receipt: {size} so far, {after:.1} s"
+                    "{time}  {host}  {name:<11} on the server, with its receipt: {size} so far{after}"
                 )))
             }
             LiveEvent::Alert { alert, severity } => {
@@ -157,7 +148,7 @@ mod tests {
     const BUNDLE: &str = "01934f2e-7c00-7abc-8def-00000a1b2c3d";
 
     fn story() -> Story {
-        let mut story = Story::new(Instant::now());
+        let mut story = Story::default();
         let view = json!({
             "agent": "web-1-aa", "bundle": null, "events": [], "expires": "2026-11-21T18:00:00Z", "host": "web-1",
             "incident": "INC-1", "issued": "2026-11-21T17:00:00Z", "order": ORDER, "profile": "intrusion",
@@ -194,19 +185,17 @@ mod tests {
                 &receipt("volatile", true),
                 &refused,
             ] {
-                if let Some(Line::Lasting(line)) = story.tell(event) {
+                if let Some(Line::Lasting(line)) = story.tell(event, Some(Duration::from_millis(840))) {
                     lines.push(line);
                 }
             }
         }
-        let after = lines[2].rsplit_once(' ').map(|(line, _)| line.rsplit_once(' ').unwrap().0.to_owned()).unwrap();
-        assert_eq!(after, "17:00:02  web-1  volatile    on the server, with its receipt: 1.1 MiB so far,");
-        lines.remove(2);
         assert_eq!(
             lines,
             [
                 "17:00:01  web-1  accepted    the agent checked the order, and runs it".to_owned(),
                 format!("17:00:01  web-1  started     bundle {BUNDLE}"),
+                "17:00:02  web-1  volatile    on the server, with its receipt: 1.1 MiB so far, after 0.8 s".to_owned(),
                 "17:00:01  web-1  refused     a\\u{1b}[2J".to_owned(),
             ]
         );
@@ -217,10 +206,10 @@ mod tests {
         let mut story = story();
         let progress =
             json!({"event": "progress", "bytes": 5, "collector": "processes", "items": 1, "tier": "volatile"});
-        let line = story.tell(&order("running", progress));
+        let line = story.tell(&order("running", progress), None);
         let text = "17:00:01  web-1  volatile: processes, 1 item, 5 B".to_owned();
         assert_eq!(line, Some(Line::Passing(text)));
-        assert_eq!(story.tell(&receipt("volatile", true)), None, "a bundle of no order that is watched");
+        assert_eq!(story.tell(&receipt("volatile", true), None), None, "a bundle of no order that is watched");
     }
 
     #[test]
@@ -229,7 +218,7 @@ mod tests {
         let at = |text: &str| serde_json::from_str::<wire::Instant>(&format!("\"{text}\"")).unwrap();
         assert!(!story.is_overdue(at("2026-11-21T17:59:59Z")));
         assert!(story.is_overdue(at("2026-11-21T18:00:00Z")));
-        story.tell(&order("accepted", json!({"event": "accepted"})));
+        story.tell(&order("accepted", json!({"event": "accepted"})), None);
         assert!(!story.is_overdue(at("2026-11-21T18:00:00Z")));
     }
 }
