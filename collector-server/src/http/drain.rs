@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(sent(1000).await, (StatusCode::FORBIDDEN, 5));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_body_that_never_ends_holds_nobody_up() {
         let refuses = Router::new().route("/", post(|| async { StatusCode::FORBIDDEN })).layer(from_fn(layer));
         let request = Request::post("/").body(Body::from_stream(stream::pending::<std::io::Result<Bytes>>())).unwrap();
