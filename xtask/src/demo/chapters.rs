@@ -10,8 +10,10 @@ use super::story::Story;
 use crate::shell::root;
 
 /// The alerts of the story: the product, and the project's own example of what it sends. They name a host `web-1`.
-const ALERTS: [(&str, &str); 2] =
-    [("falco", "triage/fixtures/falco-fileless-execution.json"), ("guardduty", "triage/fixtures/guardduty-command-and-control.json")];
+const ALERTS: [(&str, &str); 2] = [
+    ("falco", "triage/fixtures/falco-fileless-execution.json"),
+    ("guardduty", "triage/fixtures/guardduty-command-and-control.json"),
+];
 /// Where the server is usually found.
 const PORT: u16 = 8443;
 
