@@ -65,6 +65,7 @@ pub struct Me {
 
 /// Some of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}Page")]
 pub struct Page<T> {
     /// In the order that the request's documentation names.
     pub items: Vec<T>,
@@ -315,10 +316,13 @@ pub struct EvidenceView {
 #[serde(deny_unknown_fields)]
 pub struct TicketRequest {
     /// The host that it is for, for people.
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"))]
     pub host: Option<String>,
     /// The profile that is asked for.
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"))]
     pub profile: Option<String>,
     /// Seconds until it ends; at most a week. 24 hours when absent.
+    #[schemars(range(min = 1, max = 604_800))]
     pub valid_secs: Option<u64>,
 }
 

@@ -34,6 +34,8 @@ pub struct ClientCertificate {
 pub enum Who {
     /// Anybody at all.
     Open,
+    /// Anybody, from a page of this server.
+    Browser,
     /// Whoever holds a token.
     Person,
     /// A source of alerts, or a responder.
@@ -49,14 +51,11 @@ pub enum Who {
 }
 
 impl Who {
-    /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 7] =
-        [Self::Open, Self::Person, Self::Source, Self::Analyst, Self::Responder, Self::Agent, Self::Upload];
-
     /// In words, for people.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Open => "anybody",
+            Self::Browser => "anybody, from a page of this server",
             Self::Person => "any token",
             Self::Source => "a source or a responder",
             Self::Analyst => "an analyst or a responder",
@@ -70,7 +69,7 @@ impl Who {
     pub const fn lets_in(self, actor: &Actor) -> bool {
         matches!(
             (self, actor),
-            (Self::Open, _)
+            (Self::Open | Self::Browser, _)
                 | (Self::Person, Actor::User { .. })
                 | (Self::Source, Actor::User { role: Role::Source | Role::Responder, .. })
                 | (Self::Analyst, Actor::User { role: Role::Analyst | Role::Responder, .. })
@@ -87,6 +86,12 @@ pub async fn check(State((app, who)): State<(Arc<App>, Who)>, request: Request, 
         return next.run(request).await;
     }
     let (mut parts, body) = request.into_parts();
+    if who == Who::Browser {
+        return match same_origin(&parts) {
+            Ok(()) => next.run(Request::from_parts(parts, body)).await,
+            Err(problem) => problem.into_response(),
+        };
+    }
     match authenticate(&app, &parts).await.and_then(|actor| allowed(who, actor)) {
         Ok(actor) => {
             parts.extensions.insert(actor);

@@ -79,8 +79,10 @@ pub enum Body {
     Json(SchemaOf),
     /// A browser form of this schema.
     Form(SchemaOf),
-    /// Bytes of any of these media types.
-    Bytes(&'static [&'static str]),
+    /// Text of any of these media types, not only white space.
+    Text(&'static [&'static str]),
+    /// Bytes of this media type.
+    Bytes(&'static str),
 }
 
 /// What an answer holds when all went well.
@@ -90,10 +92,23 @@ pub enum Answer {
     Nothing(u16),
     /// 200 and JSON of this schema.
     Json(SchemaOf),
-    /// 200 and bytes of this media type; 206 too where `Range` is understood.
+    /// 200 and bytes of this media type.
     Bytes(&'static str),
     /// 200, and bytes of this media type; 206 for a part of them.
     Ranges(&'static str),
+}
+
+/// A header that a request may or must have.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// What it says.
+    pub description: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What it looks like.
+    pub pattern: &'static str,
+    /// True when a request without it is refused.
+    pub required: bool,
 }
 
 /// One line of [`super::endpoints::ENDPOINTS`].
@@ -105,6 +120,10 @@ pub struct Endpoint {
     pub body: Body,
     /// The longest body that it takes.
     pub body_bytes_max: usize,
+    /// Statuses of errors that only it has.
+    pub errors: &'static [u16],
+    /// Headers with a meaning of their own.
+    pub headers: &'static [Header],
     /// Its handler, for a method.
     pub mount: fn(MethodFilter) -> MethodRouter<Arc<App>>,
     /// Its path, parameters in braces.
@@ -129,7 +148,8 @@ impl Endpoint {
         summary: &'static str,
     ) -> Self {
         let (answer, body, query) = (Answer::Nothing(204), Body::None, None);
-        Self { answer, body, body_bytes_max: BODY_BYTES_MAX, mount, path, query, summary, verb, who }
+        let body_bytes_max = BODY_BYTES_MAX;
+        Self { answer, body, body_bytes_max, errors: &[], headers: &[], mount, path, query, summary, verb, who }
     }
 
     /// The same, with these parameters after the question mark.
@@ -144,6 +164,14 @@ impl Endpoint {
     pub const fn takes(mut self, body: Body, bytes_max: usize) -> Self {
         self.body = body;
         self.body_bytes_max = bytes_max;
+        self
+    }
+
+    /// The same, with headers that have a meaning, and the statuses of their errors.
+    #[must_use]
+    pub const fn headers(mut self, headers: &'static [Header], errors: &'static [u16]) -> Self {
+        self.headers = headers;
+        self.errors = errors;
         self
     }
 

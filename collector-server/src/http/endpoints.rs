@@ -16,7 +16,7 @@ use wire::signed::Signed;
 use super::api::{alerts, custody, events, evidence, incidents, orders};
 use super::credential::Who;
 use super::endpoint::Verb::{Delete, Get, Head, Options, Patch, Post, Put};
-use super::endpoint::{Answer, Body, Endpoint, json, properties};
+use super::endpoint::{Answer, Body, Endpoint, Header, json, properties};
 use super::{agent, health, openapi, session, uploads};
 use crate::app::alerts::ALERTS_BYTES_MAX;
 
@@ -28,13 +28,52 @@ const REQUEST_BYTES_MAX: usize = 16 << 10;
 /// Facts of a host with a hundred profiles, a signing request and a proof.
 const ENROLL_BYTES_MAX: usize = 64 << 10;
 
+const RANGE: Header = Header {
+    description: "One range of bytes, e.g. bytes=0-1023.",
+    name: "Range",
+    pattern: "^bytes=[0-9]{0,19}-[0-9]{0,19}$",
+    required: false,
+};
+const TUS: Header = Header {
+    description: "The version of the tus protocol.",
+    name: "Tus-Resumable",
+    pattern: r"^1\.0\.0$",
+    required: true,
+};
+const UPLOAD_CHECKSUM: Header = Header {
+    description: "sha256 and the digest of the body in base64.",
+    name: "Upload-Checksum",
+    pattern: "^sha256 [A-Za-z0-9+/]{43}=$",
+    required: false,
+};
+const UPLOAD_LENGTH: Header = Header {
+    description: "The length of the whole upload, once it is known.",
+    name: "Upload-Length",
+    pattern: "^[0-9]{1,15}$",
+    required: false,
+};
+const UPLOAD_METADATA: Header = Header {
+    description: "Keys and base64 values: bundle, incident, name, order, signer.",
+    name: "Upload-Metadata",
+    pattern: "^[a-z]+ [A-Za-z0-9+/=]+(,[a-z]+ [A-Za-z0-9+/=]+)*$",
+    required: true,
+};
+const UPLOAD_OFFSET: Header = Header {
+    description: "Where the body begins: what HEAD has told.",
+    name: "Upload-Offset",
+    pattern: "^[0-9]{1,15}$",
+    required: true,
+};
+/// Another version, a checksum that does not match, an upload that has ended.
+const TUS_ERRORS: &[u16] = &[410, 412, 460];
+
 /// See the module.
 pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new(Get, "/api/v1/me", Who::Person, |verb| on(verb, incidents::me), "Who the token belongs to.")
         .answers(Answer::Json(json::<Me>)),
     Endpoint::new(Post, "/api/v1/alerts", Who::Source, |verb| on(verb, alerts::receive), "Send alerts as their product made them.")
         .query(properties::<alerts::From>)
-        .takes(Body::Bytes(ANY_TEXT), ALERTS_BYTES_MAX)
+        .takes(Body::Text(ANY_TEXT), ALERTS_BYTES_MAX)
         .answers(Answer::Json(json::<AlertsReply>)),
     Endpoint::new(Get, "/api/v1/alerts/{alert}", Who::Analyst, |verb| on(verb, alerts::show), "An alert.")
         .answers(Answer::Json(json::<AlertView>)),
@@ -68,6 +107,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         .answers(Answer::Json(json::<EvidenceView>)),
     Endpoint::new(Get, "/api/v1/evidence/{bundle}/content", Who::Analyst, |verb| on(verb, evidence::content), "A bundle's bytes. Each download is in custody.")
         .query(properties::<evidence::View>)
+        .headers(&[RANGE], &[416])
         .answers(Answer::Ranges("application/zip")),
     Endpoint::new(Get, "/api/v1/evidence/{bundle}/stream", Who::Analyst, |verb| on(verb, evidence::stream), "The transport checkpoints that lie beside a bundle, one a line.")
         .answers(Answer::Bytes("application/x-ndjson")),
@@ -85,23 +125,27 @@ pub static ENDPOINTS: &[Endpoint] = &[
         .answers(Answer::Bytes("application/x-ndjson")),
     Endpoint::new(Get, "/api/v1/openapi.json", Who::Open, |verb| on(verb, openapi::show), "This document.")
         .answers(Answer::Json(json::<Value>)),
-    Endpoint::new(Post, "/sign-in", Who::Open, |verb| on(verb, session::sign_in), "A browser signs in.")
+    Endpoint::new(Post, "/sign-in", Who::Browser, |verb| on(verb, session::sign_in), "A browser signs in.")
         .takes(Body::Form(json::<session::SignIn>), REQUEST_BYTES_MAX)
         .answers(Answer::Nothing(303)),
-    Endpoint::new(Post, "/sign-out", Who::Open, |verb| on(verb, session::sign_out), "A browser signs out.")
+    Endpoint::new(Post, "/sign-out", Who::Browser, |verb| on(verb, session::sign_out), "A browser signs out.")
         .answers(Answer::Nothing(303)),
     Endpoint::new(Options, "/api/v1/uploads", Who::Open, |verb| on(verb, uploads::options), "What of tus 1.0.0 the server understands."),
     Endpoint::new(Post, "/api/v1/uploads", Who::Upload, |verb| on(verb, uploads::create), "Begin an upload (tus creation), or find the one that is there for this bundle.")
         .query(properties::<uploads::To>)
+        .headers(&[TUS, UPLOAD_LENGTH, UPLOAD_METADATA], TUS_ERRORS)
         .answers(Answer::Nothing(201)),
     Endpoint::new(Head, "/api/v1/uploads/{upload}", Who::Upload, |verb| on(verb, uploads::status), "How far an upload is.")
+        .headers(&[TUS], TUS_ERRORS)
         .answers(Answer::Nothing(200)),
-    Endpoint::new(Options, "/api/v1/uploads/{upload}", Who::Open, |verb| on(verb, uploads::options), "What of tus 1.0.0 the server understands."),
+    Endpoint::new(Options, "/api/v1/uploads/{upload}", Who::Open, |verb| on(verb, uploads::options_of), "What of tus 1.0.0 the server understands."),
     Endpoint::new(Patch, "/api/v1/uploads/{upload}", Who::Upload, |verb| on(verb, uploads::append), "The next bytes of an upload.")
-        .takes(Body::Bytes(&["application/offset+octet-stream"]), uploads::PATCH_BYTES_MAX),
-    Endpoint::new(Delete, "/api/v1/uploads/{upload}", Who::Upload, |verb| on(verb, uploads::end), "End an upload before its length. What came is kept."),
+        .takes(Body::Bytes("application/offset+octet-stream"), uploads::PATCH_BYTES_MAX)
+        .headers(&[TUS, UPLOAD_OFFSET, UPLOAD_LENGTH, UPLOAD_CHECKSUM], TUS_ERRORS),
+    Endpoint::new(Delete, "/api/v1/uploads/{upload}", Who::Upload, |verb| on(verb, uploads::end), "End an upload before its length. What came is kept.")
+        .headers(&[TUS], TUS_ERRORS),
     Endpoint::new(Post, "/api/v1/uploads/{upload}/checkpoints", Who::Upload, |verb| on(verb, uploads::add_checkpoints), "Transport checkpoints, one a line, each answered with a signed receipt.")
-        .takes(Body::Bytes(&["application/x-ndjson"]), uploads::CHECKPOINTS_BYTES_MAX)
+        .takes(Body::Text(&["application/x-ndjson"]), uploads::CHECKPOINTS_BYTES_MAX)
         .answers(Answer::Json(json::<CheckpointsReply>)),
     Endpoint::new(Post, "/agent/v1/enroll", Who::Open, |verb| on(verb, agent::enroll), "Enrol a host, with a ticket.")
         .takes(Body::Json(json::<EnrollRequest>), ENROLL_BYTES_MAX)

@@ -3,6 +3,7 @@
 pub mod agent;
 mod api;
 pub mod credential;
+pub mod drain;
 pub mod endpoint;
 pub mod endpoints;
 pub mod error;
@@ -42,6 +43,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .method_not_allowed_fallback(not_so)
         .layer(CatchPanicLayer::custom(fell_over))
         .layer(browsers)
+        .layer(from_fn(drain::layer))
         .layer(from_fn(observe::observe))
         .with_state(Arc::clone(app))
 }

@@ -1,4 +1,5 @@
-//! The OpenAPI 3.1 document, made of [`ENDPOINTS`] and of the types' own schemas: it cannot say what is not so.
+//! The OpenAPI 3.1 document, made of [`ENDPOINTS`] and of the types' own schemas: it cannot say what is not so. What only
+//! pages send is not in it.
 
 use std::sync::LazyLock;
 
@@ -28,7 +29,7 @@ pub fn document() -> Value {
     });
     let mut generator = settings.into_generator();
     let mut paths: Map<String, Value> = Map::new();
-    for endpoint in ENDPOINTS {
+    for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.who != Who::Browser) {
         let operation = operation(endpoint, &mut generator);
         let path = paths.entry(endpoint.path).or_insert_with(|| json!({}));
         path[endpoint.verb.name().to_lowercase()] = operation;
@@ -37,7 +38,7 @@ pub fn document() -> Value {
     generator.subschema_for::<CustodyLine>();
     generator.subschema_for::<LiveEvent>();
     let error = generator.subschema_for::<ErrorBody>();
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Holdfast",
@@ -61,7 +62,29 @@ pub fn document() -> Value {
                 "certificate": { "type": "mutualTLS", "description": "An agent's client certificate, from the server's own CA." },
             },
         },
-    })
+    });
+    bound_integers(&mut document);
+    document
+}
+
+/// A `uint64` is one of JSON Schema's integers, which have no end, and a format that most readers pass over.
+fn bound_integers(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            let maximum = match map.get("format").and_then(Value::as_str) {
+                Some("uint8") => Some(json!(u8::MAX)),
+                Some("uint32") => Some(json!(u32::MAX)),
+                Some("uint64") => Some(json!(u64::MAX)),
+                _ => None,
+            };
+            if let Some(maximum) = maximum {
+                map.entry("maximum").or_insert(maximum);
+            }
+            map.values_mut().for_each(bound_integers);
+        }
+        Value::Array(list) => list.iter_mut().for_each(bound_integers),
+        _ => {}
+    }
 }
 
 fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
@@ -92,6 +115,15 @@ fn parameters(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Vec<Value
         parameters
             .push(json!({ "name": name, "in": "path", "required": true, "schema": path_schema(name, generator) }));
     }
+    for header in endpoint.headers {
+        parameters.push(json!({
+            "name": header.name,
+            "in": "header",
+            "required": header.required,
+            "description": header.description,
+            "schema": { "type": "string", "pattern": header.pattern },
+        }));
+    }
     let Some(query) = endpoint.query else { return parameters };
     let query = query(generator).to_value();
     for (name, schema) in query["properties"].as_object().into_iter().flatten() {
@@ -103,15 +135,6 @@ fn parameters(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Vec<Value
             "required": query["required"].as_array().is_some_and(|required| required.contains(&json!(name))),
             "description": description,
             "schema": schema,
-        }));
-    }
-    if let Answer::Ranges(_) = endpoint.answer {
-        parameters.push(json!({
-            "name": "Range",
-            "in": "header",
-            "required": false,
-            "description": "One range of bytes, e.g. bytes=0-1023.",
-            "schema": { "type": "string", "maxLength": 100 },
         }));
     }
     parameters
@@ -155,17 +178,29 @@ fn request_body(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Option<
         Body::None => return None,
         Body::Json(schema) => json!({ "application/json": { "schema": schema(generator) } }),
         Body::Form(schema) => json!({ "application/x-www-form-urlencoded": { "schema": schema(generator) } }),
-        Body::Bytes(media_types) => {
-            media_types.iter().map(|media_type| ((*media_type).to_owned(), json!({}))).collect::<Map<_, _>>().into()
-        }
+        Body::Text(media_types) => texts(media_types),
+        Body::Bytes(media_type) => bytes(media_type),
     };
     let description = format!("At most {} bytes.", endpoint.body_bytes_max);
     Some(json!({ "content": content, "description": description, "required": true }))
 }
 
+fn bytes(media_type: &str) -> Value {
+    json!({ media_type: { "schema": { "type": "string", "format": "binary" } } })
+}
+
+/// Any JSON, or any text that is not empty.
+fn texts(media_types: &[&str]) -> Value {
+    let schema = |media_type: &str| match media_type {
+        "application/json" => json!({}),
+        _ => json!({ "type": "string", "pattern": r"\S" }),
+    };
+    let content = media_types.iter().map(|one| ((*one).to_owned(), json!({ "schema": schema(one) })));
+    content.collect::<Map<_, _>>().into()
+}
+
 fn responses(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     let mut responses = Map::new();
-    let bytes = |media_type: &str| json!({ media_type: { "schema": { "type": "string", "format": "binary" } } });
     match endpoint.answer {
         Answer::Nothing(status) => {
             responses.insert(status.to_string(), json!({ "description": "Done." }));
@@ -208,9 +243,7 @@ fn error_statuses(endpoint: &Endpoint) -> Vec<u16> {
     if has_body {
         statuses.push(415);
     }
-    if let Answer::Ranges(_) = endpoint.answer {
-        statuses.push(416);
-    }
+    statuses.extend(endpoint.errors);
     statuses.sort_unstable();
     statuses
 }
@@ -218,7 +251,7 @@ fn error_statuses(endpoint: &Endpoint) -> Vec<u16> {
 /// Each of them is enough by itself; an empty list asks for none.
 fn security(who: Who) -> Value {
     match who {
-        Who::Open => json!([]),
+        Who::Open | Who::Browser => json!([]),
         Who::Person | Who::Source | Who::Analyst | Who::Responder => json!([{ "token": [] }, { "session": [] }]),
         Who::Agent => json!([{ "certificate": [] }]),
         Who::Upload => json!([{ "certificate": [] }, { "ticket": [] }, { "token": [] }, { "session": [] }]),

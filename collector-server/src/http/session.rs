@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::credential::{session_cookie, session_secret};
-use super::extract::{Form, SameOrigin};
+use super::extract::Form;
 use crate::app::{App, Problem};
 
 /// What the form of the sign-in page sends.
@@ -26,11 +26,7 @@ pub struct SignIn {
 ///
 /// # Errors
 /// As [`App::open_session`].
-pub async fn sign_in(
-    _: SameOrigin,
-    State(app): State<Arc<App>>,
-    Form(form): Form<SignIn>,
-) -> Result<Response, Problem> {
+pub async fn sign_in(State(app): State<Arc<App>>, Form(form): Form<SignIn>) -> Result<Response, Problem> {
     let session = app.open_session(form.token.trim()).await?;
     Ok(to(own_path(&form.back), &session_cookie(Some(&session.secret))))
 }
@@ -39,7 +35,7 @@ pub async fn sign_in(
 ///
 /// # Errors
 /// When the store fails.
-pub async fn sign_out(_: SameOrigin, State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     if let Some(secret) = session_secret(&headers) {
         app.end_session(secret).await?;
     }

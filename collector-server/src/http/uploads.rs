@@ -56,6 +56,11 @@ pub async fn options(State(app): State<Arc<App>>) -> Response {
     (StatusCode::NO_CONTENT, headers).into_response()
 }
 
+/// The same, asked of an upload.
+pub async fn options_of(state: State<Arc<App>>, _: Path<UploadId>) -> Response {
+    options(state).await
+}
+
 /// Begins an upload.
 pub async fn create(
     State(app): State<Arc<App>>,
@@ -166,6 +171,10 @@ pub async fn add_checkpoints(
     Path(upload): Path<UploadId>,
     Body(lines): Body,
 ) -> Result<Answer<CheckpointsReply>, Problem> {
+    if lines.trim_ascii().is_empty() {
+        return Err(Problem::new(ProblemKind::Input, "there is no transport checkpoint in it: it is empty")
+            .hint("send lines of the bundle's .stream.jsonl"));
+    }
     // A task of its own: what was committed is told to the live page, also when the agent is gone.
     let added = tokio::spawn(async move { app.add_checkpoints(&by, upload, &lines).await });
     let failed = |error| Problem::new(ProblemKind::Internal, "the checkpoints could not be kept").cause(error);

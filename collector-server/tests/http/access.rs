@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use server::http::credential::Who;
 use server::http::endpoints::ENDPOINTS;
 
 use super::harness::{Server, With};
@@ -85,7 +86,7 @@ async fn bodies_have_a_type_and_an_end() {
 #[tokio::test]
 async fn the_document_names_every_endpoint_and_resolves() {
     let document = server::http::openapi::document();
-    for endpoint in ENDPOINTS {
+    for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.who != Who::Browser) {
         let operation = &document["paths"][endpoint.path][endpoint.verb.name().to_lowercase()];
         assert!(operation["responses"].is_object(), "{}", endpoint.path);
     }

@@ -21,6 +21,7 @@ const LIMIT_DEFAULT: u32 = 100;
 /// How many entries an answer holds. (Its schema is held to the bounds that [`Limit::get`] checks.)
 #[derive(Clone, Copy, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct Limit(#[schemars(range(min = 1, max = 500))] Option<u32>);
 
 impl Limit {
