@@ -65,6 +65,12 @@ pub enum UploadError {
         /// Bytes that may have reached it.
         sent: u64,
     },
+    /// The server takes the bytes and does not keep them.
+    #[error("the server answered {times} times without taking all of one chunk")]
+    Stuck {
+        /// How often.
+        times: u32,
+    },
     /// A receipt is not for what was sent.
     #[error(transparent)]
     Receipt(#[from] BadReceipt),
@@ -167,8 +173,9 @@ impl Upload<'_> {
             if held < self.offset || held > end {
                 return Err(UploadError::Lost { held, acknowledged: self.offset, sent: end });
             }
-            if held > self.offset {
-                patience = Patience::new(self.client);
+            if held < end {
+                // A server that takes a byte at a time, or none, could have the same bytes sent for ever.
+                patience.little_by_little()?;
             }
             self.offset = held;
         }
@@ -260,6 +267,16 @@ impl Patience {
         }
         tracing::info!(%error, "the upload waits");
         tokio::time::sleep(self.backoff.wait().min(left)).await;
+        Ok(())
+    }
+
+    /// The server answered, and did not take all that it was sent.
+    fn little_by_little(&mut self) -> Result<(), UploadError> {
+        self.since = Instant::now();
+        self.fruitless += 1;
+        if self.fruitless > FRUITLESS_MAX {
+            return Err(UploadError::Stuck { times: self.fruitless });
+        }
         Ok(())
     }
 
