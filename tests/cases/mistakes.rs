@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{Ended, Lab, Running, agent, holdfast, path_text};
+use harness::{Ended, Lab, Running, Site, agent, holdfast, path_text, until};
+use rustix::process::Signal;
 
 fn run(command: &mut Command) -> Ended {
     Running::start(command).wait(Duration::from_mins(1))
@@ -114,6 +115,25 @@ fn a_signing_key_that_others_may_have_read() {
     let ended = lab.collect(&profile).run().expect_code(77);
     assert!(ended.stderr.contains(&format!("{} may be read or changed by others", key.display())), "{}", ended.stderr);
     assert!(ended.stderr.contains("\n  hint: "), "{}", ended.stderr);
+}
+
+#[test]
+fn a_host_is_not_enrolled_again_under_its_running_daemon() {
+    let site = Site::new();
+    let host = site.enroll("web-1");
+    let before = fs::read(host.state().join("tls.pem")).unwrap();
+    let daemon = host.daemon();
+    until("the daemon is up", Duration::from_mins(1), || host.run(&["status"]).stdout.contains("is up").then_some(()));
+    let ticket = site.holdfast(&["host", "enroll-ticket"]).expect_code(0).stdout;
+    let ticket = site.write("again.ticket", ticket).into_os_string().into_string().unwrap();
+    let words = ["enroll", "--token", &ticket, "--signers", &site.text("signers")];
+    let refused = host.run(&words).expect_code(77);
+    assert!(refused.stderr.ends_with("\n  hint: stop it first: systemctl stop holdfast-agent\n"), "{}", refused.stderr);
+    assert_eq!(fs::read(host.state().join("tls.pem")).unwrap(), before);
+    daemon.signal(Signal::TERM);
+    daemon.wait(Duration::from_mins(1)).expect_code(0);
+    host.run(&words).expect_code(0);
+    assert_ne!(fs::read(host.state().join("tls.pem")).unwrap(), before, "the ticket was not spent");
 }
 
 #[test]

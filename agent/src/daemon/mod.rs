@@ -201,7 +201,7 @@ impl Daemon {
         loop {
             let Some(untold) = self.journal.borrow().untold().cloned() else { return Ok(()) };
             match self.tell(untold.order, &untold.report).await {
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if !error.is_final() => return Err(error),
                 Err(error) => tracing::warn!(order = %untold.order, %error, "the server does not want this report"),
                 Ok(()) => {}
             }

@@ -84,6 +84,23 @@ impl CallError {
         }
     }
 
+    /// True when the server itself has decided, so that asking again changes nothing. Another answer may come from
+    /// something in between, or end with the next certificate.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self.status(),
+            Some(
+                StatusCode::BAD_REQUEST
+                    | StatusCode::FORBIDDEN
+                    | StatusCode::NOT_FOUND
+                    | StatusCode::CONFLICT
+                    | StatusCode::GONE
+                    | StatusCode::PAYLOAD_TOO_LARGE
+                    | StatusCode::UNPROCESSABLE_ENTITY
+            )
+        )
+    }
+
     /// The status that the server answered with, if it did.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
