@@ -83,6 +83,16 @@ impl Config {
         self.dir.join(name)
     }
 
+    /// The next step of whoever has not chosen a key that signs orders.
+    pub fn key_hint(&self) -> String {
+        let made = self.path("order_key");
+        if made.exists() {
+            format!("holdfast keys use {} --principal NAME", made.display())
+        } else {
+            "holdfast keys new, then holdfast keys use FILE --principal NAME".to_owned()
+        }
+    }
+
     /// Writes `config.toml`.
     pub fn save(&self) -> Result<(), Failure> {
         let text = toml::to_string(&self.settings).map_err(|error| Failure::new(IO, error))?;

@@ -32,8 +32,7 @@ impl OrderKey {
     /// The key that `holdfast keys use` chose.
     pub fn configured(config: &Config) -> Result<Self, Failure> {
         let choice = config.settings.key.as_ref().ok_or_else(|| {
-            Failure::new(USAGE, anyhow!("no key is chosen that signs orders"))
-                .hint("holdfast keys new, then holdfast keys use FILE --principal NAME")
+            Failure::new(USAGE, anyhow!("no key is chosen that signs orders")).hint(config.key_hint())
         })?;
         Self::open(choice)
     }

@@ -51,7 +51,7 @@ impl Secret {
         let text = text.trim();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::new(INPUT, anyhow!("this is no token: one line of visible characters is wanted"))
-                .hint("`holdfast-server token add` makes one"));
+                .hint("`holdfast-server token add NAME --role ROLE --data DIR` makes one"));
         }
         Ok(Self::new(text))
     }

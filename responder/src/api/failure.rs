@@ -53,7 +53,10 @@ fn of_status(server: &str, status: StatusCode, body: Option<ErrorBody>) -> Failu
     };
     let own_hint = match status.as_u16() {
         401 => Some("the token is not valid, or no more: holdfast login again"),
-        403 => Some("your token's role does not allow this; an administrator makes others: holdfast-server token add"),
+        403 => Some(
+            "your token's role does not allow this; an administrator makes others: holdfast-server token add NAME \
+             --role ROLE --data DIR",
+        ),
         404 => Some("holdfast incident list, host list and evidence list show what there is"),
         429 => Some("wait a moment, then try again"),
         500.. => Some("the server's log says more; try again"),
@@ -102,7 +105,8 @@ mod tests {
         assert_eq!(shown(&asked("/409")), (65, "order x was seen".into(), "order again"));
         let token = "the token is not valid, or no more: holdfast login again";
         assert_eq!(shown(&asked("/401")), (77, "no such token".into(), token));
-        let role = "your token's role does not allow this; an administrator makes others: holdfast-server token add";
+        let role = "your token's role does not allow this; an administrator makes others: holdfast-server token add NAME \
+                    --role ROLE --data DIR";
         assert_eq!(shown(&asked("/403")), (77, format!("{} answered 403 Forbidden", fake.url), role));
         assert_eq!(shown(&asked("/302")).0, 65);
         let log = "the server's log says more; try again";

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use serde_json::Value;
-use wire::api::{AlertReceived, AlertsReply};
+use wire::api::{AlertReceived, AlertsReply, Me, Role};
 
 use super::{Failure, INPUT, IO, USAGE};
 use crate::api::{self, Api};
@@ -64,11 +64,17 @@ fn told(api: &Api, answer: Value) -> Result<(), Failure> {
     let look = Look::of_stdout();
     print(&reply.alerts.iter().map(|alert| line(alert, look)).collect::<String>())?;
     match reply.alerts.iter().find_map(|alert| alert.incident.as_ref()) {
-        Some(incident) => remark(&format!("hint: holdfast incident show {incident}")),
+        Some(incident) if may_read(api) => remark(&format!("hint: holdfast incident show {incident}")),
         None if reply.alerts.is_empty() => remark("the server found no alert in it"),
-        None => {}
+        _ => {}
     }
     Ok(())
+}
+
+/// A source sends alerts and reads nothing.
+fn may_read(api: &Api) -> bool {
+    let me = api.get("/api/v1/me").and_then(|me| api::read::<Me>(api.server(), me));
+    me.is_ok_and(|me| me.role != Role::Source)
 }
 
 fn line(alert: &AlertReceived, look: Look) -> String {

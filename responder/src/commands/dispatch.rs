@@ -174,13 +174,7 @@ fn profile(wanted: &str) -> Result<(Profile, String), Failure> {
         let path = Path::new(wanted);
         (read(&Text { file: wanted.to_owned(), yaml: text(path)? }, &shipped::part), "site")
     } else {
-        let known = shipped::PROFILES.iter().map(|(name, _)| *name);
-        let found = shipped::find(wanted).ok_or_else(|| {
-            Failure::new(USAGE, anyhow!("there is no profile {wanted}")).hint(format!(
-                "{}; a file of your own is given with its path, ./{wanted}.yaml",
-                did_you_mean(wanted, known)
-            ))
-        })?;
+        let found = shipped::find(wanted).ok_or_else(|| no_profile(wanted))?;
         (found, env!("CARGO_PKG_VERSION"))
     };
     let profile = found.map_err(wrong_profile)?;
@@ -193,6 +187,13 @@ fn profile(wanted: &str) -> Result<(Profile, String), Failure> {
         .hint("split it into two profiles, and dispatch both"));
     }
     Ok((profile, version.to_owned()))
+}
+
+/// No profile of this name is shipped.
+pub fn no_profile(wanted: &str) -> Failure {
+    let known = shipped::PROFILES.iter().map(|(name, _)| *name);
+    Failure::new(USAGE, anyhow!("there is no profile {wanted}"))
+        .hint(format!("{}; a file of your own is given with its path, ./{wanted}.yaml", did_you_mean(wanted, known)))
 }
 
 fn text(path: &Path) -> Result<String, Failure> {

@@ -143,6 +143,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_key_that_is_there_only_wants_to_be_chosen() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::at(dir.path().join("c")).unwrap();
+        assert!(config.key_hint().starts_with("holdfast keys new, then"));
+        new(&config, None).unwrap();
+        assert!(config.key_hint().starts_with(&format!("holdfast keys use {}", config.path("order_key").display())));
+    }
+
+    #[test]
     fn a_key_is_made_once_chosen_and_shown() {
         let dir = tempfile::tempdir().unwrap();
         let config = || Config::at(dir.path().join("c")).unwrap();

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use wire::Sha256;
-use wire::api::Me;
+use wire::api::{Me, Role};
 
 use super::{Failure, INPUT, REFUSED};
 use crate::api::{self, Api};
@@ -21,7 +21,7 @@ pub struct Login {
     /// The server, https://HOST:PORT.
     url: String,
     /// Digest of its CA's certificate, as `holdfast-server ca show` prints it on the server.
-    #[arg(long, value_name = "HEX")]
+    #[arg(long, value_name = "HEX", value_parser = digest)]
     ca_sha256: Sha256,
     /// Read the token from this file, or from standard input (`-`); otherwise the terminal asks for it.
     #[arg(long, value_name = "FILE")]
@@ -59,11 +59,17 @@ impl Login {
             crate::escape::shown(&me.name),
             role.unwrap_or_default()
         ));
-        if is_new_server && config.settings.key.is_none() {
-            show::remark("hint: to dispatch collections you need a key: holdfast keys new");
+        // The other roles dispatch nothing.
+        if me.role == Role::Responder && is_new_server && config.settings.key.is_none() {
+            show::remark(&format!("hint: to dispatch collections you need a key: {}", config.key_hint()));
         }
         Ok(0)
     }
+}
+
+/// A digest as an argument. Other programs print them in capitals.
+fn digest(text: &str) -> Result<Sha256, String> {
+    text.to_ascii_lowercase().parse().map_err(|_| "64 hex digits are wanted".to_owned())
 }
 
 /// The one certificate in `pem` must have this digest.
@@ -93,6 +99,13 @@ fn der_of(pem: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_may_come_in_capitals() {
+        let wanted = Sha256::of(b"abc");
+        assert_eq!(digest(&wanted.to_string().to_uppercase()), Ok(wanted));
+        assert!(digest(&wanted.to_string()[1..]).is_err());
+    }
 
     #[test]
     fn only_the_named_ca_is_taken() {

@@ -2,8 +2,10 @@
 
 use wire::IncidentId;
 use wire::api::TicketRequest;
+use wire::profile::shipped;
 
 use super::Failure;
+use super::dispatch::no_profile;
 use super::host::ticket;
 use crate::api::Api;
 use crate::config::Config;
@@ -17,7 +19,7 @@ pub struct Ticket {
     /// The host that it is for, for people.
     #[arg(long)]
     host: String,
-    /// The profile to collect by.
+    /// The profile to collect by: a shipped one's name, or the path of a file on that host.
     #[arg(long)]
     profile: Option<String>,
     /// How long it is good for: 30m, 1h, 2d; at most 7 days.
@@ -31,6 +33,9 @@ pub struct Ticket {
 impl Ticket {
     /// Asks for it, and prints it.
     pub fn run(self) -> Result<u8, Failure> {
+        if let Some(profile) = &self.profile {
+            check(profile)?;
+        }
         let api = Api::of(&Config::load()?)?;
         let request = TicketRequest { host: Some(self.host), profile: self.profile, valid_secs: Some(self.valid) };
         let path = format!("/api/v1/incidents/{}/tickets", self.incident);
@@ -40,5 +45,24 @@ impl Ticket {
             "hint: copy holdfast-agent to the host, then: holdfast-agent collect --ticket FILE (or - for standard input)",
         );
         Ok(0)
+    }
+}
+
+/// A name is one of a shipped profile; a file lies on the host, where it will be looked for.
+fn check(profile: &str) -> Result<(), Failure> {
+    let is_file = profile.contains('/') || profile.ends_with(".yaml") || profile.ends_with(".yml");
+    if is_file || shipped::find(profile).is_some() { Ok(()) } else { Err(no_profile(profile)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_that_is_not_there_is_noticed_before_it_travels() {
+        let failure = check("intrusio").unwrap_err();
+        assert_eq!(failure.code, super::super::USAGE);
+        assert!(failure.hint.unwrap().starts_with("did you mean `intrusion`?"));
+        assert!(check("intrusion").is_ok() && check("/etc/holdfast/own.yaml").is_ok());
     }
 }

@@ -16,7 +16,7 @@ use reqwest::Method;
 use reqwest::blocking::Response;
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use wire::agent_api::CHUNK_BYTES_MAX;
-use wire::api::{EvidenceState, EvidenceView};
+use wire::api::{EvidenceState, EvidenceView, SignerTrust};
 use wire::{BundleId, IncidentId, Sha256};
 
 use crate::api::{self, Api};
@@ -34,6 +34,7 @@ const ATTEMPTS_MAX: u32 = 4;
 /// Uploads, and says what the server makes of it.
 pub fn add(api: &Api, incident: &IncidentId, path: &Path, stream: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
     let header = identity(path)?;
+    is_free(api, incident, header.bundle)?;
     let stream = stream.or_else(|| beside(path).filter(|path| path.exists()));
     let lines = match &stream {
         Some(stream) => lines(stream)?,
@@ -50,12 +51,39 @@ pub fn add(api: &Api, incident: &IncidentId, path: &Path, stream: Option<PathBuf
         _ => failure,
     })?;
     let (view, value) = ingested(api, header.bundle)?;
+    belongs(&view, incident)?;
     if json {
         print(&format!("{value}\n"))?;
     } else {
         print(&crate::commands::follow::evidence(&view))?;
     }
+    if view.trust == Some(SignerTrust::Unknown) {
+        remark("the server does not know the key that signed it: nobody vouches for whose it is");
+    }
     Ok(u8::from(view.state == EvidenceState::Rejected))
+}
+
+/// The incident is there, and the bundle is in no other. The server knows a bundle by its id alone: for one that it has
+/// it would go on with that upload, wherever it belongs.
+fn is_free(api: &Api, incident: &IncidentId, bundle: BundleId) -> Result<(), Failure> {
+    api.get(&format!("/api/v1/incidents/{incident}")).map_err(|failure| match failure.code {
+        INPUT => failure.hint("holdfast incident list shows what there is; holdfast alert send opens one"),
+        _ => failure,
+    })?;
+    match api.get(&format!("/api/v1/evidence/{bundle}")) {
+        Ok(value) => belongs(&api::read(api.server(), value)?, incident),
+        Err(failure) if failure.code == INPUT => Ok(()),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn belongs(view: &EvidenceView, incident: &IncidentId) -> Result<(), Failure> {
+    if view.incident == *incident {
+        return Ok(());
+    }
+    let other = &view.incident;
+    Err(Failure::new(INPUT, anyhow!("this bundle belongs to {other} already, so it was not attached to {incident}"))
+        .hint(format!("holdfast evidence list {other}")))
 }
 
 /// Who made the bundle. One that was changed is brought all the same: the server keeps it, with its findings.
@@ -244,12 +272,14 @@ mod tests {
             _ => Answer::json(include_str!("../../../tests/evidence.json")),
         });
         let api = Api::of_test(&fake.url);
-        let incident = "INC-2026-0001".parse().unwrap();
+        let incident = "INC-2026-0007".parse().unwrap();
         let path = vector("good.evidence.zip");
         assert_eq!(add(&api, &incident, &path, Some(vector("good.stream.jsonl")), true).unwrap(), 0);
         let bytes = std::fs::read(&path).unwrap();
         let (mut sent, mut told) = (Vec::<u8>::new(), 0);
-        for request in fake.requests().iter().skip(1) {
+        let requests = fake.requests();
+        let begun = requests.iter().find(|request| request.path == "/api/v1/uploads").unwrap();
+        for request in &requests {
             if request.method == "PATCH" {
                 assert_eq!(request.header("upload-offset"), Some(sent.len().to_string().as_str()));
                 let digest = BASE64_STANDARD.encode(Sha256::of(&request.body).0);
@@ -264,9 +294,26 @@ mod tests {
         assert!(sent == bytes);
         let lines = std::fs::read_to_string(vector("good.stream.jsonl")).unwrap();
         assert_eq!(told, lines.lines().count());
-        assert_eq!(fake.requests()[0].header("upload-length"), Some(bytes.len().to_string().as_str()));
-        let metadata = fake.requests()[0].header("upload-metadata").unwrap().to_owned();
-        assert!(metadata.contains(&format!("incident {}", BASE64_STANDARD.encode("INC-2026-0001"))));
+        assert_eq!(begun.header("upload-length"), Some(bytes.len().to_string().as_str()));
+        let metadata = begun.header("upload-metadata").unwrap();
+        assert!(metadata.contains(&format!("incident {}", BASE64_STANDARD.encode("INC-2026-0007"))));
+    }
+
+    #[test]
+    fn a_bundle_goes_to_one_incident_that_is_there() {
+        let fake = Fake::serve(|request| match request.path.as_str() {
+            "/api/v1/incidents/INC-2026-0404" => Answer::error(404, r#"{"code":"","hint":null,"message":"no such"}"#),
+            _ => Answer::json(include_str!("../../../tests/evidence.json")),
+        });
+        let api = Api::of_test(&fake.url);
+        let refused = |incident: &str| {
+            let failure = add(&api, &incident.parse().unwrap(), &vector("good.evidence.zip"), None, true).unwrap_err();
+            (failure.code, failure.error.to_string())
+        };
+        assert_eq!(refused("INC-2026-0404"), (INPUT, "no such".into()));
+        let other = "this bundle belongs to INC-2026-0007 already, so it was not attached to INC-2026-0001";
+        assert_eq!(refused("INC-2026-0001"), (INPUT, other.into()));
+        assert!(fake.requests().iter().all(|request| request.method == "GET"), "nothing was sent");
     }
 
     #[test]

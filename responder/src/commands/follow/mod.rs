@@ -2,6 +2,7 @@
 
 mod story;
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -9,12 +10,12 @@ use anyhow::anyhow;
 use reqwest::Method;
 use reqwest::blocking::Response;
 use reqwest::header::ACCEPT;
-use serde_json::Value;
+use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
-use wire::api::{EvidenceState, EvidenceView, IncidentView, LiveEvent, OrderView, TimedEvent};
+use wire::api::{EvidenceState, EvidenceView, HostView, IncidentView, LiveEvent, OrderView, TimedEvent};
 use wire::order::{OrderEvent, OrderState};
-use wire::{BundleId, IncidentId, OrderId};
+use wire::{BundleId, IncidentId, OrderId, Sha256};
 
 use super::{Failure, INPUT, IO, REFUSED, UNAVAILABLE};
 use crate::api::events::{Events, Said};
@@ -40,7 +41,7 @@ pub struct Follow {
     /// The incident's id, or the order's.
     #[arg(value_name = "INCIDENT|ORDER")]
     what: String,
-    /// Print one JSON object for each event.
+    /// Print one JSON object for each event; the last one of an order has its final state.
     #[arg(long)]
     json: bool,
 }
@@ -52,6 +53,9 @@ impl Follow {
         let api = Api::of(&config)?;
         if let Ok(order) = self.what.parse::<OrderId>() {
             let view = order_view(&api, order)?;
+            if !self.json && matches!(view.state, OrderState::Queued | OrderState::Delivered) {
+                remark(&waiting(&api, &view));
+            }
             return Watch::open(&api, view.incident, self.json)?.until(&Goal::Order(order));
         }
         let incident: IncidentId = self.what.parse().map_err(|error| {
@@ -77,6 +81,8 @@ pub struct Watch<'a> {
     stream: Option<Events<Response>>,
     /// When one began to wait: for whoever dispatched, just before the order was sent.
     began: Instant,
+    /// Digests of the events that were printed as JSON: what was looked up may be heard as well.
+    printed: BTreeSet<Sha256>,
     story: Story,
 }
 
@@ -84,7 +90,15 @@ impl<'a> Watch<'a> {
     /// Opens the stream: whatever happens from now on will be told.
     pub fn open(api: &'a Api, incident: IncidentId, json: bool) -> Result<Self, Failure> {
         let stream = Some(connect(api, &incident)?);
-        Ok(Self { api, incident, json, stream, began: Instant::now(), story: Story::default() })
+        Ok(Self {
+            api,
+            incident,
+            json,
+            stream,
+            began: Instant::now(),
+            printed: BTreeSet::new(),
+            story: Story::default(),
+        })
     }
 
     /// Tells what happened and what happens, until the goal is reached. Returns the exit code.
@@ -160,7 +174,8 @@ impl<'a> Watch<'a> {
     fn tell_order(&mut self, view: &OrderView) -> Result<(), Failure> {
         self.story.learn(view);
         let of_order = |event: &TimedEvent| {
-            (event.time, LiveEvent::Order { event: event.clone(), order: view.order, state: view.state })
+            let state = event.event.state();
+            (event.time, LiveEvent::Order { event: event.clone(), order: view.order, state })
         };
         let mut events: Vec<_> = view.events.iter().map(of_order).collect();
         if let Some(bundle) = view.bundle
@@ -170,7 +185,9 @@ impl<'a> Watch<'a> {
                 evidence.receipts.into_iter().map(|receipt| (receipt.received_at, LiveEvent::Receipt { receipt })),
             );
         }
-        events.sort_by_key(|(time, _)| *time);
+        // The end is told last, whatever the server heard later.
+        let is_end = |event: &LiveEvent| matches!(event, LiveEvent::Order { state, .. } if state.is_final());
+        events.sort_by_key(|(time, event)| (is_end(event), *time));
         events.iter().try_for_each(|(_, event)| self.tell(event, None))
     }
 
@@ -206,12 +223,12 @@ impl<'a> Watch<'a> {
     fn tell(&mut self, event: &LiveEvent, raw: Option<&Value>) -> Result<(), Failure> {
         let line = self.story.tell(event, raw.map(|_| self.began.elapsed()));
         if self.json {
-            let text = match (raw, &line) {
-                (Some(raw), _) => raw.to_string(),
-                (None, Some(_)) => bundle::checkpoint::to_sorted_json(event),
-                (None, None) => return Ok(()),
-            };
-            return print(&format!("{text}\n"));
+            let text = bundle::checkpoint::to_sorted_json(event);
+            if !self.printed.insert(Sha256::of(text.as_bytes())) {
+                return Ok(());
+            }
+            // As the server has it, with what this version does not know.
+            return print(&format!("{}\n", raw.map_or(text, Value::to_string)));
         }
         match line {
             Some(Line::Lasting(text)) => {
@@ -228,15 +245,18 @@ impl<'a> Watch<'a> {
 
     /// Says how an order ended, and what there is now.
     fn end(&mut self, view: &OrderView) -> Result<u8, Failure> {
-        self.tell_order(view)?;
         let code = match view.state {
             OrderState::Completed => exit_of(view),
             OrderState::Refused => REFUSED,
             _ => 1,
         };
         if self.json {
+            if !view.events.iter().any(|timed| timed.event.state().is_final()) {
+                print(&format!("{}\n", ended(view)))?;
+            }
             return Ok(code);
         }
+        self.tell_order(view)?;
         passing("");
         if view.state == OrderState::Expired {
             print(&format!("the order expired at {}: no agent took it\n", show::time(view.expires)))?;
@@ -265,6 +285,27 @@ impl<'a> Watch<'a> {
             std::thread::sleep(Duration::from_millis(250));
         }
     }
+}
+
+/// An order that nobody took ends without an event: its end, in the form of one.
+fn ended(view: &OrderView) -> Value {
+    let state = view.state.name();
+    json!({
+        "event": {"event": state, "time": view.expires}, "order": view.order, "state": state, "what": "order",
+    })
+}
+
+/// Why nothing happens yet.
+fn waiting(api: &Api, view: &OrderView) -> String {
+    let agent = match super::dispatch::find_host(api, view.agent.as_str()) {
+        Ok(host) if host.connected => "the agent is connected".to_owned(),
+        Ok(HostView { last_seen: Some(seen), .. }) => {
+            format!("the agent was last seen {}", show::ago(seen, show::now()))
+        }
+        Ok(_) => "the agent was never seen".to_owned(),
+        Err(_) => "nothing is known of its agent".to_owned(),
+    };
+    format!("{}; {agent}; valid until {}", view.state.name(), show::time(view.expires))
 }
 
 fn exit_of(view: &OrderView) -> u8 {
@@ -312,4 +353,63 @@ fn on_ctrl_c(what: String) -> Result<(), Failure> {
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::fake::{Answer, Fake};
+
+    const ORDER: &str = "01934f2e-0000-7abc-8def-000000000001";
+
+    fn view(state: &str, events: &Value) -> Value {
+        json!({
+            "agent": "web-1-aa", "bundle": null, "events": events, "expires": "2026-11-21T18:00:00Z", "host": "web-1",
+            "incident": "INC-1", "issued": "2026-11-21T17:00:00Z", "order": ORDER, "profile": "intrusion",
+            "sha256": "0".repeat(64), "signed_by": "ada", "state": state, "supersedes": null,
+        })
+    }
+
+    #[test]
+    fn each_event_is_printed_once_whether_it_was_heard_or_looked_up() {
+        let accepted = json!({"event": "accepted", "time": "2026-11-21T17:00:01Z"});
+        let refused = json!({"event": "refused", "message": "no", "reason": "policy", "time": "2026-11-21T17:00:02Z"});
+        let over = view("refused", &json!([accepted, refused])).to_string();
+        let heard = |event: &Value, state: &str| {
+            format!("data: {}\n\n", json!({"what": "order", "event": event, "order": ORDER, "state": state}))
+        };
+        let stream = [heard(&accepted, "accepted"), heard(&refused, "refused"), heard(&accepted, "accepted")].concat();
+        let running = view("accepted", &json!([accepted])).to_string();
+        let mut asked = 0;
+        let fake = Fake::serve(move |request| {
+            if request.path.ends_with("/events") {
+                return Answer::new(200, &[("content-type", "text/event-stream")], stream.clone());
+            }
+            asked += 1;
+            Answer::json(if asked == 1 { &running } else { &over })
+        });
+        let api = Api::of_test(&fake.url);
+        let goal = Goal::Order(ORDER.parse().unwrap());
+        let mut watch = Watch::open(&api, "INC-1".parse().unwrap(), true).unwrap();
+        let mut stream = watch.stream.take().unwrap();
+        assert_eq!(watch.catch_up(&goal).unwrap(), None);
+        let mut counts = Vec::new();
+        let code = loop {
+            let Some(Said::Event(data)) = stream.next().unwrap() else { panic!("the stream ended") };
+            let code = watch.hear(&data, &goal).unwrap();
+            counts.push(watch.printed.len());
+            if let Some(code) = code {
+                break code;
+            }
+        };
+        assert_eq!((code, counts), (REFUSED, vec![1, 2]), "and nothing after the end");
+    }
+
+    #[test]
+    fn an_order_that_nobody_took_has_an_end_too() {
+        let view: OrderView = serde_json::from_value(view("expired", &json!([]))).unwrap();
+        let end = ended(&view);
+        assert_eq!((&end["what"], &end["state"]), (&json!("order"), &json!("expired")));
+        assert_eq!(end["event"], json!({"event": "expired", "time": "2026-11-21T18:00:00.000000000Z"}));
+    }
 }

@@ -133,7 +133,8 @@ pub fn evidence(view: &EvidenceView) -> String {
         EvidenceState::Rejected => "was changed after it was signed",
         EvidenceState::Receiving => "still coming",
     };
-    let mut lines = vec![format!("evidence {}: {}, {}\n", shown(&view.name), view.state.name(), what)];
+    let mut lines =
+        vec![format!("evidence {} in {}: {}, {}\n", shown(&view.name), view.incident, view.state.name(), what)];
     lines.extend(view.findings.iter().map(|finding| format!("  {}\n", shown(finding))));
     lines.concat()
 }
