@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{Ended, Lab, Running, Site, agent, holdfast, path_text, until};
+use harness::{Ended, Lab, Running, Site, agent, holdfast, path_text, server, until};
 use rustix::process::Signal;
 
 fn run(command: &mut Command) -> Ended {
@@ -134,6 +134,27 @@ fn a_host_is_not_enrolled_again_under_its_running_daemon() {
     daemon.wait(Duration::from_mins(1)).expect_code(0);
     host.run(&words).expect_code(0);
     assert_ne!(fs::read(host.state().join("tls.pem")).unwrap(), before, "the ticket was not spent");
+}
+
+#[test]
+fn tokens_are_made_where_a_server_is_and_nowhere_else() {
+    let lab = Lab::new();
+    let token = |words: &[&str], data: &std::path::Path| {
+        run(Command::new(server()).arg("token").args(words).arg("--data").arg(data))
+    };
+    let (add, typo) = (["add", "ada", "--role", "responder"], lab.path("typo"));
+    let refused = token(&add, &typo).expect_code(69);
+    assert!(refused.stderr.contains("typo/holdfast.db is not there\nhint: --data names"), "{}", refused.stderr);
+    assert!(!typo.exists());
+    let site = Site::new();
+    token(&add, &site.data()).expect_code(0);
+    let unknown = token(&["revoke", "0123456789abcdef"], &site.data()).expect_code(65);
+    assert!(unknown.stderr.contains("there is no token"), "{}", unknown.stderr);
+    let mut second = Command::new(server());
+    let address = site.url().replace("https://", "");
+    second.args(["serve", "--listen", &address, "--data"]).arg(lab.path("second"));
+    let refused = run(&mut second).expect_code(69);
+    assert!(refused.stderr.contains("\nhint: another holdfast-server?"), "{}", refused.stderr);
 }
 
 #[test]

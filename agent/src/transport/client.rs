@@ -377,3 +377,20 @@ fn plain(text: &str) -> String {
 pub fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_server_decided_is_final() {
+        let answered = |status| CallError::Answered { server: String::new(), status, message: String::new() };
+        for status in [400, 403, 404, 409] {
+            assert!(answered(StatusCode::from_u16(status).unwrap()).is_final(), "{status}");
+        }
+        for status in [302, 401, 407, 408, 423, 429, 500, 503] {
+            assert!(!answered(StatusCode::from_u16(status).unwrap()).is_final(), "{status}");
+        }
+        assert!(!CallError::Unreachable { server: String::new(), why: String::new() }.is_final());
+    }
+}
