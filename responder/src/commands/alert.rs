@@ -1,23 +1,26 @@
-//! `holdfast alert send`: hands an alert to the server, in the dialect of whatever raised it.
+//! `holdfast alert`: hands an alert to the server, in the dialect of whatever raised it, and shows one that is there.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal as _, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
+use reqwest::Method;
 use serde_json::Value;
-use wire::api::{AlertReceived, AlertsReply, Me, Role};
+use wire::AlertId;
+use wire::api::{AlertReceived, AlertView, AlertsReply, Me, Role};
 
-use super::{Failure, INPUT, IO, USAGE};
+use super::{Failure, INPUT, IO, UNAVAILABLE, USAGE};
 use crate::api::{self, Api};
 use crate::config::Config;
-use crate::show::{Look, print, remark};
+use crate::escape::shown;
+use crate::show::{Look, print, remark, time};
 
 /// The server takes no longer one.
 const ALERT_BYTES_MAX: u64 = 1 << 20;
 
-/// Send alerts.
+/// Send alerts, or look at one.
 #[derive(clap::Args)]
 pub struct Alert {
     #[command(subcommand)]
@@ -37,26 +40,84 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show an alert: what triage makes of it alone, or its bytes as they came
+    Show {
+        /// The alert's id, as `incident show` has it.
+        alert: AlertId,
+        /// Print its bytes as its source wrote them.
+        #[arg(long, conflicts_with = "json")]
+        raw: bool,
+        /// Print the server's answer as JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl Alert {
     /// Runs the sub-command.
     pub fn run(self) -> Result<u8, Failure> {
-        let Command::Send { file, source, json } = self.command;
-        let body = read(&file)?;
-        let api = Api::of(&Config::load()?)?;
-        let path = match &source {
-            Some(source) => format!("/api/v1/alerts?source={}", api::percent_encoded(source)),
-            None => "/api/v1/alerts".to_owned(),
-        };
-        let answer = api.post(&path, "application/json", body)?;
-        if json {
-            print(&format!("{answer}\n"))?;
-        } else {
-            told(&api, answer)?;
+        match self.command {
+            Command::Send { file, source, json } => send(&file, source.as_deref(), json)?,
+            Command::Show { alert, raw: true, .. } => raw(&Api::of(&Config::load()?)?, alert)?,
+            Command::Show { alert, json, .. } => {
+                let api = Api::of(&Config::load()?)?;
+                let answer = api.get(&format!("/api/v1/alerts/{alert}"))?;
+                if json {
+                    print(&format!("{answer}\n"))?;
+                } else {
+                    print(&text(&api::read(api.server(), answer)?)?)?;
+                }
+            }
         }
         Ok(0)
     }
+}
+
+fn send(file: &Path, source: Option<&str>, json: bool) -> Result<(), Failure> {
+    let body = read(file)?;
+    let api = Api::of(&Config::load()?)?;
+    let path = match source {
+        Some(source) => format!("/api/v1/alerts?source={}", api::percent_encoded(source)),
+        None => "/api/v1/alerts".to_owned(),
+    };
+    let answer = api.post(&path, "application/json", body)?;
+    if json { print(&format!("{answer}\n")) } else { told(&api, answer) }
+}
+
+/// As they came, but for a terminal, which would obey what stands in them.
+fn raw(api: &Api, alert: AlertId) -> Result<(), Failure> {
+    let request = api.request(Method::GET, &format!("/api/v1/alerts/{alert}/raw"));
+    let mut bytes = Vec::new();
+    api.send(request)?.take(ALERT_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| {
+        Failure::new(UNAVAILABLE, anyhow::Error::new(error).context("the alert breaks off")).hint("try again")
+    })?;
+    if io::stdout().is_terminal() {
+        let text = String::from_utf8_lossy(&bytes);
+        return text.lines().try_for_each(|line| print(&format!("{}\n", shown(line))));
+    }
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(&bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(IO, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Where it came from and where it stands, then what it is by itself.
+fn text(view: &AlertView) -> Result<String, Failure> {
+    let place = match (&view.incident, &view.correlated) {
+        (None, _) => "none: it was closed by itself".to_owned(),
+        (Some(incident), None) => format!("{incident}, which it opened"),
+        (Some(incident), Some(why)) => format!("{incident}, attached: {}", shown(why)),
+    };
+    let mut out = format!(
+        "{}\nreceived   {}, sent by {}\nincident   {place}\n",
+        shown(&view.title),
+        time(view.received),
+        shown(&view.sent_by)
+    )
+    .into_bytes();
+    super::triage::text(&mut out, &view.assessment).map_err(|error| Failure::new(IO, error))?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
 fn told(api: &Api, answer: Value) -> Result<(), Failure> {
@@ -82,7 +143,7 @@ fn line(alert: &AlertReceived, look: Look) -> String {
         (None, _) => "closed by itself: a test, or closed by its source".to_owned(),
         (Some(incident), true) => format!("{incident}  a duplicate: nothing changed"),
         (Some(incident), false) => match &alert.correlated {
-            Some(why) => format!("{incident}  attached: {}", crate::escape::shown(why)),
+            Some(why) => format!("{incident}  attached: {}", shown(why)),
             None => format!("{incident}  opened"),
         },
     };
@@ -102,5 +163,28 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         1..=ALERT_BYTES_MAX => Ok(bytes),
         _ => Err(Failure::new(USAGE, anyhow!("{} is longer than the 1 MiB that the server takes", path.display()))
             .hint("send the alerts in several files")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::api::IncidentView;
+
+    use super::*;
+
+    #[test]
+    fn an_alert_says_where_it_came_from_and_where_it_stands() {
+        let view: IncidentView = serde_json::from_str(include_str!("../../tests/incident.json")).unwrap();
+        let page = text(&view.alerts[1]).unwrap();
+        let lines: Vec<&str> = page.lines().take(3).collect();
+        assert_eq!(
+            lines,
+            [
+                "Backdoor:EC2/C&CActivity.B",
+                "received   2026-11-21 17:45:48Z, sent by guardduty",
+                "incident   INC-2026-0007, attached: same host within 60 minutes",
+            ]
+        );
+        assert!(page.lines().any(|line| line.starts_with("next ")) && !page.contains('\u{1b}'), "{page}");
     }
 }

@@ -174,7 +174,9 @@ fn profile(wanted: &str) -> Result<(Profile, String), Failure> {
         let path = Path::new(wanted);
         (read(&Text { file: wanted.to_owned(), yaml: text(path)? }, &shipped::part), "site")
     } else {
-        let found = shipped::find(wanted).ok_or_else(|| no_profile(wanted))?;
+        let found = shipped::find(wanted).ok_or_else(|| {
+            no_profile(wanted, &format!("a file of your own is given with its path, ./{wanted}.yaml"))
+        })?;
         (found, env!("CARGO_PKG_VERSION"))
     };
     let profile = found.map_err(wrong_profile)?;
@@ -189,11 +191,11 @@ fn profile(wanted: &str) -> Result<(Profile, String), Failure> {
     Ok((profile, version.to_owned()))
 }
 
-/// No profile of this name is shipped.
-pub fn no_profile(wanted: &str) -> Failure {
+/// No profile of this name is shipped; `else_hint` says how another one is named.
+pub fn no_profile(wanted: &str, else_hint: &str) -> Failure {
     let known = shipped::PROFILES.iter().map(|(name, _)| *name);
     Failure::new(USAGE, anyhow!("there is no profile {wanted}"))
-        .hint(format!("{}; a file of your own is given with its path, ./{wanted}.yaml", did_you_mean(wanted, known)))
+        .hint(format!("{}; {else_hint}", did_you_mean(wanted, known)))
 }
 
 fn text(path: &Path) -> Result<String, Failure> {

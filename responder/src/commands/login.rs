@@ -43,7 +43,6 @@ impl Login {
         let api = Api::new(&server, &ca_pem, token.clone())?;
         let answer = api.get("/api/v1/me")?;
         let me: Me = api::read(&server, answer.clone())?;
-        let is_new_server = config.settings.server.as_deref() != Some(&server);
         config.settings.server = Some(server.clone());
         config.settings.server_signer = Some(me.server_signer.clone());
         config.settings.user = Some(me.name.clone());
@@ -60,7 +59,7 @@ impl Login {
             role.unwrap_or_default()
         ));
         // The other roles dispatch nothing.
-        if me.role == Role::Responder && is_new_server && config.settings.key.is_none() {
+        if me.role == Role::Responder && config.settings.key.is_none() {
             show::remark(&format!("hint: to dispatch collections you need a key: {}", config.key_hint()));
         }
         Ok(0)

@@ -41,7 +41,7 @@ enum Command {
     Keys(keys::Keys),
     /// Say what an alert is, how bad, and what to do about it; needs no server
     Triage(triage::Triage),
-    /// Send alerts
+    /// Send alerts, or look at one
     Alert(alert::Alert),
     /// Look at incidents
     Incident(incident::Incident),

@@ -51,7 +51,11 @@ impl Ticket {
 /// A name is one of a shipped profile; a file lies on the host, where it will be looked for.
 fn check(profile: &str) -> Result<(), Failure> {
     let is_file = profile.contains('/') || profile.ends_with(".yaml") || profile.ends_with(".yml");
-    if is_file || shipped::find(profile).is_some() { Ok(()) } else { Err(no_profile(profile)) }
+    if is_file || shipped::find(profile).is_some() {
+        return Ok(());
+    }
+    let own = format!("one of the host's own is given with its path there, /etc/holdfast/profiles/{profile}.yaml");
+    Err(no_profile(profile, &own))
 }
 
 #[cfg(test)]

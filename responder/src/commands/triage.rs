@@ -90,14 +90,14 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// For people: the answer first, then why, then what to do.
-fn text(out: &mut impl Write, it: &Assessment) -> io::Result<()> {
+pub fn text(out: &mut impl Write, it: &Assessment) -> io::Result<()> {
     writeln!(
         out,
         "{}  {}  ({:.0} % sure, {}; from {})",
         it.severity,
-        it.incident_type.replace('_', " "),
+        shown(&it.incident_type.replace('_', " ")),
         it.classification_confidence * 100.0,
-        it.disposition.replace('_', " "),
+        shown(&it.disposition.replace('_', " ")),
         shown(&it.source),
     )?;
     writeln!(out, "next       {}", shown(&it.recommended_action))?;
@@ -111,9 +111,14 @@ fn text(out: &mut impl Write, it: &Assessment) -> io::Result<()> {
         (false, true) => ", bridge call",
         (false, false) => "",
     };
-    writeln!(out, "call       {} within {} min{how}", path.escalate_to.join(" → "), path.respond_within_minutes)?;
+    writeln!(
+        out,
+        "call       {} within {} min{how}",
+        shown(&path.escalate_to.join(" → ")),
+        path.respond_within_minutes
+    )?;
     let plan = &it.evidence_plan;
-    writeln!(out, "collect    profile {}, about {} s", plan.profile, plan.estimated_seconds)?;
+    writeln!(out, "collect    profile {}, about {} s", shown(&plan.profile), plan.estimated_seconds)?;
     writeln!(out, "why")?;
     for effect in &it.severity_explanation {
         writeln!(out, "  {}: {}", shown(&effect.rule), shown(&effect.effect))?;

@@ -76,9 +76,9 @@ fn show(api: &Api, incident: Option<IncidentId>, json: bool) -> Result<(), Failu
         table.row([
             leaf.seq.to_string().into(),
             time(leaf.time).into(),
-            leaf.actor.as_str().into(),
+            short(&leaf.actor).into(),
             leaf.event.as_str().into(),
-            leaf.subject.as_str().into(),
+            short(&leaf.subject).into(),
             details(leaf).into(),
         ]);
     }
@@ -89,6 +89,12 @@ fn show(api: &Api, incident: Option<IncidentId>, json: bool) -> Result<(), Failu
     print(&table.text(Look::of_stdout(), ""))?;
     super::more(&page);
     Ok(())
+}
+
+/// A name as it stands in the log. A ticket's is a digest, of which the first 12 digits tell it apart.
+fn short(name: &str) -> &str {
+    const END: usize = "ticket:".len() + 12;
+    if name.starts_with("ticket:") { name.get(..END).unwrap_or(name) } else { name }
 }
 
 /// `key=value`, those that are short: a leaf may hold a whole checkpoint.
@@ -103,4 +109,13 @@ fn details(leaf: &Leaf) -> String {
         (value.chars().count() <= VALUE_CHARS_MAX).then(|| format!("{key}={value}"))
     });
     pairs.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_ticket_s_digest_is_short() {
+        assert_eq!(super::short(&format!("ticket:{}", "0a".repeat(32))), "ticket:0a0a0a0a0a0a");
+        assert_eq!((super::short("user:ada"), super::short("ticket:1")), ("user:ada", "ticket:1"));
+    }
 }

@@ -26,6 +26,7 @@ pub fn text(view: &IncidentView, look: Look, now: Instant) -> String {
     section(&mut out, look, "Next", &wrapped(&assessment.recommended_action, "  "));
     section(&mut out, look, "Why", &why(assessment, look));
     section(&mut out, look, "Hosts", &hosts(view, look, now));
+    section(&mut out, look, "Accounts and techniques", &seen(assessment));
     section(&mut out, look, "Alerts", &alerts(view, look));
     section(&mut out, look, "Respond", &response(assessment));
     section(&mut out, look, "Orders", &orders(&view.orders, look, now));
@@ -76,14 +77,31 @@ fn hosts(view: &IncidentView, look: Look, now: Instant) -> String {
     if table.is_empty() { String::new() } else { table.text(look, "  ") }
 }
 
+/// The accounts and the ATT&CK techniques that the alerts name, as many as a person reads.
+fn seen(assessment: &Assessment) -> String {
+    const SHOWN_MAX: usize = 30;
+    let line = |what: &str, names: Vec<String>| {
+        let more = names.len().saturating_sub(SHOWN_MAX);
+        let text = names.into_iter().take(SHOWN_MAX).collect::<Vec<_>>().join(", ");
+        match (text.is_empty(), more) {
+            (true, _) => String::new(),
+            (_, 0) => wrapped(&format!("{what}: {text}"), "  "),
+            (_, more) => wrapped(&format!("{what}: {text} and {more} more"), "  "),
+        }
+    };
+    let techniques = assessment.techniques.iter().map(|one| format!("{} {}", one.id, one.name)).collect();
+    line("accounts", assessment.accounts.clone()) + &line("techniques", techniques)
+}
+
 fn alerts(view: &IncidentView, look: Look) -> String {
-    let mut table = Table::new(&["RECEIVED", "SOURCE", "SEVERITY", "ALONE, IT IS", "TITLE"]);
+    let mut table = Table::new(&["ALERT", "RECEIVED", "SOURCE", "SEVERITY", "ALONE, IT IS", "TITLE"]);
     for alert in &view.alerts {
         let title = match &alert.correlated {
             Some(why) => format!("{} (attached: {why})", alert.title),
             None => alert.title.clone(),
         };
         table.row([
+            alert.alert.to_string().into(),
             time(alert.received).into(),
             alert.assessment.source.as_str().into(),
             crate::show::Cell::severity(alert.assessment.severity),
@@ -115,7 +133,7 @@ fn response(assessment: &Assessment) -> String {
         out += &wrapped(&format!("proposed: {}{conditions}", action.action), "  ");
     }
     for clock in &assessment.notification_clocks {
-        let line = format!("may apply: {}, {} after {}", clock.regime, clock.deadline, clock.anchor);
+        let line = format!("may apply: {}, {}, starts at {}", clock.regime, clock.deadline, clock.anchor);
         out += &wrapped(&line, "  ");
     }
     out
