@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{Ended, Lab, Running, agent, holdfast, path_text};
+use harness::{Ended, Lab, Running, Site, agent, holdfast, path_text, server, until};
+use rustix::process::Signal;
 
 fn run(command: &mut Command) -> Ended {
     Running::start(command).wait(Duration::from_mins(1))
@@ -114,6 +115,46 @@ fn a_signing_key_that_others_may_have_read() {
     let ended = lab.collect(&profile).run().expect_code(77);
     assert!(ended.stderr.contains(&format!("{} may be read or changed by others", key.display())), "{}", ended.stderr);
     assert!(ended.stderr.contains("\n  hint: "), "{}", ended.stderr);
+}
+
+#[test]
+fn a_host_is_not_enrolled_again_under_its_running_daemon() {
+    let site = Site::new();
+    let host = site.enroll("web-1");
+    let before = fs::read(host.state().join("tls.pem")).unwrap();
+    let daemon = host.daemon();
+    until("the daemon is up", Duration::from_mins(1), || host.run(&["status"]).stdout.contains("is up").then_some(()));
+    let ticket = site.holdfast(&["host", "enroll-ticket"]).expect_code(0).stdout;
+    let ticket = site.write("again.ticket", ticket).into_os_string().into_string().unwrap();
+    let words = ["enroll", "--token", &ticket, "--signers", &site.text("signers")];
+    let refused = host.run(&words).expect_code(77);
+    assert!(refused.stderr.ends_with("\n  hint: stop it first: systemctl stop holdfast-agent\n"), "{}", refused.stderr);
+    assert_eq!(fs::read(host.state().join("tls.pem")).unwrap(), before);
+    daemon.signal(Signal::TERM);
+    daemon.wait(Duration::from_mins(1)).expect_code(0);
+    host.run(&words).expect_code(0);
+    assert_ne!(fs::read(host.state().join("tls.pem")).unwrap(), before, "the ticket was not spent");
+}
+
+#[test]
+fn tokens_are_made_where_a_server_is_and_nowhere_else() {
+    let lab = Lab::new();
+    let token = |words: &[&str], data: &std::path::Path| {
+        run(Command::new(server()).arg("token").args(words).arg("--data").arg(data))
+    };
+    let (add, typo) = (["add", "ada", "--role", "responder"], lab.path("typo"));
+    let refused = token(&add, &typo).expect_code(69);
+    assert!(refused.stderr.contains("typo/holdfast.db is not there\nhint: --data names"), "{}", refused.stderr);
+    assert!(!typo.exists());
+    let site = Site::new();
+    token(&add, &site.data()).expect_code(0);
+    let unknown = token(&["revoke", "0123456789abcdef"], &site.data()).expect_code(65);
+    assert!(unknown.stderr.contains("there is no token"), "{}", unknown.stderr);
+    let mut second = Command::new(server());
+    let address = site.url().replace("https://", "");
+    second.args(["serve", "--listen", &address, "--data"]).arg(lab.path("second"));
+    let refused = run(&mut second).expect_code(69);
+    assert!(refused.stderr.contains("\nhint: another holdfast-server?"), "{}", refused.stderr);
 }
 
 #[test]

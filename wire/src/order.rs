@@ -136,6 +136,9 @@ pub enum OrderEvent {
     Interrupted {
         /// The bundle that it wrote.
         bundle: Option<crate::BundleId>,
+        /// The server says so, and not the agent: nothing came for as long as it waits. The agent may yet come back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_silence: bool,
         /// The offset of the last receipt that the agent kept.
         receipted: Option<u64>,
     },

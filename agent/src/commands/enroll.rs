@@ -9,6 +9,7 @@ use wire::ticket::TicketKind;
 use super::{Refusal, exit, print, runtime, ticket};
 use crate::enrolment::{Enrolment, EnrolmentError, facts};
 use crate::host::Host;
+use crate::orders::journal::{self, JournalError};
 use crate::state::{self, file};
 use crate::transport::client::{CallError, Client, install_provider};
 use crate::trust::{Given, POLICY_FILE, SIGNERS_FILE, TrustError};
@@ -44,6 +45,13 @@ impl Enroll {
                 hint: Some("set HOLDFAST_STATE_DIR, or run as root".into()),
             });
         }
+        // The server ends the old certificates, and a daemon would go on with the one that it read at its start.
+        let _lock = journal::hold(&folder).map_err(|error| match &error {
+            JournalError::Held { .. } => {
+                Refusal::new(exit::REFUSED, &error).hint("stop it first: systemctl stop holdfast-agent")
+            }
+            _ => Refusal::new(exit::IO, &error),
+        })?;
         install_provider();
         let enrolled = runtime()?.block_on(async {
             let ca_pem = Client::fetch_ca(&ticket.servers, ticket.ca_sha256).await?;

@@ -73,7 +73,7 @@ pub struct Daemon {
     refused: Option<OrderId>,
     renewed: Option<Monotonic>,
     site: PathBuf,
-    status: Status,
+    status: RefCell<Status>,
     stop: Stop,
     tls: TlsIdentity,
     /// The server has been told what this host is.
@@ -94,7 +94,7 @@ impl Daemon {
         Trust::load(&site, folder)?;
         let journal = RefCell::new(Journal::open(folder)?);
         let client = enrolment.client(&tls).map_err(EnrolmentError::Call)?;
-        let status = Status::new(folder, client.server());
+        let status = RefCell::new(Status::new(folder, client.server()));
         let host = Arc::new(Host::live());
         let folder = folder.to_owned();
         let is_known = false;
@@ -140,7 +140,7 @@ impl Daemon {
                     if !std::mem::replace(&mut is_away, true) {
                         tracing::warn!(%error, "the server cannot be asked: trying again");
                     }
-                    self.status.failed(&error);
+                    self.status.borrow_mut().failed(&error);
                     let mut stop = self.stop.clone();
                     tokio::select! {
                         () = tokio::time::sleep(backoff.wait()) => {}
@@ -160,7 +160,7 @@ impl Daemon {
             () = stop.requested() => return Ok(()),
         };
         let now = SystemClock.realtime();
-        self.status.reached(self.client.server(), now);
+        self.reached(now);
         // Whatever follows the first order may have grown old when it is done; the server sends it again.
         match reply.orders.into_iter().next() {
             Some(delivery) => self.take(delivery, reply.server_time.0 - now.0).await,
@@ -201,7 +201,7 @@ impl Daemon {
         loop {
             let Some(untold) = self.journal.borrow().untold().cloned() else { return Ok(()) };
             match self.tell(untold.order, &untold.report).await {
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if !error.is_final() => return Err(error),
                 Err(error) => tracing::warn!(order = %untold.order, %error, "the server does not want this report"),
                 Ok(()) => {}
             }
@@ -214,7 +214,14 @@ impl Daemon {
 
     async fn tell(&self, order: OrderId, report: &OrderReport) -> Result<(), CallError> {
         let call = Call::new(Method::POST, format!("{POLL_PATH}/{order}/events")).json(report);
-        self.client.call(&call).await.map(drop)
+        self.client.call(&call).await?;
+        self.reached(SystemClock.realtime());
+        Ok(())
+    }
+
+    /// The server has answered.
+    fn reached(&self, now: Instant) {
+        self.status.borrow_mut().reached(self.client.server(), now);
     }
 
     /// A new certificate when the old one is due. Without one the daemon goes on: there is time.

@@ -130,6 +130,7 @@ impl Daemon {
     fn keep_receipts(&self, bundle: BundleId) -> crate::transport::receipts::Keep<'_> {
         Box::new(move |receipt, signed, ends_phase| {
             let time = SystemClock.realtime();
+            self.reached(time);
             let kept = Kept { bundle, offset: receipt.offset, receipt: signed.clone(), time };
             if let Err(error) = self.journal.borrow_mut().keep_receipt(&kept, ends_phase) {
                 tracing::warn!(%error, "the receipt cannot be kept");

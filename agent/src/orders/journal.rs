@@ -159,14 +159,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError`].
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
-        let failed = |name: &str| {
-            let path = folder.join(name);
-            move |source| JournalError::Io { path, source }
-        };
-        let lock = File::create(folder.join("lock")).map_err(failed("lock"))?;
-        if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(JournalError::Held { folder: folder.to_owned() });
-        }
+        let lock = hold(folder)?;
         let content = read(folder)?;
         Ok(Self { folder: folder.to_owned(), content, receipt_kept: None, _lock: lock })
     }
@@ -207,7 +200,7 @@ impl Journal {
     pub fn interrupt(&mut self, now: Instant) -> io::Result<Option<Running>> {
         let Some(running) = self.content.running.clone() else { return Ok(None) };
         let receipted = last_receipt(&self.folder).filter(|kept| kept.bundle == running.bundle).map(|kept| kept.offset);
-        let event = OrderEvent::Interrupted { bundle: Some(running.bundle), receipted };
+        let event = OrderEvent::Interrupted { bundle: Some(running.bundle), by_silence: false, receipted };
         self.end(OrderReport { event, time: now })?;
         Ok(Some(running))
     }
@@ -245,6 +238,19 @@ impl Journal {
         let bytes = serde_json::to_vec(&self.content).map_err(io::Error::other)?;
         file::put(&self.folder, FILE, &bytes, true)
     }
+}
+
+/// Holds `folder` as a daemon does, until the file is dropped.
+///
+/// # Errors
+/// [`JournalError::Held`] and [`JournalError::Io`].
+pub fn hold(folder: &Path) -> Result<File, JournalError> {
+    let path = folder.join("lock");
+    let lock = File::create(&path).map_err(|source| JournalError::Io { path, source })?;
+    if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Err(JournalError::Held { folder: folder.to_owned() });
+    }
+    Ok(lock)
 }
 
 fn read(folder: &Path) -> Result<Content, JournalError> {
@@ -307,7 +313,7 @@ mod tests {
         assert_eq!(journal.interrupt(NOW).unwrap(), None);
         drop(journal);
         let mut journal = Journal::open(folder.path()).unwrap();
-        let event = OrderEvent::Interrupted { bundle: Some(bundle), receipted: Some(42) };
+        let event = OrderEvent::Interrupted { bundle: Some(bundle), by_silence: false, receipted: Some(42) };
         assert_eq!(journal.untold().unwrap().report.event, event);
         journal.told().unwrap();
         assert!(journal.untold().is_none());

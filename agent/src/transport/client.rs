@@ -84,6 +84,23 @@ impl CallError {
         }
     }
 
+    /// True when the server itself has decided, so that asking again changes nothing. Another answer may come from
+    /// something in between, or end with the next certificate.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self.status(),
+            Some(
+                StatusCode::BAD_REQUEST
+                    | StatusCode::FORBIDDEN
+                    | StatusCode::NOT_FOUND
+                    | StatusCode::CONFLICT
+                    | StatusCode::GONE
+                    | StatusCode::PAYLOAD_TOO_LARGE
+                    | StatusCode::UNPROCESSABLE_ENTITY
+            )
+        )
+    }
+
     /// The status that the server answered with, if it did.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
@@ -359,4 +376,21 @@ fn plain(text: &str) -> String {
 /// Makes ring the cryptography of this process's TLS. To be called before the first [`Client`]; again, it does nothing.
 pub fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_server_decided_is_final() {
+        let answered = |status| CallError::Answered { server: String::new(), status, message: String::new() };
+        for status in [400, 403, 404, 409] {
+            assert!(answered(StatusCode::from_u16(status).unwrap()).is_final(), "{status}");
+        }
+        for status in [302, 401, 407, 408, 423, 429, 500, 503] {
+            assert!(!answered(StatusCode::from_u16(status).unwrap()).is_final(), "{status}");
+        }
+        assert!(!CallError::Unreachable { server: String::new(), why: String::new() }.is_final());
+    }
 }

@@ -92,6 +92,9 @@ impl App {
         let OrderRecord { agent, bundle, envelope, events, expires, incident, issued, order, .. } = record;
         let OrderRecord { profile, sha256, state, supersedes, .. } = record;
         let signed_by = envelope.principal;
+        // The sweep comes a little later, and nobody is handed it meanwhile.
+        let is_over = state == OrderState::Queued && expires <= self.now();
+        let state = if is_over { OrderState::Expired } else { state };
         Ok(OrderView {
             agent,
             bundle,

@@ -10,10 +10,10 @@ use tokio::time::{Instant as Deadline, timeout_at};
 use wire::agent_api::{Delivery, OrderReport, OrdersReply, POLL_WAIT_SECS_MAX};
 use wire::api::{LiveEvent, TimedEvent};
 use wire::order::{OrderEvent, OrderState};
-use wire::{AgentId, Instant, OrderId};
+use wire::{AgentId, BundleId, Instant, OrderId};
 
 use super::{Actor, App, Problem, ProblemKind, details};
-use crate::store::{Change, NewLeaf, OrderRecord, StoreError};
+use crate::store::{Change, NewLeaf, ORDER_EVENTS_MAX, OrderRecord, StoreError};
 
 /// Orders in one reply: an envelope may have 350 KB.
 const ORDERS_MAX: usize = 8;
@@ -206,7 +206,45 @@ fn from_states(record: &OrderRecord, event: &OrderEvent) -> Option<Vec<OrderStat
         OrderEvent::Progress { .. } | OrderEvent::Completed { .. } => &[Running],
         OrderEvent::Interrupted { .. } | OrderEvent::Failed { .. } => &[Queued, Delivered, Expired, Accepted, Running],
     };
+    let is_corrected = is_given_up(record)
+        && matches!(event, OrderEvent::Completed { .. } | OrderEvent::Interrupted { .. } | OrderEvent::Failed { .. });
+    if is_corrected {
+        return Some(vec![OrderState::Interrupted]);
+    }
     from.contains(&record.state).then(|| from.to_vec())
+}
+
+/// True when it was the server that ended the order, for silence: the agent knows better, if it comes back.
+pub(super) fn is_given_up(record: &OrderRecord) -> bool {
+    record.state == OrderState::Interrupted
+        && matches!(
+            record.events.last(),
+            Some(TimedEvent { event: OrderEvent::Interrupted { by_silence: true, .. }, .. })
+        )
+}
+
+/// When something of an order was last told.
+pub(super) fn last_told(record: &OrderRecord) -> Option<Instant> {
+    record.events.last().map(|event| event.time)
+}
+
+/// The end of an order of which neither bytes nor reports come any more; `None` when it does not run, or was given up
+/// too many times: what the agent may still tell needs room.
+pub(super) fn given_up(
+    record: &OrderRecord,
+    bundle: BundleId,
+    receipted: Option<u64>,
+    now: Instant,
+) -> Option<(Change, NewLeaf, TimedEvent)> {
+    if record.state != OrderState::Running || record.events.len() >= ORDER_EVENTS_MAX / 2 {
+        return None;
+    }
+    let event = OrderEvent::Interrupted { bundle: Some(bundle), by_silence: true, receipted };
+    let leaf = leaf(record, &Actor::Server, "order_interrupted", [("told", json!(event))], now);
+    let event = TimedEvent { event, time: now };
+    let (order, to) = (record.order, OrderState::Interrupted);
+    let change = Change::OrderEvent { event: Some(event.clone()), from: vec![OrderState::Running], order, to };
+    Some((change, leaf, event))
 }
 
 /// True when this was told before, or is progress that something else has overtaken.
@@ -243,6 +281,10 @@ fn bounded(event: OrderEvent) -> OrderEvent {
         OrderEvent::Failed { message } => OrderEvent::Failed { message: cut(message) },
         OrderEvent::Progress { bytes, collector, items, tier } => {
             OrderEvent::Progress { bytes, collector: cut(collector), items, tier }
+        }
+        // Only the server gives an order up.
+        OrderEvent::Interrupted { bundle, receipted, .. } => {
+            OrderEvent::Interrupted { bundle, by_silence: false, receipted }
         }
         other => other,
     }

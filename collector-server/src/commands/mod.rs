@@ -14,6 +14,8 @@ use crate::process::SystemClock;
 
 /// The command line cannot be understood (sysexits.h, EX_USAGE).
 pub const USAGE: u8 = 64;
+/// What was given is not there, or cannot be (EX_DATAERR).
+pub const INPUT: u8 = 65;
 /// What the command works on cannot be used (EX_UNAVAILABLE).
 pub const UNAVAILABLE: u8 = 69;
 /// Reading or writing failed (EX_IOERR).
@@ -57,7 +59,14 @@ pub struct Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        let hint = error.downcast_ref::<DataDirError>().map(|error| error.hint().to_owned());
+        let is_in_use = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+        let hint = if let Some(error) = error.downcast_ref::<DataDirError>() {
+            Some(error.hint().to_owned())
+        } else if error.downcast_ref::<std::io::Error>().is_some_and(is_in_use) {
+            Some("another holdfast-server? stop it, or choose another --listen ADDRESS:PORT".to_owned())
+        } else {
+            None
+        };
         Self { code: UNAVAILABLE, error, hint }
     }
 }
@@ -89,7 +98,7 @@ impl Cli {
                 Ok(std::io::stdout().write_all(&script)?)
             }
             Command::Serve(serve) => runtime()?.block_on(serve.run()),
-            Command::Token(token) => Ok(runtime()?.block_on(token.run(&SystemClock))?),
+            Command::Token(token) => runtime()?.block_on(token.run(&SystemClock)),
         }
     }
 }

@@ -3,15 +3,21 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use bundle::time::Clock;
 use clap::{Subcommand, ValueEnum};
 use wire::api::Role;
 
-use crate::app::{Actor, Problem, tokens};
+use super::Failure;
+use crate::app::{Actor, Problem, ProblemKind, tokens};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Store, TokenRecord};
+
+/// How long the first start of a server may take to make its records.
+const MADE_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What can be done to tokens.
 #[derive(Subcommand)]
@@ -82,26 +88,26 @@ impl Token {
     /// Does it.
     ///
     /// # Errors
-    /// In words, with the next step.
-    pub async fn run(self, clock: &dyn Clock) -> anyhow::Result<()> {
+    /// [`Failure`].
+    pub async fn run(self, clock: &dyn Clock) -> Result<(), Failure> {
         let mut out = std::io::stdout();
         match self {
             Self::Add { name, role, days, at } => {
-                let store = open(&at.data, true).await?;
+                let store = open(&at.data, MADE_WITHIN).await?;
                 let made = tokens::add(&store, clock.realtime(), &Actor::Server, &name, role.into(), days).await;
                 store.close().await;
                 writeln!(out, "{}", made.map_err(in_words)?.text)?;
             }
             Self::List { at, json } => {
-                let store = open(&at.data, false).await?;
+                let store = open(&at.data, Duration::ZERO).await?;
                 let tokens = store.tokens().await;
                 store.close().await;
-                for token in tokens? {
+                for token in tokens.context("the tokens cannot be read")? {
                     writeln!(out, "{}", if json { as_json(&token) } else { as_line(&token) })?;
                 }
             }
             Self::Revoke { id, at } => {
-                let store = open(&at.data, false).await?;
+                let store = open(&at.data, Duration::ZERO).await?;
                 // A whole token is taken for its id, so that one found in a log can be pasted; it is not shown again.
                 let id = id.strip_prefix(tokens::PREFIX).unwrap_or(&id);
                 let id = id.split_once('_').map_or(id, |(id, _)| id);
@@ -125,22 +131,33 @@ pub async fn hint_without_tokens(store: &dyn Store, data: &Path) -> Result<Optio
     }))
 }
 
-/// `add` may come before the first start; a wrong folder for the others would only make an empty database.
-async fn open(data: &Path, may_make: bool) -> anyhow::Result<Sqlite> {
-    let path = data.join("holdfast.db");
-    if !may_make && !path.exists() {
-        return Err(anyhow!(
-            "{} is not there\n  hint: --data names the directory that the server was started with",
-            path.display()
-        ));
+/// Only the server makes its records: in a wrong folder a token would be good for nothing. A server that was just started
+/// may be about to make them, and so long they are waited for.
+async fn open(data: &Path, made_within: Duration) -> Result<Sqlite, Failure> {
+    let (path, deadline) = (data.join("holdfast.db"), Instant::now() + made_within);
+    while !path.exists() {
+        if !data.exists() || Instant::now() >= deadline {
+            return Err(Failure {
+                code: super::UNAVAILABLE,
+                error: anyhow!("{} is not there", path.display()),
+                hint: Some(
+                    "--data names the directory that the server was started with; its first start makes it".to_owned(),
+                ),
+            });
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
-    Sqlite::open(&path).await.with_context(|| format!("the records in {} cannot be used", data.display()))
+    let store = Sqlite::open(&path).await;
+    Ok(store.with_context(|| format!("the records in {} cannot be used", data.display()))?)
 }
 
-fn in_words(problem: Problem) -> anyhow::Error {
-    let hint = problem.hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+fn in_words(problem: Problem) -> Failure {
     let cause = problem.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-    anyhow!("{}{cause}{hint}", problem.message)
+    let code = match problem.kind {
+        ProblemKind::Input | ProblemKind::NotFound | ProblemKind::Conflict => super::INPUT,
+        _ => super::UNAVAILABLE,
+    };
+    Failure { code, error: anyhow!("{}{cause}", problem.message), hint: problem.hint }
 }
 
 fn as_line(token: &TokenRecord) -> String {

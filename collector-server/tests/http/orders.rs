@@ -124,6 +124,19 @@ async fn what_makes_no_sense_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn an_order_that_nobody_took_reads_as_expired_at_once() {
+    let (server, agent) = ready().await;
+    let order = order(&agent);
+    dispatch(&server, &signed(&serde_json::to_vec(&order).unwrap())).await.is(200);
+    let path = format!("{ORDERS}/{}", order.order);
+    server.clock.pass(599);
+    assert_eq!(server.get(&path).await.is(200).json()["state"], "queued");
+    server.clock.pass(1);
+    assert_eq!(server.get(&path).await.is(200).json()["state"], "expired");
+    assert!(server.store.order(order.order).await.unwrap().is_some_and(|kept| !kept.state.is_final()), "no sweep ran");
+}
+
+#[tokio::test]
 async fn only_an_order_for_the_same_agent_is_superseded() {
     let (server, agent) = ready().await;
     let (other, _) = server.enrol("db-1", 2).await;

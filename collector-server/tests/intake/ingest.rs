@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use server::app::limits::Limits;
 use wire::api::{EvidenceState, SignerTrust};
-use wire::order::OrderEvent;
+use wire::order::{OrderEvent, OrderState};
 use wire::{Sha256, Tier};
 
 use super::site::{Host, Made, Site, agent_upload, bearer_upload, make_bundle, new_bundle_id};
@@ -42,7 +42,7 @@ async fn what_an_interrupted_run_left_is_partial_at_once() {
     upload.bring(&made, 0, 0..1).await;
     let tier = made.offset(0);
     upload.put(tier, &made.bytes[tier..tier + 1000]).await;
-    let interrupted = OrderEvent::Interrupted { bundle: Some(bundle), receipted: Some(tier as u64) };
+    let interrupted = OrderEvent::Interrupted { bundle: Some(bundle), by_silence: false, receipted: Some(tier as u64) };
     assert_eq!(host.tell(&site, order.order, &interrupted).await.status(), StatusCode::NO_CONTENT);
     let view = site.verified(bundle).await;
     assert_eq!((view.state, view.verified_to), (EvidenceState::Partial, tier as u64), "{:?}", view.findings);
@@ -63,9 +63,42 @@ async fn silence_ends_an_upload_for_now_and_it_can_be_continued() {
     upload.bring(&made, 0, 0..1).await;
     let view = site.verified(bundle).await;
     assert_eq!(view.state, EvidenceState::Partial, "{:?}", view.findings);
+    let ended = site.order(order.order).await;
+    let receipted = Some(made.offset(0) as u64);
+    let given_up = OrderEvent::Interrupted { bundle: Some(bundle), by_silence: true, receipted };
+    assert_eq!((ended.state, &ended.events.last().unwrap().event), (OrderState::Interrupted, &given_up));
+    assert_eq!(site.custody("order_interrupted").await.len(), 1);
     upload.bring(&made, made.offset(0), 1..made.lines.len()).await;
+    assert_eq!(site.order(order.order).await.state, OrderState::Running, "its agent is back");
     let view = site.verified(bundle).await;
     assert_eq!(view.state, EvidenceState::Sealed, "{:?}", view.findings);
+    let (bytes, sha256) = (made.bytes.len() as u64, Sha256::of(&made.bytes));
+    let completed = OrderEvent::Completed { bytes, exit: 0, items: 2, sha256 };
+    assert_eq!(host.tell(&site, order.order, &completed).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(site.order(order.order).await.state, OrderState::Completed);
+    site.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_order_that_was_given_up_is_corrected_by_its_agent() {
+    let site = Site::start_with(Limits { idle_secs: 1, free_bytes_min: 0, ..Limits::default() }).await;
+    let host = Host::enroll(&site, 1).await;
+    let incident = site.incident().await;
+    let (order, bundle) = host.running(&site, &incident).await;
+    let made = host.collect(&order, bundle);
+    let upload = agent_upload(&site, &host, &order, bundle).await.unwrap();
+    upload.bring(&made, 0, 0..1).await;
+    site.verified(bundle).await;
+    assert_eq!(site.order(order.order).await.state, OrderState::Interrupted);
+    let receipted = Some(made.offset(0) as u64);
+    // Whoever claims to be the server is taken for the agent that it is.
+    let told = OrderEvent::Interrupted { bundle: Some(bundle), by_silence: true, receipted };
+    assert_eq!(host.tell(&site, order.order, &told).await.status(), StatusCode::NO_CONTENT);
+    let last = site.order(order.order).await.events.pop().unwrap().event;
+    assert_eq!(last, OrderEvent::Interrupted { bundle: Some(bundle), by_silence: false, receipted });
+    let failed = OrderEvent::Failed { message: "late".into() };
+    assert_eq!(host.tell(&site, order.order, &failed).await.status(), StatusCode::CONFLICT, "it has said how it ended");
+    assert_eq!(upload.patch(made.offset(0), b"x").send().await.unwrap().status(), StatusCode::CONFLICT);
     site.server.stop().await.unwrap();
 }
 

@@ -13,12 +13,12 @@ use bundle::verify::{Against, NotVerified, Sidecar, Verified, check};
 use serde_json::json;
 use sha2::Digest as _;
 use tokio_util::sync::CancellationToken;
-use wire::api::EvidenceState;
+use wire::api::{EvidenceState, LiveEvent};
 use wire::order::OrderState;
 use wire::{BundleId, Sha256};
 
-use super::{Actor, App, Problem, ProblemKind, details};
-use crate::store::{Change, CheckpointRecord, EvidenceRecord, NewLeaf};
+use super::{Actor, App, Problem, ProblemKind, details, orders};
+use crate::store::{Change, CheckpointRecord, EvidenceRecord, NewLeaf, OrderRecord};
 use judge::{Findings, Judged};
 pub use queue::Queue;
 
@@ -43,22 +43,30 @@ impl App {
 
     /// Finds bundles of which nothing more is to come, and queues them.
     pub(super) async fn sweep_uploads(&self) -> Result<(), Problem> {
-        let now = self.now();
         for record in self.store.evidence_in(EvidenceState::Receiving).await? {
             let is_whole = record.length == Some(record.offset);
-            let idle_ns = now.0 - record.last_seen.0;
-            let is_idle = idle_ns >= i128::from(self.limits.idle_secs) * 1_000_000_000;
-            if is_whole || is_idle || self.is_run_over(&record).await? {
+            let order = self.order_of(&record).await?;
+            let is_run_over = order.as_ref().is_some_and(|order| {
+                matches!(order.state, OrderState::Interrupted | OrderState::Failed) && !orders::is_given_up(order)
+            });
+            if is_whole || is_run_over || self.is_silent(&record, order.as_ref()) {
                 self.ingest.when_idle(record.view.bundle);
             }
         }
         Ok(())
     }
 
-    async fn is_run_over(&self, record: &EvidenceRecord) -> Result<bool, Problem> {
-        let Some(order) = record.view.order else { return Ok(false) };
-        let order = self.store.order(order).await?;
-        Ok(order.is_some_and(|order| matches!(order.state, OrderState::Interrupted | OrderState::Failed)))
+    /// True when neither bytes came nor the agent told of its run for as long as the server waits.
+    fn is_silent(&self, record: &EvidenceRecord, order: Option<&OrderRecord>) -> bool {
+        let heard = order.and_then(orders::last_told).map_or(record.last_seen, |told| told.max(record.last_seen));
+        self.now().0 - heard.0 >= i128::from(self.limits.idle_secs) * 1_000_000_000
+    }
+
+    async fn order_of(&self, record: &EvidenceRecord) -> Result<Option<OrderRecord>, Problem> {
+        match record.view.order {
+            Some(order) => Ok(self.store.order(order).await?),
+            None => Ok(None),
+        }
     }
 
     /// Verifies what is there of a bundle and writes down what came of it.
@@ -137,10 +145,7 @@ impl App {
         outcome: Outcome,
         sha256: Option<Sha256>,
     ) -> Result<Judged, Problem> {
-        let order = match record.view.order {
-            Some(order) => self.store.order(order).await?,
-            None => None,
-        };
+        let order = self.order_of(record).await?;
         let named = judge::agent_of(&outcome);
         let host = match &named {
             Some(agent) => self.store.host(agent).await?,
@@ -183,8 +188,23 @@ impl App {
             // Nothing comes after a seal.
             changes.push(Change::Length(bundle, before.offset));
         }
+        // Its agent may have died with the report of the end untold: the order must not seem to run for ever.
+        let order = self.order_of(before).await?.filter(|order| self.is_silent(before, Some(order)));
+        let mut ended = None;
+        if let Some(order) = order.filter(|_| view.state != EvidenceState::Sealed) {
+            let checkpoints = self.store.checkpoints(bundle).await?;
+            let receipted = checkpoints.last().map(|last| last.receipt.offset);
+            if let Some((change, leaf, event)) = orders::given_up(&order, bundle, receipted, now) {
+                changes.push(change);
+                leaves.push(leaf);
+                ended = Some(LiveEvent::Order { event, order: order.order, state: OrderState::Interrupted });
+            }
+        }
         self.store.commit(changes, leaves).await?;
         self.tell_evidence(&view);
+        if let Some(event) = ended {
+            self.live.tell(&view.incident, event);
+        }
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use wire::order::OrderState;
 
 use super::tally::Tally;
 use super::{Slot, lock};
+use crate::app::orders::is_given_up;
 use crate::app::{Actor, App, Problem, ProblemKind};
 use crate::objects::{ObjectError, segment_path};
 use crate::store::{Change, EvidenceRecord};
@@ -94,7 +95,7 @@ impl App {
             None => None,
         };
         match order {
-            Some(order) if order.state.is_final() && order.state != OrderState::Completed => {
+            Some(order) if order.state.is_final() && order.state != OrderState::Completed && !is_given_up(&order) => {
                 let message = format!("order {} is {}: its bundle is closed", order.order, order.state.name());
                 Err(Problem::new(ProblemKind::Conflict, message).hint("a new order supersedes it"))
             }
@@ -181,7 +182,14 @@ impl Append {
         let _view = self.slot.view.lock().await;
         let mut view = app.upload_view(self.record.upload).await?;
         view.state = EvidenceState::Receiving;
-        app.store.commit(vec![change, Change::PutEvidenceView(Box::new(view.clone()))], Vec::new()).await?;
+        let mut changes = vec![change, Change::PutEvidenceView(Box::new(view.clone()))];
+        if let Some(order) = view.order
+            && app.store.order(order).await?.is_some_and(|order| is_given_up(&order))
+        {
+            let from = vec![OrderState::Interrupted];
+            changes.push(Change::OrderEvent { event: None, from, order, to: OrderState::Running });
+        }
+        app.store.commit(changes, Vec::new()).await?;
         app.tell_evidence(&view);
         self.record.view = view;
         Ok(())
