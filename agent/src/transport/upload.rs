@@ -164,7 +164,14 @@ impl Upload<'_> {
                 .header("upload-checksum", format!("sha256 {checksum}"))
                 .body(OFFSET_TYPE, rest);
             let held = match self.client.call(&call).await {
-                Ok(reply) => offset_of(&reply)?,
+                Ok(reply) => {
+                    let held = offset_of(&reply)?;
+                    // A server that takes a byte at a time, or none, could have the same bytes sent for ever.
+                    if held < end {
+                        patience.little_by_little()?;
+                    }
+                    held
+                }
                 Err(error) => {
                     patience.after(error).await?;
                     self.head(&mut patience).await?
@@ -173,9 +180,8 @@ impl Upload<'_> {
             if held < self.offset || held > end {
                 return Err(UploadError::Lost { held, acknowledged: self.offset, sent: end });
             }
-            if held < end {
-                // A server that takes a byte at a time, or none, could have the same bytes sent for ever.
-                patience.little_by_little()?;
+            if held > self.offset {
+                patience.moved_on();
             }
             self.offset = held;
         }
@@ -270,9 +276,14 @@ impl Patience {
         Ok(())
     }
 
+    /// The server holds more than before.
+    fn moved_on(&mut self) {
+        self.backoff = Backoff::upload();
+        self.since = Instant::now();
+    }
+
     /// The server answered, and did not take all that it was sent.
     fn little_by_little(&mut self) -> Result<(), UploadError> {
-        self.since = Instant::now();
         self.fruitless += 1;
         if self.fruitless > FRUITLESS_MAX {
             return Err(UploadError::Stuck { times: self.fruitless });
