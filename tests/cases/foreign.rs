@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{Lab, Running, Site, foreign};
+use harness::{Lab, Running, Site, foreign, until};
 use serde_json::json;
 
 const UPLOAD: &str = r#"
@@ -43,8 +43,10 @@ fn tuspy_uploads_and_resumes() {
     upload.arg(sealed.told["bundle"].as_str().unwrap()).arg(&incident);
     upload.env("TOKEN", fs::read_to_string(site.path("responder.token")).unwrap().trim());
     Running::start(&mut upload).wait(Duration::from_mins(1)).expect_code(0);
-    let told = site.api(&format!("evidence?incident={incident}"));
-    let bundle = &told["items"][0];
+    let bundle = until("the server has looked at it", Duration::from_mins(1), || {
+        let bundle = site.api(&format!("evidence?incident={incident}"))["items"][0].clone();
+        (bundle["state"].is_string() && bundle["state"] != "receiving").then_some(bundle)
+    });
     assert_eq!(bundle["sha256"], sealed.told["sha256"], "{bundle}");
     // It brought no transport checkpoints: the content verifies, and the server says that this is all it knows.
     assert_eq!(bundle["state"], "unverified", "{bundle}");
@@ -57,6 +59,9 @@ fn schemathesis_finds_the_api_as_it_describes_itself() {
     site.alert("edr", &json!({"event_type": "malware", "host": "web-1", "details": "one"}));
     let token = fs::read_to_string(site.path("responder.token")).unwrap();
     let mut run = Command::new(python.with_file_name("schemathesis"));
+    let api = harness::root().join("tests/api");
+    run.arg("--config-file").arg(api.join("schemathesis.toml"));
+    run.env("PYTHONPATH", &api).env("SCHEMATHESIS_HOOKS", "hooks").env("PYTHONDONTWRITEBYTECODE", "1");
     run.args(["run", &format!("{}/api/v1/openapi.json", site.url()), "--tls-verify=false"]);
     run.args(["--max-examples=10", "--seed=1", "--header", &format!("Authorization: Bearer {}", token.trim())]);
     Running::start(run.current_dir(site.path(""))).wait(Duration::from_mins(5)).expect_code(0);

@@ -17,7 +17,7 @@ const FACT_BYTES_MAX: usize = 256;
 const PROFILES_MAX: usize = 100;
 /// Certificates of one host that are good at a time: the newest, and those whose reply may have been lost.
 const SERIALS_MAX: usize = 8;
-/// Certificates of one host are at least this far apart.
+/// Certificates of a host that has [`SERIALS_MAX`] of them are at least this far apart.
 const RENEWED_NS_MIN: i128 = 3_600_000_000_000;
 
 impl App {
@@ -90,8 +90,9 @@ impl App {
         let certified = self.certify(&request.csr_pem, agent, now)?;
         let _one_at_a_time = self.host_writes.lock().await;
         let mut host = self.enrolled(agent).await?;
-        // Each renewal is a leaf for ever; one an hour is enough for an agent whose answer was lost.
-        if certified.expires.0 - host.certificate_expires.0 < RENEWED_NS_MIN {
+        // Each renewal is a leaf for ever: after a few, for an agent whose answers were lost, one an hour is enough.
+        let is_full = host.certificate_serials.len() >= SERIALS_MAX;
+        if is_full && certified.expires.0 - host.certificate_expires.0 < RENEWED_NS_MIN {
             return Err(Problem::new(ProblemKind::TooMany, "the certificate was renewed a moment ago")
                 .hint("the agent renews when a third of its life is left; try again in an hour"));
         }
