@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     Busy,
     /// What was acknowledged is gone.
     Forget,
+    /// It is answered as if it went well, and nothing of it is kept.
+    KeepNothing,
     /// It goes well.
     None,
 }
@@ -188,6 +190,7 @@ fn patch(stream: &TcpStream, reader: &mut impl Read, request: &Request, seen: &M
             seen.content.clear();
             return reply(stream, "503 Service Unavailable", "", b"");
         }
+        Fault::KeepNothing => {}
         Fault::CutBody(_) | Fault::CutAnswer | Fault::None => seen.content.extend_from_slice(&body),
     }
     if matches!(fault, Fault::CutBody(_) | Fault::CutAnswer) {

@@ -65,6 +65,12 @@ pub enum UploadError {
         /// Bytes that may have reached it.
         sent: u64,
     },
+    /// The server takes the bytes and does not keep them.
+    #[error("the server answered {times} times without taking all of one chunk")]
+    Stuck {
+        /// How often.
+        times: u32,
+    },
     /// A receipt is not for what was sent.
     #[error(transparent)]
     Receipt(#[from] BadReceipt),
@@ -158,7 +164,14 @@ impl Upload<'_> {
                 .header("upload-checksum", format!("sha256 {checksum}"))
                 .body(OFFSET_TYPE, rest);
             let held = match self.client.call(&call).await {
-                Ok(reply) => offset_of(&reply)?,
+                Ok(reply) => {
+                    let held = offset_of(&reply)?;
+                    // A server that takes a byte at a time, or none, could have the same bytes sent for ever.
+                    if held < end {
+                        patience.little_by_little()?;
+                    }
+                    held
+                }
                 Err(error) => {
                     patience.after(error).await?;
                     self.head(&mut patience).await?
@@ -168,7 +181,7 @@ impl Upload<'_> {
                 return Err(UploadError::Lost { held, acknowledged: self.offset, sent: end });
             }
             if held > self.offset {
-                patience = Patience::new(self.client);
+                patience.moved_on();
             }
             self.offset = held;
         }
@@ -260,6 +273,21 @@ impl Patience {
         }
         tracing::info!(%error, "the upload waits");
         tokio::time::sleep(self.backoff.wait().min(left)).await;
+        Ok(())
+    }
+
+    /// The server holds more than before.
+    fn moved_on(&mut self) {
+        self.backoff = Backoff::upload();
+        self.since = Instant::now();
+    }
+
+    /// The server answered, and did not take all that it was sent.
+    fn little_by_little(&mut self) -> Result<(), UploadError> {
+        self.fruitless += 1;
+        if self.fruitless > FRUITLESS_MAX {
+            return Err(UploadError::Stuck { times: self.fruitless });
+        }
         Ok(())
     }
 

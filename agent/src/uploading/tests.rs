@@ -111,6 +111,13 @@ async fn a_server_that_lost_what_it_had_acknowledged_ends_the_upload() {
 }
 
 #[tokio::test]
+async fn a_server_that_keeps_nothing_is_not_sent_the_same_bytes_for_ever() {
+    let server = TestServer::start(server_key(), &[Fault::KeepNothing; 64]);
+    let (ended, _) = upload(&server, Some(&server_key())).await;
+    assert!(matches!(ended, Err(Failure::Upload(UploadError::Stuck { .. }))), "{ended:?}");
+}
+
+#[tokio::test]
 async fn a_receipt_by_another_key_is_none() {
     let server = TestServer::start(SigningKey::from_seed(&[8; 32]), &[]);
     let (ended, offsets) = upload(&server, Some(&server_key())).await;

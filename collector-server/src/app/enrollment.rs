@@ -17,6 +17,8 @@ const FACT_BYTES_MAX: usize = 256;
 const PROFILES_MAX: usize = 100;
 /// Certificates of one host that are good at a time: the newest, and those whose reply may have been lost.
 const SERIALS_MAX: usize = 8;
+/// Certificates of one host are at least this far apart.
+const RENEWED_NS_MIN: i128 = 3_600_000_000_000;
 
 impl App {
     /// Lets a host in. The same key may enrol again with a new ticket: it keeps its id, and its old certificates end.
@@ -88,6 +90,11 @@ impl App {
         let certified = self.certify(&request.csr_pem, agent, now)?;
         let _one_at_a_time = self.host_writes.lock().await;
         let mut host = self.enrolled(agent).await?;
+        // Each renewal is a leaf for ever; one an hour is enough for an agent whose answer was lost.
+        if certified.expires.0 - host.certificate_expires.0 < RENEWED_NS_MIN {
+            return Err(Problem::new(ProblemKind::TooMany, "the certificate was renewed a moment ago")
+                .hint("the agent renews when a third of its life is left; try again in an hour"));
+        }
         host.certificate_expires = certified.expires;
         host.certificate_serials.push(certified.serial.clone());
         // The one in use stays: the agent goes on with it when this reply does not arrive.
@@ -110,7 +117,8 @@ impl App {
         Ok(RenewReply { certificate_pem: certified.certificate_pem })
     }
 
-    /// What a host says of itself now. Its id stays the one that it was enrolled with.
+    /// What a host says of itself now. Its id and its name stay those that it was enrolled with: people dispatch by name,
+    /// and a host must not take another one's.
     ///
     /// # Errors
     /// [`ProblemKind::Input`] for facts beyond the bounds.
@@ -118,6 +126,7 @@ impl App {
         check_facts(&facts)?;
         let _one_at_a_time = self.host_writes.lock().await;
         let mut host = self.enrolled(agent).await?;
+        let facts = HostFacts { name: host.facts.name.clone(), ..facts };
         if host.facts != facts {
             host.facts = facts;
             self.store.commit(vec![Change::PutHost(Box::new(host))], Vec::new()).await?;

@@ -1,12 +1,13 @@
 //! Tokens of people and programs: `hf_<id>_<secret>`, 16 hex digits and 43 characters of base64url.
 //!
-//! The server keeps an argon2id hash. A token that was verified within the last minute is known by its digest, so that a
-//! busy caller costs one hash a minute; its record is read each time, so that a withdrawn token ends at once, whoever
-//! withdrew it. Only wrong secrets for an id that exists are counted: guessing 64 random bits of an id, let alone 256 of
+//! The server keeps an argon2id hash. A token that was verified within the last hours is known by its digest, so that a
+//! busy caller costs no hashes, and that strangers who try its id do not keep its holder out; its record is read each
+//! time, so that a withdrawn token ends at once, whoever withdrew it. Only wrong secrets for an id that exists are counted: guessing 64 random bits of an id, let alone 256 of
 //! a secret, is not what is feared here, but hashing for strangers without end is.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
@@ -15,6 +16,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Map, json};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use wire::api::Role;
 use wire::{Instant, Sha256};
 
@@ -29,13 +31,15 @@ const NAME_BYTES_MAX: usize = 64;
 const VALID_DAYS_MAX: u32 = 3650;
 
 /// A verified token is believed for so long without another hash.
-const VERIFIED_NS: u64 = 60_000_000_000;
+const VERIFIED_NS: u64 = 12 * 3_600_000_000_000;
 const VERIFIED_MAX: usize = 1024;
 /// Wrong secrets for one id within [`FAILED_NS`], after which the id must wait.
 const FAILED_MAX: u32 = 5;
 const FAILED_NS: u64 = 60_000_000_000;
 /// Hashes at a time: each takes [`HASH_KIB`] of memory.
 const HASHES_MAX: usize = 2;
+/// How long a token waits to be hashed.
+const HASH_WAIT: Duration = Duration::from_secs(10);
 /// RFC 9106 asks for more where the secret is a word; this one has 256 random bits.
 const HASH_KIB: u32 = 19 << 10;
 const HASH_PASSES: u32 = 2;
@@ -124,14 +128,7 @@ impl App {
         let digest = Sha256::of(token.as_bytes());
         let now = self.clock.boottime_ns();
         if !self.tokens.seen(|seen| seen.is_verified(&digest, &record.hash, now)) {
-            if self.tokens.seen(|seen| seen.must_wait(&record.token, now)) {
-                return Err(Problem::new(ProblemKind::TooMany, "this token was given wrongly too often")
-                    .hint("wait a minute, then try again"));
-            }
-            if !self.is_secret_of(&record, presented.secret).await? {
-                self.tokens.seen(|seen| seen.failed(&record.token, now));
-                return Err(not_let_in());
-            }
+            self.check_secret(&record, presented.secret, now).await?;
             self.tokens.seen(|seen| seen.succeeded(digest, record.hash.clone(), now));
         }
         self.holder_of(record)
@@ -150,9 +147,24 @@ impl App {
         }
     }
 
+    async fn check_secret(&self, record: &TokenRecord, secret: &str, now: u64) -> Result<(), Problem> {
+        let _one_of_few = timeout(HASH_WAIT, self.tokens.hashing.acquire()).await.map_err(|_| {
+            Problem::new(ProblemKind::Unavailable, "too many tokens are being checked").hint("try again in a minute")
+        })?;
+        // Asked in turn, behind those that came before: many at once are counted like one after the other.
+        if self.tokens.seen(|seen| seen.must_wait(&record.token, now)) {
+            return Err(Problem::new(ProblemKind::TooMany, "this token was given wrongly too often")
+                .hint("wait a minute, then try again"));
+        }
+        if !self.is_secret_of(record, secret).await? {
+            self.tokens.seen(|seen| seen.failed(&record.token, now));
+            return Err(not_let_in());
+        }
+        Ok(())
+    }
+
     async fn is_secret_of(&self, record: &TokenRecord, secret: &str) -> Result<bool, Problem> {
         let internal = || Problem::new(ProblemKind::Internal, "the server could not check a token");
-        let _one_of_few = self.tokens.hashing.acquire().await.map_err(|closed| internal().cause(closed))?;
         let (hash, secret) = (record.hash.clone(), secret.to_owned());
         let verified = tokio::task::spawn_blocking(move || {
             let hash = PasswordHash::new(&hash)?;

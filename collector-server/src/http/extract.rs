@@ -1,5 +1,7 @@
 //! What handlers take out of a request. Every refusal is a [`Problem`] with a hint: axum's own are bare text.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Form as AxumForm, FromRequest, FromRequestParts, Path as AxumPath, Query as AxumQuery, Request};
@@ -7,8 +9,28 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::app::{Actor, Problem, ProblemKind};
+
+/// A body comes in full within this time. Those of uploads have limits of their own.
+const BODY_SECS_MAX: u64 = 30;
+/// Bodies of callers without a credential that are held at a time: strangers must not fill the memory.
+const STRANGERS_MAX: usize = 64;
+
+static STRANGERS: Semaphore = Semaphore::const_new(STRANGERS_MAX);
+
+/// Reads a body, with a deadline; a stranger's only while there are not too many of them.
+async fn within<T>(request: Request, read: impl AsyncFnOnce(Request) -> Result<T, Problem>) -> Result<T, Problem> {
+    let is_stranger = request.extensions().get::<Actor>().is_none();
+    let busy = || Problem::new(ProblemKind::Unavailable, "too many requests at this moment").hint("send it again");
+    let _held = if is_stranger { Some(STRANGERS.try_acquire().map_err(|_| busy())?) } else { None };
+    let read = timeout(Duration::from_secs(BODY_SECS_MAX), read(request)).await;
+    read.unwrap_or_else(|_| {
+        Err(Problem::new(ProblemKind::Input, format!("the request's body did not come within {BODY_SECS_MAX} s")))
+    })
+}
 
 /// Who asks: [`super::credential::check`] has put it there.
 pub struct Caller(pub Actor);
@@ -59,7 +81,8 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| unread(&rejection))
+        let read = async |request| Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection));
+        within(request, read).await.map(Self)
     }
 }
 
@@ -97,12 +120,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Form<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match AxumForm::from_request(request, state).await {
-            Ok(AxumForm(value)) => Ok(Self(value)),
-            Err(rejection) => {
-                Err(Problem::new(ProblemKind::Input, "the form cannot be read").hint(rejection.body_text()))
-            }
-        }
+        let read = async |request| {
+            AxumForm::from_request(request, state).await.map_err(|rejection| {
+                Problem::new(ProblemKind::Input, "the form cannot be read").hint(rejection.body_text())
+            })
+        };
+        within(request, read).await.map(|AxumForm(value)| Self(value))
     }
 }
 

@@ -16,6 +16,7 @@ pub mod range;
 pub mod session;
 pub mod tls;
 pub mod uploads;
+mod watched;
 
 use std::sync::Arc;
 

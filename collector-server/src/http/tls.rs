@@ -7,6 +7,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use tower::Service;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::credential::ClientCertificate;
+use super::watched::Watched;
 use crate::authority::{Authority, Certified, hex};
 
 /// A handshake takes at most this long, and the first byte after it comes within the same time again.
@@ -78,7 +80,11 @@ impl Acceptor {
         Ok(Self { connections, tls: TlsAcceptor::from(Arc::new(config)) })
     }
 
-    async fn shake_hands<S>(self, stream: TcpStream, inner: S) -> io::Result<(TlsStream<TcpStream>, Connection<S>)> {
+    async fn shake_hands<S>(
+        self,
+        stream: TcpStream,
+        inner: S,
+    ) -> io::Result<(Watched<TlsStream<TcpStream>>, Connection<S>)> {
         let permit = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| {
             metrics::counter!("holdfast_connections_refused_total").increment(1);
             io::Error::other("too many connections")
@@ -86,15 +92,16 @@ impl Acceptor {
         stream.set_nodelay(true)?;
         let patience = Duration::from_secs(HANDSHAKE_SECS_MAX);
         let mut stream = timeout(patience, self.tls.accept(stream)).await??;
-        // The HTTP layer waits without a limit for the bytes that tell HTTP/1 from HTTP/2.
         timeout(patience, stream.fill_buf()).await??;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(who);
-        Ok((stream, Connection { certificate, inner, _permit: Arc::new(permit) }))
+        // The HTTP layer waits without a limit for the bytes that tell HTTP/1 from HTTP/2.
+        let (stream, asked) = Watched::new(stream, patience);
+        Ok((stream, Connection { asked, certificate, inner, _permit: Arc::new(permit) }))
     }
 }
 
 impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
-    type Stream = TlsStream<TcpStream>;
+    type Stream = Watched<TlsStream<TcpStream>>;
     type Service = Connection<S>;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
@@ -114,6 +121,7 @@ fn who(certificate: &CertificateDer) -> Option<ClientCertificate> {
 /// lives.
 #[derive(Clone)]
 pub struct Connection<S> {
+    asked: Arc<AtomicBool>,
     certificate: Option<ClientCertificate>,
     inner: S,
     _permit: Arc<OwnedSemaphorePermit>,
@@ -129,6 +137,7 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Connection<S> {
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
+        self.asked.store(true, Ordering::Relaxed);
         if let Some(certificate) = &self.certificate {
             request.extensions_mut().insert(certificate.clone());
         }

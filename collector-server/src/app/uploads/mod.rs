@@ -212,7 +212,9 @@ impl App {
             time: self.now(),
         };
         if record.view.state == EvidenceState::Receiving {
-            self.store.commit(Vec::new(), vec![leaf]).await?;
+            // Nothing can follow: its length is what came.
+            let closed = record.length.is_none().then_some(Change::Length(record.view.bundle, record.offset));
+            self.store.commit(closed.into_iter().collect(), vec![leaf]).await?;
             self.ingest.now(record.view.bundle);
         }
         Ok(())

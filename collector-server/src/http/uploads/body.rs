@@ -17,8 +17,8 @@ use crate::store::EvidenceRecord;
 const CHECKED_BYTES_MAX: usize = 2 * CHUNK_BYTES_MAX;
 /// How long the next bytes may take.
 const PAUSE_SECS_MAX: u64 = 30;
-/// How long a segment may take: 8 MiB over a line of 75 kbit/s.
-const SEGMENT_SECS_MAX: u64 = 900;
+/// How long a segment may take: 8 MiB over a line of 256 kbit/s. Slower ones send shorter segments.
+const SEGMENT_SECS_MAX: u64 = 270;
 
 /// Why a body was not kept, or not all of it.
 pub enum Refused {

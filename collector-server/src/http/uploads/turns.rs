@@ -13,7 +13,7 @@ use crate::app::{Problem, ProblemKind};
 /// Bodies that are taken at a time: each holds up to 16 MiB.
 const BODIES_MAX: usize = 32;
 /// Bodies of one owner.
-const BODIES_OF_OWNER_MAX: usize = 4;
+const BODIES_OF_OWNER_MAX: usize = 2;
 /// How long a body waits for its turn.
 const WAIT_SECS_MAX: u64 = 20;
 
