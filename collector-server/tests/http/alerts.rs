@@ -102,6 +102,63 @@ async fn alerts_of_one_host_at_once_are_one_incident() {
 }
 
 #[tokio::test]
+async fn a_storm_is_one_incident_and_what_came_twice_is_said() {
+    let server = Server::start().await;
+    let lines = |from: u32, to: u32| -> Vec<u8> {
+        let alerts = (from..to).map(|n| falco("web-1", &format!("2026-11-21T17:{:02}:{:02}Z", n / 60, n % 60)));
+        alerts.flat_map(|alert| format!("{alert}\n").into_bytes()).collect()
+    };
+    let mut body = lines(0, 150);
+    body.extend(lines(0, 10));
+    body.extend(format!("{}\n", plain("db-1")).into_bytes());
+    let reply = server.send("POST", ALERTS, &server.source, &[], body).await.is(200).json();
+    let received = reply["alerts"].as_array().unwrap();
+    assert_eq!(received.len(), 161);
+    assert!(received[..160].iter().all(|one| one["incident"] == "INC-2026-0001"));
+    assert_eq!(received.iter().filter(|one| one["duplicate"] == true).count(), 10);
+    assert_eq!(received[150]["alert"], received[0]["alert"]);
+    assert_eq!(received[160]["incident"], "INC-2026-0002");
+    let list = server.get("/api/v1/incidents").await.is(200).json();
+    let alerts: Vec<_> = list["items"].as_array().unwrap().iter().map(|one| one["alerts"].as_u64().unwrap()).collect();
+    assert_eq!(alerts.iter().sum::<u64>(), 151);
+    // What is remembered of them is not older than the records.
+    let known = received[0]["alert"].as_str().unwrap();
+    server.get("/api/v1/custody/export").await.is(200);
+    let one_more = send(&server, &server.source, &falco("web-1", "2026-11-21T17:59:59Z")).await;
+    assert_eq!(one_more["incident"], "INC-2026-0001");
+    assert_ne!(one_more["alert"], known);
+    let incident = server.get("/api/v1/incidents/INC-2026-0001").await.is(200).json();
+    assert_eq!(incident["alerts"].as_array().unwrap().len(), 151);
+}
+
+#[tokio::test]
+async fn two_servers_on_one_store_lose_nothing_and_number_nothing_twice() {
+    let one = Server::start().await;
+    let two = one.beside().await;
+    let alerts: Vec<Value> = (0..20).map(|n| plain(&format!("host-{}", n / 2))).collect();
+    let servers = [&one, &two];
+    let with: Vec<Value> = alerts
+        .iter()
+        .enumerate()
+        .map(|(n, alert)| {
+            let mut alert = alert.clone();
+            alert["details"]["n"] = json!(n);
+            alert
+        })
+        .collect();
+    let sends = with.iter().enumerate().map(|(n, alert)| send(servers[n % 2], &one.source, alert));
+    let received = futures_util::future::join_all(sends).await;
+    let mut incidents: Vec<_> = received.iter().map(|one| one["incident"].as_str().unwrap()).collect();
+    for pair in incidents.chunks(2) {
+        assert_eq!(pair[0], pair[1]);
+    }
+    incidents.sort_unstable();
+    incidents.dedup();
+    let wanted: Vec<_> = (1..=10).map(|n| format!("INC-2026-{n:04}")).collect();
+    assert_eq!(incidents, wanted);
+}
+
+#[tokio::test]
 async fn what_nobody_understands_is_kept_and_what_is_nothing_is_refused() {
     let server = Server::start().await;
     let post = async |body: &[u8]| server.send("POST", ALERTS, &server.source, &[], body.to_vec()).await;

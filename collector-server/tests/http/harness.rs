@@ -1,6 +1,6 @@
 //! The real router over a real SQLite store in a temporary folder, with a clock that a test can set.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -54,7 +54,7 @@ pub struct Server {
     pub analyst: With,
     pub app: Arc<App>,
     pub clock: Seconds,
-    pub folder: tempfile::TempDir,
+    pub folder: Arc<tempfile::TempDir>,
     pub responder: With,
     router: Router,
     pub source: With,
@@ -88,22 +88,29 @@ impl Answer {
 impl Server {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(Sqlite::open(&folder.path().join("holdfast.db")).await.unwrap());
         let clock = Seconds::default();
-        let reach = Reach { ca_sha256: Sha256::of(b"ca"), servers: vec!["https://127.0.0.1:8443".into()] };
-        let app = Arc::new(App::new(
-            Box::new(clock.clone()),
-            Objects::in_folder(&folder.path().join("objects")).unwrap(),
-            reach,
-            SigningKey::from_seed(&[3; 32]),
-            Arc::clone(&store) as Arc<dyn Store>,
-        ));
+        let (app, store) = open(folder.path(), &clock).await;
         let router = server::http::router(&app);
         let [source, analyst, responder] = [("falco", Role::Source), ("ada", Role::Analyst), ("zoe", Role::Responder)]
             .map(|(name, role)| (name.to_owned(), role));
         let (source, analyst, responder) =
             (token(&store, source).await, token(&store, analyst).await, token(&store, responder).await);
-        Self { analyst, app, clock, folder, responder, router, source, store }
+        Self { analyst, app, clock, folder: Arc::new(folder), responder, router, source, store }
+    }
+
+    /// Another server on the same records.
+    pub async fn beside(&self) -> Self {
+        let (app, store) = open(self.folder.path(), &self.clock).await;
+        Self {
+            analyst: self.analyst.clone(),
+            router: server::http::router(&app),
+            app,
+            clock: self.clock.clone(),
+            folder: Arc::clone(&self.folder),
+            responder: self.responder.clone(),
+            source: self.source.clone(),
+            store,
+        }
     }
 
     /// Another source of alerts.
@@ -171,6 +178,18 @@ impl Server {
         }
         self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap()
     }
+}
+
+async fn open(folder: &Path, clock: &Seconds) -> (Arc<App>, Arc<Sqlite>) {
+    let store = Arc::new(Sqlite::open(&folder.join("holdfast.db")).await.unwrap());
+    let app = App::new(
+        Box::new(clock.clone()),
+        Objects::in_folder(&folder.join("objects")).unwrap(),
+        Reach { ca_sha256: Sha256::of(b"ca"), servers: vec!["https://127.0.0.1:8443".into()] },
+        SigningKey::from_seed(&[3; 32]),
+        Arc::clone(&store) as Arc<dyn Store>,
+    );
+    (Arc::new(app), store)
 }
 
 async fn token(store: &Sqlite, (name, role): (String, Role)) -> With {

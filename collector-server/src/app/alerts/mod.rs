@@ -1,0 +1,232 @@
+//! Alerts come in: kept as they came, normalised, assessed, put into their incidents.
+//!
+//! No alert is lost: what no normaliser understands becomes a `security_alert` with what could be read. Alerts that come
+//! in one request are placed together, [`AT_A_TIME`] in one commit with their custody leaves: in a storm an incident is
+//! assessed once for all of them. Opening an incident takes the next number of the year, so two servers that both open
+//! one conflict, and the second looks again and finds the first.
+
+mod batch;
+mod recall;
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use tokio::sync::Mutex;
+use triage::{Alert, Context, NotTaken, Parsed, Rules};
+use wire::api::{AlertReceived, AlertView, AlertsReply, LiveEvent};
+use wire::{AlertId, Instant, Sha256};
+
+use super::{Actor, App, Problem, ProblemKind, random};
+use crate::objects::alert_path;
+use crate::store::{AlertRecord, StoreError};
+use batch::{Batch, Closed};
+use recall::Recall;
+
+/// The most that is taken in at once.
+pub const ALERTS_BYTES_MAX: usize = 1 << 20;
+/// Alerts in one commit.
+const AT_A_TIME: usize = 64;
+/// Tries of one commit, each on what the one before it ran into. Within one server alerts wait for each other, so only
+/// another server on the same store can make a try fail.
+const TRIES_MAX: u32 = 8;
+
+/// Alerts are put into incidents one after the other, and what was read for the last ones is kept for the next.
+#[derive(Debug, Default)]
+pub struct Turn(Mutex<Recall>);
+
+/// An alert on its way in.
+struct Incoming {
+    alert: Alert,
+    id: AlertId,
+    raw: Bytes,
+    source_ref: String,
+}
+
+/// Where one of the alerts in a request went.
+enum Went {
+    /// It came before.
+    Before(AlertReceived),
+    /// It is the alert of this place in the batch.
+    In(usize),
+}
+
+impl App {
+    /// Takes in all alerts that `raw` holds. `product` names the sender's product, where the records do not say.
+    ///
+    /// # Errors
+    /// [`ProblemKind::Input`], [`ProblemKind::TooLarge`]: nothing was taken. Any other: alerts before the one that failed
+    /// may have been taken; sent again, they are duplicates.
+    pub async fn receive_alerts(&self, by: &Actor, product: Option<&str>, raw: Bytes) -> Result<AlertsReply, Problem> {
+        let parsed = match triage::normalise(&raw, self.now()) {
+            Ok(parsed) => parsed,
+            // A poll for findings that found none.
+            Err(NotTaken::Empty) if !raw.trim_ascii().is_empty() => Vec::new(),
+            Err(not_taken) => return Err(not_taken_problem(&not_taken)),
+        };
+        let mut incoming = Vec::with_capacity(parsed.len());
+        for one in parsed {
+            incoming.push(incoming_of(by, product, one)?);
+        }
+        let mut alerts = Vec::with_capacity(incoming.len());
+        for some in incoming.chunks(AT_A_TIME) {
+            alerts.extend(self.receive(by, some).await?);
+        }
+        Ok(AlertsReply { alerts })
+    }
+
+    async fn receive(&self, by: &Actor, incoming: &[Incoming]) -> Result<Vec<AlertReceived>, Problem> {
+        let rules = Rules::shipped().map_err(|mistakes| {
+            Problem::new(ProblemKind::Internal, "the server's triage rules cannot be read").cause(mistakes)
+        })?;
+        let context = Context::with(rules);
+        let mut turn = self.alerts.0.lock().await;
+        for _ in 0..TRIES_MAX {
+            let (went, new) = self.sort_out(incoming).await?;
+            if new.is_empty() {
+                return answers(went, &[]);
+            }
+            let put = async |one: &Incoming| self.objects.put_new(&alert_path(one.id), one.raw.clone()).await;
+            try_join_all(new.iter().map(|one| put(one))).await?;
+            // Taken out, so that whatever ends this early leaves nothing half true behind.
+            let recall = std::mem::take(&mut *turn).refreshed(&*self.store, self.now()).await?;
+            let mut batch = Batch::new(by, &context, recall);
+            for one in &new {
+                batch.place(&*self.store, one).await?;
+            }
+            let Closed { changes, leaves, placed, recall } = batch.close(&*self.store).await?;
+            let told = leaves.len();
+            match self.store.commit(changes, leaves).await {
+                Ok(head) => {
+                    *turn = recall.after(told, head);
+                    for one in &placed {
+                        if let Some(incident) = &one.incident {
+                            self.live.tell(incident, LiveEvent::Alert { alert: one.alert, severity: one.severity });
+                        }
+                    }
+                    return answers(went, &placed);
+                }
+                Err(StoreError::Conflict(what)) => {
+                    tracing::debug!(what, "alerts conflict with those of another server");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Problem::new(ProblemKind::Unavailable, "too many alerts come at once").hint("send it again in a moment"))
+    }
+
+    /// Parts those that came before, also in this request, from the new ones.
+    async fn sort_out<'a>(&self, incoming: &'a [Incoming]) -> Result<(Vec<Went>, Vec<&'a Incoming>), Problem> {
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let (mut went, mut new) = (Vec::with_capacity(incoming.len()), Vec::new());
+        for one in incoming {
+            if let Some(place) = places.get(one.source_ref.as_str()) {
+                went.push(Went::In(*place));
+            } else if let Some(there) = self.store.alert_by_ref(&one.source_ref).await? {
+                went.push(Went::Before(self.duplicate(there).await?));
+            } else {
+                places.insert(&one.source_ref, new.len());
+                went.push(Went::In(new.len()));
+                new.push(one);
+            }
+        }
+        Ok((went, new))
+    }
+
+    async fn duplicate(&self, there: AlertRecord) -> Result<AlertReceived, Problem> {
+        let severity = match &there.incident {
+            Some(incident) => self.incident_record(incident).await?.assessment.severity,
+            None => there.assessment.severity,
+        };
+        let AlertRecord { alert, correlated, incident, .. } = there;
+        Ok(AlertReceived { alert, correlated, duplicate: true, incident, severity })
+    }
+
+    /// An alert.
+    ///
+    /// # Errors
+    /// [`ProblemKind::NotFound`].
+    pub async fn alert(&self, alert: AlertId) -> Result<AlertView, Problem> {
+        self.alert_record(alert).await.map(view)
+    }
+
+    /// An alert's bytes as they came.
+    ///
+    /// # Errors
+    /// [`ProblemKind::NotFound`].
+    pub async fn alert_raw(&self, alert: AlertId) -> Result<Bytes, Problem> {
+        let record = self.alert_record(alert).await?;
+        let raw = self.objects.read(&alert_path(alert), ALERTS_BYTES_MAX as u64).await?;
+        if Sha256::of(&raw) == record.raw_sha256 {
+            return Ok(raw);
+        }
+        Err(Problem::new(ProblemKind::Internal, format!("the bytes of alert {alert} are not those that came"))
+            .hint("tell the operator: an object was changed behind the server's back"))
+    }
+
+    async fn alert_record(&self, alert: AlertId) -> Result<AlertRecord, Problem> {
+        let record = self.store.alert(alert).await?;
+        record.ok_or_else(|| Problem::new(ProblemKind::NotFound, format!("there is no alert {alert}")))
+    }
+}
+
+/// As people are shown it.
+pub(super) fn view(record: AlertRecord) -> AlertView {
+    let AlertRecord { alert, assessment, correlated, incident, raw_sha256, received, sent_by, title, .. } = record;
+    AlertView { alert, assessment, correlated, incident, raw_sha256, received, sent_by, title }
+}
+
+fn incoming_of(by: &Actor, product: Option<&str>, parsed: Parsed) -> Result<Incoming, Problem> {
+    let Parsed { mut alert, raw } = parsed;
+    if let Actor::User { token, .. } = by {
+        alert.ingest_token = Some(token.clone());
+    }
+    // Only where the record does not say it: Falco's alert stays Falco's, whatever relays it.
+    let is_unsaid = alert.product == alert.source && ["generic", "plain"].contains(&alert.source.as_str());
+    if let Some(product) = product.filter(|_| is_unsaid) {
+        product.clone_into(&mut alert.product);
+    }
+    let id = AlertId::new(unix_ms(alert.received), random()?);
+    Ok(Incoming { id, source_ref: source_ref(&alert), alert, raw: raw.into() })
+}
+
+/// One answer for each alert of a request, in their order; of two that are the same, the second is a duplicate.
+fn answers(went: Vec<Went>, placed: &[AlertReceived]) -> Result<Vec<AlertReceived>, Problem> {
+    let mut is_told = vec![false; placed.len()];
+    let answer = |went| match went {
+        Went::Before(received) => Ok(received),
+        Went::In(place) => match (placed.get(place), is_told.get_mut(place)) {
+            (Some(received), Some(is_told)) => {
+                Ok(AlertReceived { duplicate: std::mem::replace(is_told, true), ..received.clone() })
+            }
+            _ => Err(internal("an alert has no place in its batch")),
+        },
+    };
+    went.into_iter().map(answer).collect()
+}
+
+/// One for each record of a product, however often and by whomever it is sent.
+fn source_ref(alert: &Alert) -> String {
+    match &alert.source_ref {
+        Some(id) => format!("{}:{id}", alert.product),
+        None => format!("sha256:{}", alert.raw_sha256),
+    }
+}
+
+fn unix_ms(at: Instant) -> u64 {
+    u64::try_from(at.0 / 1_000_000).unwrap_or(0)
+}
+
+fn not_taken_problem(not_taken: &NotTaken) -> Problem {
+    let text = not_taken.to_string();
+    let (message, hint) = text.split_once("\n  hint: ").unwrap_or((&text, "send an alert as its product made it"));
+    let kind = match not_taken {
+        NotTaken::Empty => ProblemKind::Input,
+        NotTaken::TooLong(_) | NotTaken::TooMany => ProblemKind::TooLarge,
+    };
+    Problem::new(kind, message).hint(hint)
+}
+
+fn internal(error: impl std::fmt::Display) -> Problem {
+    Problem::new(ProblemKind::Internal, "the server cannot read its own record of an alert").cause(error)
+}
