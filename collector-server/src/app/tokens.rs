@@ -113,7 +113,7 @@ fn is_id(id: &str) -> bool {
 
 fn not_let_in() -> Problem {
     Problem::new(ProblemKind::Credentials, "this token lets nobody in").hint(
-        "check that it was copied in full; the operator makes one with: holdfast-server token add NAME --role ROLE",
+        "check that it was copied in full; the operator makes one with: holdfast-server token add NAME --role ROLE --data DIR",
     )
 }
 
@@ -138,7 +138,7 @@ impl App {
     pub(super) fn holder_of(&self, record: TokenRecord) -> Result<Actor, Problem> {
         let ended = |how: &str| {
             Problem::new(ProblemKind::Credentials, format!("the token of {} {how}", record.name))
-                .hint("the operator makes another with: holdfast-server token add NAME --role ROLE")
+                .hint("the operator makes another with: holdfast-server token add NAME --role ROLE --data DIR")
         };
         match (record.revoked, record.expires) {
             (Some(_), _) => Err(ended("was withdrawn")),

@@ -113,7 +113,7 @@ fn allowed(who: Who, actor: Option<Actor>) -> Result<Actor, Problem> {
         return Err(Problem::new(ProblemKind::Credentials, "this request carries no credential").hint(match who {
             Who::Agent => "agents bring the client certificate that enrolment gave them",
             Who::Upload => "bring an agent's certificate, an upload ticket, or a responder's token",
-            _ => "send Authorization: Bearer hf_…; the operator makes one with: holdfast-server token add NAME --role ROLE",
+            _ => "send Authorization: Bearer hf_…; the operator makes one with: holdfast-server token add NAME --role ROLE --data DIR",
         }));
     };
     if who.lets_in(&actor) {

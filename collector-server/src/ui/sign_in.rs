@@ -26,7 +26,7 @@ pub fn page(now: Instant, back: &str, problem: Option<&str>) -> Markup {
             details {
                 summary { "I have no token" }
                 p { "The operator of this server makes one:" }
-                (super::parts::command("holdfast-server token add NAME --role analyst"))
+                (super::parts::command("holdfast-server token add NAME --role analyst --data DIR"))
             }
         }
     };
