@@ -12,6 +12,7 @@ pub mod ids;
 pub mod order;
 pub mod profile;
 pub mod receipt;
+pub mod response;
 pub mod signed;
 pub mod size;
 pub mod suggest;
