@@ -7,6 +7,7 @@
 
 pub mod alert;
 mod assess;
+pub mod calendar;
 pub mod classify;
 pub mod clocks;
 pub mod containment;

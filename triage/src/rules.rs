@@ -9,6 +9,7 @@ use wire::profile::{Lines, Mistake, Text, document, line_of};
 
 pub use wire::profile::Mistakes;
 
+use crate::calendar::Calendars;
 use crate::classify::{Recognition, Signals};
 use crate::clocks::Clocks;
 use crate::containment::{Aim, ContainmentRules};
@@ -22,6 +23,8 @@ use crate::techniques::Techniques;
 /// All rules.
 #[derive(Clone, Debug)]
 pub struct Rules {
+    /// Business hours and holidays.
+    pub calendars: Calendars,
     /// Clocks that may apply.
     pub clocks: Clocks,
     /// What to do to the hosts.
@@ -44,6 +47,7 @@ pub struct Rules {
 
 /// The files that make up the rules.
 const SHIPPED_FILES: &[(&str, &str)] = &[
+    ("calendars.yaml", include_str!("../data/calendars.yaml")),
     ("clocks.yaml", include_str!("../data/clocks.yaml")),
     ("containment.yaml", include_str!("../data/containment.yaml")),
     ("escalation.yaml", include_str!("../data/escalation.yaml")),
@@ -81,6 +85,7 @@ impl Rules {
     pub fn read(text: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
         let mut reader = Reader { text, lines: BTreeMap::new(), mistakes: Vec::new() };
         // All files are read, so that all mistakes are told at once.
+        let calendars = reader.file("calendars.yaml");
         let clocks = reader.file("clocks.yaml");
         let containment = reader.file("containment.yaml");
         let escalation = reader.file("escalation.yaml");
@@ -93,6 +98,7 @@ impl Rules {
         let techniques = reader.file("techniques.yaml");
         let whole = || {
             Some(Self {
+                calendars: calendars?,
                 clocks: clocks?,
                 containment: containment?,
                 escalation: escalation?,
