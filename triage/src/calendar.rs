@@ -13,6 +13,8 @@ use jiff::{SignedDuration, Timestamp, Zoned};
 use serde::Deserialize;
 use wire::Instant;
 
+use crate::rules::Reader;
+
 /// How many days a search for working days looks ahead: beyond it a calendar has none.
 const DAYS_MAX: u32 = 2000;
 
@@ -32,6 +34,20 @@ impl Calendars {
     /// The calendar of this name.
     pub fn get(&self, name: &str) -> Option<&Calendar> {
         self.calendars.iter().find(|one| one.calendar == name)
+    }
+
+    pub(crate) fn check(&self, reader: &mut Reader) {
+        const FILE: &str = "calendars.yaml";
+        for (n, one) in self.calendars.iter().enumerate() {
+            let path = format!("calendars[{n}]");
+            let has_business = one.opens.0 < one.closes.0
+                && Weekday::Monday.cycle_forward().take(7).any(|day| !one.weekend.contains(&DayOfWeek(day)));
+            reader.known("business hours of", &one.calendar, has_business, FILE, &path);
+            for (m, holiday) in one.holidays.iter().enumerate() {
+                let path = format!("{path}.holidays[{m}]");
+                reader.known("one rule of", &holiday.holiday, holiday.has_one_rule(), FILE, &path);
+            }
+        }
     }
 }
 
@@ -332,7 +348,7 @@ impl Calendar {
 
 impl Holiday {
     /// True when it is a day by exactly one rule.
-    pub fn has_one_rule(&self) -> bool {
+    fn has_one_rule(&self) -> bool {
         let rules = [self.fixed.is_some(), self.nth.is_some(), self.easter.is_some(), self.on.is_some()];
         rules.iter().filter(|is_there| **is_there).count() == 1
     }

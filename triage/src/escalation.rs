@@ -11,6 +11,7 @@ use wire::Instant;
 use wire::assessment::{EscalationPath, Severity};
 
 use crate::calendar::{Calendar, Calendars, plus};
+use crate::rules::Reader;
 use crate::taxonomy::IncidentType;
 
 /// The rules of escalation.
@@ -166,6 +167,16 @@ pub enum Action {
 }
 
 impl Escalation {
+    pub(crate) fn check(&self, calendars: &Calendars, reader: &mut Reader) {
+        const FILE: &str = "escalation.yaml";
+        reader.known("calendar", &self.calendar, calendars.get(&self.calendar).is_some(), FILE, "calendar");
+        for (n, at) in self.severities.iter().enumerate() {
+            let numbers = [at.acknowledge_minutes, at.rounds_max, at.pages_per_role_per_hour_max];
+            let are_sane = numbers.iter().all(|number| (1..=10_000).contains(number));
+            reader.known("schedule of", at.severity.name(), are_sane, FILE, &format!("severities[{n}]"));
+        }
+    }
+
     /// What is to be done at `now` for an incident with this path.
     ///
     /// An acknowledgment counts for the severity at which it was given: a raise starts the line anew. Then those who

@@ -124,6 +124,8 @@ impl Rules {
     fn check(&self, reader: &mut Reader) {
         self.check_signals(reader);
         self.check_taxonomy(reader);
+        self.calendars.check(reader);
+        self.escalation.check(&self.calendars, reader);
         for (n, raise) in self.severity.raise.iter().enumerate() {
             let path = format!("raise[{n}]");
             for signal in raise.when.iter().flat_map(|when| &when.signals) {
@@ -230,7 +232,7 @@ impl Rules {
     }
 }
 
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     text: &'a dyn Fn(&str) -> Option<String>,
     lines: BTreeMap<String, Lines>,
     mistakes: Vec<Mistake>,
@@ -259,7 +261,7 @@ impl Reader<'_> {
         }
     }
 
-    fn known(&mut self, what: &str, name: &str, is_known: bool, file: &str, path: &str) {
+    pub(crate) fn known(&mut self, what: &str, name: &str, is_known: bool, file: &str, path: &str) {
         if !is_known {
             let line = self.lines.get(file).map_or(0, |lines| line_of(lines, path));
             let message = format!("unknown or missing {what} `{name}`");
