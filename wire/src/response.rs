@@ -60,11 +60,12 @@ impl Anchor {
 
 /// A phase of the response (NIST SP 800-61 rev. 2, section 3). Preparation is not a phase of one incident; what the
 /// standard calls "containment, eradication and recovery" is kept apart, since each ends at another time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "IncidentPhase")]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// What it is, how far it reaches.
+    #[default]
     DetectionAndAnalysis,
     /// It goes no further.
     Containment,
