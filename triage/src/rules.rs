@@ -144,7 +144,10 @@ impl Rules {
             self.types(reader, &addition.types, "escalation.yaml", &format!("additions[{n}]"));
         }
         for (n, rule) in self.false_positives.rules.iter().enumerate() {
-            self.types(reader, &rule.not_types, "false_positives.yaml", &format!("rules[{n}].not_types"));
+            let path = format!("rules[{n}]");
+            self.types(reader, &rule.not_types, "false_positives.yaml", &path);
+            let looks = !(rule.fields.is_empty() && rule.events.is_empty() && rule.labels.is_empty());
+            reader.known("condition of", &rule.rule, looks, "false_positives.yaml", &path);
         }
         for (n, first) in self.evidence.first.iter().enumerate() {
             let name = std::slice::from_ref(&first.incident_type);
