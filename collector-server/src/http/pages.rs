@@ -97,13 +97,7 @@ async fn incident(
 ) -> Result<Markup, Problem> {
     let me = viewer(&app, &by)?;
     let view = app.incident(&incident).await?;
-    let mut custody = app.custody(Some(&incident), 0, CUSTODY_LOOKED_AT_MAX).await?;
-    // The log is read from its beginning; of a very long one the page shows how it began.
-    if custody.next.is_none() {
-        custody.items.drain(..custody.items.len().saturating_sub(CUSTODY_SHOWN));
-    }
-    custody.items.truncate(CUSTODY_SHOWN);
-    Ok(ui::incident::page(frame(&me), &view, &custody.items))
+    Ok(ui::incident::page(frame(&me), &view, &[]))
 }
 
 async fn evidence(
