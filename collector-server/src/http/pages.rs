@@ -4,6 +4,7 @@
 //! keep foreign texts harmless) is in [`browser`].
 
 pub mod browser;
+mod forms;
 #[cfg(test)]
 mod tests;
 
