@@ -55,6 +55,7 @@ const SHIPPED_FILES: &[(&str, &str)] = &[
     ("false_positives.yaml", include_str!("../data/false_positives.yaml")),
     ("recognise/falco.yaml", include_str!("../data/recognise/falco.yaml")),
     ("recognise/guardduty.yaml", include_str!("../data/recognise/guardduty.yaml")),
+    ("recognise/techniques.yaml", include_str!("../data/recognise/techniques.yaml")),
     ("recognise/words.yaml", include_str!("../data/recognise/words.yaml")),
     ("severity.yaml", include_str!("../data/severity.yaml")),
     ("signals.yaml", include_str!("../data/signals.yaml")),
@@ -63,7 +64,8 @@ const SHIPPED_FILES: &[(&str, &str)] = &[
 ];
 
 /// The files of recognitions, in the order in which they are tried.
-const RECOGNITIONS: &[&str] = &["recognise/falco.yaml", "recognise/guardduty.yaml", "recognise/words.yaml"];
+const RECOGNITIONS: &[&str] =
+    &["recognise/falco.yaml", "recognise/guardduty.yaml", "recognise/words.yaml", "recognise/techniques.yaml"];
 
 static SHIPPED: LazyLock<Result<Rules, Mistakes>> = LazyLock::new(|| {
     Rules::read(&|name| SHIPPED_FILES.iter().find(|(file, _)| *file == name).map(|(_, yaml)| (*yaml).to_owned()))
@@ -187,9 +189,10 @@ impl Rules {
         for id in &rule.techniques {
             reader.known("technique", id, self.techniques.knows(id), file, &format!("{path}.techniques"));
         }
-        let looks =
-            !(rule.events.is_empty() && rule.labels.is_empty() && rule.fields.is_empty() && rule.phrases.is_empty());
-        reader.known("condition of", &rule.rule, looks, file, path);
+        for tactic in &rule.tactics {
+            reader.known("tactic", tactic, self.techniques.has_tactic(tactic), file, path);
+        }
+        reader.known("condition of", &rule.rule, rule.looks(), file, path);
         let is_sure = rule.confidence <= 100 && rule.incident_type.is_some() == (rule.confidence > 0);
         reader.known("confidence of", &rule.rule, is_sure, file, path);
     }
