@@ -125,6 +125,7 @@ impl Rules {
         self.check_signals(reader);
         self.check_taxonomy(reader);
         self.calendars.check(reader);
+        self.clocks.check(&self.calendars, reader);
         self.escalation.check(&self.calendars, reader);
         for (n, raise) in self.severity.raise.iter().enumerate() {
             let path = format!("raise[{n}]");
@@ -307,7 +308,7 @@ mod tests {
                 "",
                 "unknown or missing task, owner and deadline",
             ),
-            ("clocks.yaml", "anchor: aware_at", "anchor: declared_at", "unknown variant `declared_at`"),
+            ("clocks.yaml", "after: aware_at", "after: declared_at", "\"declared_at\" is no anchor"),
             ("severity.yaml", "  - rule: ransom_note\n", "  - rul: ransom_note\n", "unknown field `rul`"),
             ("evidence.yaml", "SEV1: intrusion", "SEV1: ransomware", "unknown or missing profile `SEV1`"),
         ] {
