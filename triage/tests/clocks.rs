@@ -1,6 +1,8 @@
 //! Clocks and calendars over weekends, holidays, time zones, daylight saving, month ends and leap days, with injected
 //! times.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures as well")]
+
 use std::collections::BTreeMap;
 
 use triage::calendar::{Calendar, Span};
