@@ -4,11 +4,24 @@
 //! |---|---|---|---|
 //! | `GET /api/v1/me` | any token | | [`Me`] |
 //! | `POST /api/v1/alerts?source=NAME` | source, responder | an alert in its own dialect, up to 1 MiB | [`AlertsReply`] |
+//! | `GET /api/v1/alerts?after=&limit=` | analyst | | [`Page`] of [`AlertView`], the newest first |
 //! | `GET /api/v1/alerts/{alert}` | analyst | | [`AlertView`] |
 //! | `GET /api/v1/alerts/{alert}/raw` | analyst | | its bytes |
 //! | `GET /api/v1/incidents` | analyst | | [`Page`] of [`IncidentSummary`], the worst and newest first |
 //! | `GET /api/v1/incidents/{incident}` | analyst | | [`IncidentView`] |
 //! | `GET /api/v1/incidents/{incident}/events` | analyst | | server-sent events, each a [`LiveEvent`] |
+//! | `GET /api/v1/incidents/{incident}/timeline?after=` | analyst | | [`Page`] of [`TimelineEntry`](crate::case::TimelineEntry), the oldest first |
+//! | `POST /api/v1/incidents/{incident}/actions` | responder | [`Action`](crate::case::Action) | [`ActionReply`](crate::case::ActionReply) |
+//! | `GET /api/v1/incidents/{incident}/drafts/{audience}` | analyst | | [`Draft`] |
+//! | `POST /api/v1/reports` | analyst | [`HumanReport`](crate::case::HumanReport) | [`AlertsReply`] |
+//! | `POST /api/v1/triage` | any token | an alert in its own dialect; nothing is kept | a list of [`Assessment`] |
+//! | `POST /api/v1/triage/replay` | responder | [`ReplayRequest`] | [`ReplayReply`] |
+//! | `GET /api/v1/triage/plan?type=&target=` | any token | | `ForensicsPlan` |
+//! | `POST /api/v1/sources/{token}/alerts` | whoever signs | an alert and the signature of its source | [`AlertsReply`] |
+//! | `GET /api/v1/dead-letters` | responder | | [`Page`] of [`DeadLetter`], the newest first |
+//! | `POST /api/v1/dead-letters/{letter}/replay` | responder | | [`AlertsReply`] |
+//! | `GET /api/v1/escalation` | analyst | | [`EscalationStatus`] |
+//! | `POST /api/v1/escalation/test` | responder | [`EscalationTest`] | [`PageView`] |
 //! | `POST /api/v1/incidents/{incident}/tickets` | responder | [`TicketRequest`] | [`TicketReply`] |
 //! | `GET /api/v1/hosts` | analyst | | [`Page`] of [`HostView`] |
 //! | `POST /api/v1/hosts/tickets` | responder | [`TicketRequest`] | [`TicketReply`]: an enrolment ticket |
@@ -32,10 +45,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent_api::HostFacts;
 use crate::assessment::{Assessment, Severity};
+use crate::case::{Case, Disposition, Edit};
 use crate::order::{OrderEvent, OrderState};
 use crate::receipt::Receipt;
+use crate::response::{Audience, ChecklistStep, ClockState, Phase, TimerState};
 use crate::signed::Signed;
-use crate::{AgentId, AlertId, BundleId, IncidentId, Instant, OrderId, Sha256, Tier};
+use crate::{AgentId, AlertId, BundleId, IncidentId, Instant, LetterId, OrderId, PageId, Sha256, Tier};
 
 /// What a token lets its holder do. Each role may do all that stands before it, but for [`Role::Source`], which may do
 /// one thing only.
@@ -130,8 +145,14 @@ pub struct AlertView {
 /// An incident in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IncidentSummary {
+    /// True when somebody answered the page.
+    #[serde(default)]
+    pub acknowledged: bool,
     /// Number of alerts.
     pub alerts: u64,
+    /// What it turned out to be, when it is closed.
+    #[serde(default)]
+    pub closed: Option<Disposition>,
     /// Number of bundles.
     pub evidence: u64,
     /// The names of the victims.
@@ -142,6 +163,9 @@ pub struct IncidentSummary {
     pub incident_type: String,
     /// When its first alert came.
     pub opened: Instant,
+    /// Where the work stands.
+    #[serde(default)]
+    pub phase: Phase,
     /// How bad.
     pub severity: Severity,
     /// One line.
@@ -153,18 +177,189 @@ pub struct IncidentSummary {
 /// An incident: a view over its alerts, with what was done about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IncidentView {
+    /// Incidents that were merged into it: their orders and bundles are listed here too.
+    #[serde(default)]
+    pub absorbed: Vec<IncidentId>,
     /// Its alerts, the oldest first.
     pub alerts: Vec<AlertView>,
     /// What triage makes of all alerts together.
     pub assessment: Assessment,
+    /// What people decided about it.
+    #[serde(default)]
+    pub case: Case,
+    /// What there is to do, phase by phase.
+    #[serde(default)]
+    pub checklist: Vec<ChecklistStep>,
+    /// The notification clocks that may apply. Guidance, not legal advice.
+    #[serde(default)]
+    pub clocks: Vec<ClockState>,
+    /// Changes of which alerts it has, the newest first.
+    #[serde(default)]
+    pub edits: Vec<Edit>,
     /// Its bundles, the newest first.
     pub evidence: Vec<EvidenceView>,
     /// Enrolled agents whose host the alerts name.
     pub hosts: Vec<HostView>,
     /// Its orders, the newest first.
     pub orders: Vec<OrderView>,
+    /// Who was told of it, the newest first.
+    #[serde(default)]
+    pub pages: Vec<PageView>,
     /// In short.
     pub summary: IncidentSummary,
+    /// By when something is to be done.
+    #[serde(default)]
+    pub timers: Vec<TimerState>,
+}
+
+/// Somebody was told of an incident, or is about to be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PageView {
+    /// How often it was tried.
+    pub attempts: u32,
+    /// The channel, e.g. `webhook`, `smtp`, `slack`, `pagerduty`.
+    pub channel: String,
+    /// Who, by the site's name for them.
+    pub contact: String,
+    /// When it was decided.
+    pub created: Instant,
+    /// Why the last try failed, in words.
+    pub error: Option<String>,
+    /// The incident; none for a test.
+    pub incident: Option<IncidentId>,
+    /// Its id.
+    pub page: PageId,
+    /// What it is about: `escalation`, `update_due`, `clock`, `test` …
+    pub purpose: String,
+    /// The role that the person stands for, e.g. `CISO`.
+    pub role: String,
+    /// When it was delivered.
+    pub sent: Option<Instant>,
+    /// Where it stands.
+    pub state: PageState,
+    /// The how-manieth of the escalation path, from 0.
+    pub step: u32,
+}
+
+/// Where a page stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PageState {
+    /// It will be sent.
+    Queued,
+    /// The other side took it.
+    Sent,
+    /// It was tried often enough.
+    Failed,
+    /// It was answered, or another one was, before it went out.
+    Dropped,
+}
+
+impl PageState {
+    /// The name as it is serialised.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// Who can be told of incidents, and how that goes. No secret and no address of a person is in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EscalationStatus {
+    /// The site's contacts.
+    pub contacts: Vec<ContactView>,
+    /// The last pages of all incidents, the newest first.
+    pub pages: Vec<PageView>,
+    /// Roles of the escalation paths for which the site names nobody.
+    pub vacant: Vec<String>,
+}
+
+/// A contact of the site.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ContactView {
+    /// The kinds of channels, in the order in which they are used.
+    pub channels: Vec<String>,
+    /// By the site's name.
+    pub contact: String,
+    /// The roles.
+    pub roles: Vec<String>,
+}
+
+/// Asks for a page that tries a contact's channels out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EscalationTest {
+    /// Who.
+    #[schemars(length(min = 1, max = 128))]
+    pub contact: String,
+}
+
+/// A request whose alerts could not be taken in. Its bytes are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadLetter {
+    /// Its length.
+    pub bytes: u64,
+    /// Its id.
+    pub letter: LetterId,
+    /// Why nothing was taken.
+    pub reason: String,
+    /// When it came.
+    pub received: Instant,
+    /// When it was taken in after all.
+    pub replayed: Option<Instant>,
+    /// Who sent it.
+    pub sent_by: String,
+    /// Digest of its bytes.
+    pub sha256: Sha256,
+    /// The product that the sender named.
+    pub source: Option<String>,
+}
+
+/// Asks what changed rules would have made of past alerts. Nothing is changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayRequest {
+    /// The site's files under the changed rules: name to YAML, e.g. `severity.yaml`, `recognise/ours.yaml`.
+    pub rules: std::collections::BTreeMap<String, String>,
+    /// Incidents that grew since then; the last 30 days when absent.
+    pub since: Option<Instant>,
+}
+
+/// What changed rules would have made of past incidents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplayReply {
+    /// The alerts that were looked at.
+    pub alerts: u64,
+    /// The incidents that would be different.
+    pub differences: Vec<ReplayedIncident>,
+    /// The incidents that were looked at.
+    pub incidents: u64,
+    /// True when there were more than are looked at once.
+    pub is_cut: bool,
+}
+
+/// An incident that changed rules would have assessed in another way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplayedIncident {
+    /// Under the changed rules.
+    pub after: Assessment,
+    /// As it is.
+    pub before: Assessment,
+    /// Which.
+    pub incident: IncidentId,
+}
+
+/// A text about an incident for somebody, to be read and mended before it is sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Draft {
+    /// For whom.
+    pub audience: Audience,
+    /// Markdown.
+    pub text: String,
 }
 
 /// A host with an agent.
@@ -359,6 +554,15 @@ pub enum LiveEvent {
     Receipt {
         /// It.
         receipt: Receipt,
+    },
+    /// A person or the server did something to it: an action, a page, a timer.
+    Case {
+        /// Who.
+        actor: String,
+        /// The event of its custody leaf, e.g. `note_added`.
+        event: String,
+        /// When.
+        time: Instant,
     },
     /// A bundle changed its state.
     Evidence {

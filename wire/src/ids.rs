@@ -63,6 +63,18 @@ uuid_id!(
     /// The id of one upload.
     UploadId
 );
+uuid_id!(
+    /// The id of one change of which alerts belong to which incident.
+    EditId
+);
+uuid_id!(
+    /// The id of one page: a person is told of an incident over one channel.
+    PageId
+);
+uuid_id!(
+    /// The id of a request whose alerts could not be taken in.
+    LetterId
+);
 
 /// An id that does not have the form its kind asks for.
 #[derive(Debug, thiserror::Error)]

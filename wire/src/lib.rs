@@ -6,12 +6,14 @@
 pub mod agent_api;
 pub mod api;
 pub mod assessment;
+pub mod case;
 pub mod custody;
 pub mod digest;
 pub mod ids;
 pub mod order;
 pub mod profile;
 pub mod receipt;
+pub mod response;
 pub mod signed;
 pub mod size;
 pub mod suggest;
@@ -20,7 +22,7 @@ pub mod tier;
 pub mod time;
 
 pub use digest::Sha256;
-pub use ids::{AgentId, AlertId, BundleId, IncidentId, OrderId, UploadId};
+pub use ids::{AgentId, AlertId, BundleId, EditId, IncidentId, LetterId, OrderId, PageId, UploadId};
 pub use size::ByteSize;
 pub use tier::{Phase, Tier};
 pub use time::Instant;

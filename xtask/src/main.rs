@@ -13,6 +13,7 @@ mod schema;
 mod setup;
 mod shell;
 mod test;
+mod triage_report;
 mod vectors;
 
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "bench", options: "", summary: bench::SUMMARY, run: bench::run },
     Command { name: "schema", options: "[--check]", summary: schema::SUMMARY, run: schema::run },
     Command { name: "vectors", options: "", summary: vectors::SUMMARY, run: vectors::run },
+    Command { name: "triage-report", options: "DIR", summary: triage_report::SUMMARY, run: triage_report::run },
     // For `test --full`: a fresh process, because the peak of one's children includes all children before.
     Command { name: "measure", options: "PROGRAM …", summary: measure::SUMMARY, run: measure::run },
 ];

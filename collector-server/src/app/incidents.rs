@@ -44,6 +44,13 @@ impl App {
             orders.push(self.order_view(order).await?);
         }
         Ok(IncidentView {
+            absorbed: Vec::new(),
+            case: record.case.clone(),
+            checklist: Vec::new(),
+            clocks: Vec::new(),
+            edits: Vec::new(),
+            pages: Vec::new(),
+            timers: Vec::new(),
             alerts: alerts.into_iter().map(alerts::view).collect(),
             summary: self.summary(&record).await?,
             assessment: record.assessment,
@@ -74,12 +81,15 @@ impl App {
         let mut hosts: Vec<String> = victims(&record.assessment).map(str::to_owned).collect();
         hosts.dedup();
         Ok(IncidentSummary {
+            acknowledged: record.case.acknowledged.is_some(),
             alerts,
+            closed: record.case.closed.as_ref().map(|closing| closing.disposition),
             evidence,
             hosts,
             incident: record.incident.clone(),
             incident_type: record.assessment.incident_type.clone(),
             opened: record.opened,
+            phase: record.case.phase,
             severity: record.assessment.severity,
             title: record.title.clone(),
             updated: record.updated,

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use wire::agent_api::HostFacts;
 use wire::api::{EvidenceState, EvidenceView, Role, TimedEvent};
 use wire::assessment::Assessment;
+use wire::case::Case;
 use wire::custody::{HeadPoint, Leaf};
 use wire::order::OrderState;
 use wire::receipt::Receipt;
@@ -63,6 +64,8 @@ pub struct AlertRecord {
 pub struct IncidentRecord {
     /// What triage makes of all its alerts.
     pub assessment: Assessment,
+    /// What people decided about it.
+    pub case: Case,
     /// Its id, `INC-<year>-<number>`.
     pub incident: IncidentId,
     /// When its first alert came.

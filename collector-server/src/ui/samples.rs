@@ -205,6 +205,13 @@ pub fn evidence(state: EvidenceState) -> EvidenceView {
 
 pub fn incident() -> IncidentView {
     IncidentView {
+        absorbed: Vec::new(),
+        case: wire::case::Case::default(),
+        checklist: Vec::new(),
+        clocks: Vec::new(),
+        edits: Vec::new(),
+        pages: Vec::new(),
+        timers: Vec::new(),
         alerts: vec![
             from(alert(
                 1,

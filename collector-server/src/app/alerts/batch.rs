@@ -7,6 +7,7 @@ use triage::{Alert, Context};
 use wire::IncidentId;
 use wire::api::AlertReceived;
 use wire::assessment::{Assessment, Severity};
+use wire::case::Case;
 
 use super::super::{Actor, Problem};
 use super::recall::{ASSESSED_MAX, Recall};
@@ -80,6 +81,7 @@ impl<'a> Batch<'a> {
             self.touched.push((id.clone(), None));
             self.recall.put(IncidentRecord {
                 assessment: assessment.clone(),
+                case: Case::default(),
                 incident: id.clone(),
                 opened: record.received,
                 title: record.title.clone(),

@@ -65,6 +65,7 @@ fn live(event: &LiveEvent) -> Option<Event> {
         LiveEvent::Alert { .. } => "alert",
         LiveEvent::Order { .. } => "order",
         LiveEvent::Receipt { .. } => "receipt",
+        LiveEvent::Case { .. } => "case",
         LiveEvent::Evidence { .. } => "evidence",
     };
     Event::default().event(name).json_data(event).ok()

@@ -59,6 +59,7 @@ impl Server {
         let view = samples::incident();
         let record = IncidentRecord {
             assessment: view.assessment,
+            case: wire::case::Case::default(),
             incident: view.summary.incident,
             opened: view.summary.opened,
             title: samples::HOSTILE.into(),

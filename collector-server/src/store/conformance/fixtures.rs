@@ -86,6 +86,7 @@ pub fn assessment(severity: Severity) -> Assessment {
 pub fn incident(id: &str, severity: Severity, updated: i128) -> IncidentRecord {
     IncidentRecord {
         assessment: assessment(severity),
+        case: wire::case::Case::default(),
         incident: id.parse().unwrap(),
         opened: at(0),
         title: HOSTILE.into(),

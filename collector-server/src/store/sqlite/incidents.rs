@@ -10,6 +10,7 @@ use super::value::{self, Columns, count, instant, json};
 fn read(row: &Columns<'_>) -> Result<IncidentRecord, StoreError> {
     Ok(IncidentRecord {
         assessment: row.json("assessment")?,
+        case: row.json("case_file")?,
         incident: row.parsed("incident")?,
         opened: row.instant("opened")?,
         title: row.text("title")?,
@@ -37,8 +38,8 @@ fn number(incident: &IncidentId) -> Option<(i16, u32)> {
 pub(super) async fn add(connection: &mut SqliteConnection, incident: &IncidentRecord) -> Result<(), StoreError> {
     let (year, number) = number(&incident.incident).unzip();
     let sql = sqlx::query(
-        "INSERT INTO incidents (incident, severity, opened, updated, version, title, assessment, year, number) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO incidents (incident, severity, opened, updated, version, title, assessment, case_file, year, \
+         number) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(incident.incident.as_str())
     .bind(rank(incident.assessment.severity))
@@ -47,6 +48,7 @@ pub(super) async fn add(connection: &mut SqliteConnection, incident: &IncidentRe
     .bind(count(incident.version)?)
     .bind(&incident.title)
     .bind(json(&incident.assessment)?)
+    .bind(json(&incident.case)?)
     .bind(year)
     .bind(number);
     value::add(connection, sql, || format!("incident {}", incident.incident)).await
@@ -54,8 +56,8 @@ pub(super) async fn add(connection: &mut SqliteConnection, incident: &IncidentRe
 
 pub(super) async fn put(connection: &mut SqliteConnection, incident: &IncidentRecord) -> Result<(), StoreError> {
     let sql = sqlx::query(
-        "UPDATE incidents SET severity = $2, opened = $3, updated = $4, version = $5, title = $6, assessment = $7 \
-         WHERE incident = $1 AND version = $5 - 1",
+        "UPDATE incidents SET severity = $2, opened = $3, updated = $4, version = $5, title = $6, assessment = $7, \
+         case_file = $8 WHERE incident = $1 AND version = $5 - 1",
     )
     .bind(incident.incident.as_str())
     .bind(rank(incident.assessment.severity))
@@ -63,7 +65,8 @@ pub(super) async fn put(connection: &mut SqliteConnection, incident: &IncidentRe
     .bind(instant(incident.updated)?)
     .bind(count(incident.version)?)
     .bind(&incident.title)
-    .bind(json(&incident.assessment)?);
+    .bind(json(&incident.assessment)?)
+    .bind(json(&incident.case)?);
     value::change_one(connection, sql, || format!("incident {} was changed meanwhile", incident.incident)).await
 }
 

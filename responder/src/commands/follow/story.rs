@@ -73,6 +73,11 @@ impl Story {
                 self.once(format!("{alert}"))?;
                 Some(Line::Lasting(format!("          alert {alert}: the incident is {severity}")))
             }
+            LiveEvent::Case { actor, event, time } => {
+                self.once(format!("{event}:{time}"))?;
+                let event = event.replace('_', " ");
+                Some(Line::Lasting(format!("{}  {}, {}", clock(*time), shown(&event), shown(actor))))
+            }
             LiveEvent::Evidence { bundle, state } => {
                 let host = self.host_of(*bundle)?;
                 self.once(format!("{bundle}:{}", state.name()))?;
