@@ -207,8 +207,8 @@ impl Recognition {
     /// True when it looks at anything of an alert beyond its source.
     pub fn looks(&self) -> bool {
         let Self { events, labels, fields, carries, tactics, phrases, .. } = self;
-        !(events.is_empty() && labels.is_empty() && fields.is_empty() && phrases.is_empty())
-            || !(carries.is_empty() && tactics.is_empty())
+        let lists = [events, labels, carries, tactics];
+        lists.iter().any(|list| !list.is_empty()) || !fields.is_empty() || !phrases.is_empty()
     }
 
     /// What of the alert it looked at; `None` where it does not hold.
