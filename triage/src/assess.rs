@@ -223,6 +223,6 @@ fn collected<T: PartialEq>(entries: impl Iterator<Item = T>) -> Vec<T> {
 /// # Errors
 /// See [`normalise`].
 pub fn triage_incident(raw: &[u8], received: Instant, context: &Context) -> Result<Vec<Assessment>, NotTaken> {
-    let taken = normalise(raw, received)?;
+    let taken = normalise(raw, received, context.rules)?;
     Ok(taken.iter().map(|parsed| assess(&[&parsed.alert], context)).collect())
 }
