@@ -74,11 +74,30 @@ const SINGLE: &[File] = &[
 ];
 
 /// The files of recognitions, in the order in which they are tried.
-const RECOGNITIONS: &[File] =
-    &[shipped!("recognise/falco.yaml"), shipped!("recognise/guardduty.yaml"), shipped!("recognise/words.yaml")];
+const RECOGNITIONS: &[File] = &[
+    shipped!("recognise/falco.yaml"),
+    shipped!("recognise/guardduty.yaml"),
+    shipped!("recognise/osquery.yaml"),
+    shipped!("recognise/qradar.yaml"),
+    shipped!("recognise/sigma.yaml"),
+    shipped!("recognise/splunk.yaml"),
+    shipped!("recognise/suricata.yaml"),
+    shipped!("recognise/wazuh.yaml"),
+    // What holds for several sources, after what each of them says itself.
+    shipped!("recognise/commands.yaml"),
+    shipped!("recognise/attack.yaml"),
+    shipped!("recognise/words.yaml"),
+];
 
 /// The mappings of sources, in the order in which they are tried: what detects more first.
-const SOURCES: &[File] = &[shipped!("sources/alertmanager.yaml")];
+const SOURCES: &[File] = &[
+    shipped!("sources/alertmanager.yaml"),
+    shipped!("sources/splunk.yaml"),
+    shipped!("sources/wazuh.yaml"),
+    shipped!("sources/osquery.yaml"),
+    shipped!("sources/sigma.yaml"),
+    shipped!("sources/qradar.yaml"),
+];
 
 static SHIPPED: LazyLock<Result<Rules, Mistakes>> = LazyLock::new(|| {
     let files = || SINGLE.iter().chain(RECOGNITIONS).chain(SOURCES);

@@ -11,7 +11,7 @@ use wire::assessment::HostRole;
 use super::Normaliser;
 use crate::Alert;
 use crate::alert::{Level, Marker, VendorSeverity};
-use crate::fields::{Field, is_ours};
+use crate::fields::Field;
 
 /// See the module.
 pub struct Suricata;
@@ -136,7 +136,10 @@ fn request(alert: &mut Alert, record: Field) {
     alert.set("http.status", http.key("status").text_or_empty());
     alert.set("http.user_agent", http.key("http_user_agent").text_or_empty());
     alert.set("url.path", http.key("url").text_or_empty());
-    alert.indicator("domain", http.key("hostname").text().filter(|name| name.parse::<IpAddr>().is_err()).unwrap_or_default());
+    alert.indicator(
+        "domain",
+        http.key("hostname").text().filter(|name| name.parse::<IpAddr>().is_err()).unwrap_or_default(),
+    );
     alert.indicator("url_path", http.key("url").text().filter(|path| path.len() > 1).unwrap_or_default());
     let dns = record.key("dns");
     let asked = dns.any(&["queries", "query"]).entries().map(|query| query.key("rrname")).chain([dns.key("rrname")]);
@@ -230,6 +233,17 @@ fn hosts(alert: &mut Alert, record: Field) {
     }
 }
 
+/// A private address: what Suricata calls its home network, unless it was told otherwise.
+fn is_ours(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let shared = matches!(address.octets(), [100, 64..=127, ..]);
+            address.is_private() || address.is_loopback() || address.is_link_local() || shared
+        }
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}
+
 /// Multicast and broadcast are nobody's own address.
 fn is_everyone(address: IpAddr) -> bool {
     address.is_multicast() || address.is_unspecified() || address == IpAddr::from([255, 255, 255, 255])
@@ -239,7 +253,9 @@ fn is_everyone(address: IpAddr) -> bool {
 fn is_at_server(alert: &Alert, rule: Field) -> bool {
     let aimed = rule.at(&["metadata", "attack_target"]).entries().filter_map(Field::text).collect::<Vec<_>>();
     if let Some(aimed) = aimed.first() {
-        return ["server", "networking", "iot", "sql", "web"].iter().any(|word| aimed.to_ascii_lowercase().contains(word));
+        return ["server", "networking", "iot", "sql", "web"]
+            .iter()
+            .any(|word| aimed.to_ascii_lowercase().contains(word));
     }
     alert.event.split_whitespace().nth(1).is_some_and(|class| AT_SERVERS.contains(&class))
 }
