@@ -85,8 +85,9 @@ const RECOGNITIONS: &[File] = &[
     shipped!("recognise/wazuh.yaml"),
     // What holds for several sources, after what each of them says itself.
     shipped!("recognise/commands.yaml"),
-    shipped!("recognise/attack.yaml"),
     shipped!("recognise/words.yaml"),
+    // Last: what is left.
+    shipped!("recognise/techniques.yaml"),
 ];
 
 /// The mappings of sources, in the order in which they are tried: what detects more first.
@@ -163,6 +164,7 @@ impl Rules {
         self.check_sources(reader);
         self.check_taxonomy(reader);
         self.calendars.check(reader);
+        self.clocks.check(&self.calendars, reader);
         self.escalation.check(&self.calendars, reader);
         for (n, raise) in self.severity.raise.iter().enumerate() {
             let path = format!("raise[{n}]");
@@ -241,9 +243,10 @@ impl Rules {
         for id in &rule.techniques {
             reader.known("technique", id, self.techniques.knows(id), file, &format!("{path}.techniques"));
         }
-        let looks =
-            !(rule.events.is_empty() && rule.labels.is_empty() && rule.fields.is_empty() && rule.phrases.is_empty());
-        reader.known("condition of", &rule.rule, looks, file, path);
+        for tactic in &rule.tactics {
+            reader.known("tactic", tactic, self.techniques.has_tactic(tactic), file, path);
+        }
+        reader.known("condition of", &rule.rule, rule.looks(), file, path);
         let is_sure = rule.confidence <= 100 && rule.incident_type.is_some() == (rule.confidence > 0);
         reader.known("confidence of", &rule.rule, is_sure, file, path);
     }
@@ -364,7 +367,7 @@ mod tests {
                 "",
                 "unknown or missing task, owner and deadline",
             ),
-            ("clocks.yaml", "anchor: aware_at", "anchor: declared_at", "unknown variant `declared_at`"),
+            ("clocks.yaml", "after: aware_at", "after: declared_at", "\"declared_at\" is no anchor"),
             ("severity.yaml", "  - rule: ransom_note\n", "  - rul: ransom_note\n", "unknown field `rul`"),
             ("sources/alertmanager.yaml", "- has: [groupKey", "- has: [groupKey.", "`groupKey.` is no path"),
             ("sources/alertmanager.yaml", "occurred_at:", "occured_at:", "unknown field `occured_at`"),
