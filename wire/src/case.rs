@@ -61,6 +61,8 @@ pub struct Case {
     pub steps: BTreeMap<String, StepState>,
     /// What was sent to authorities and others.
     pub submissions: Vec<ClockSubmission>,
+    /// When a person first did something to it: from then on the server does not merge it into another by itself.
+    pub worked_on: Option<Instant>,
 }
 
 /// A fact that starts clocks.
@@ -163,6 +165,17 @@ pub enum StepOutcome {
     Open,
     /// It is not needed here; the note says why.
     Waived,
+}
+
+impl StepOutcome {
+    /// The name as it is serialised.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Open => "open",
+            Self::Waived => "waived",
+        }
+    }
 }
 
 /// What a person does to an incident: `POST /api/v1/incidents/{incident}/actions`. Each is one leaf of the custody log
@@ -312,6 +325,17 @@ pub enum EditKind {
     Move,
     /// Some went into one of their own.
     Split,
+}
+
+impl EditKind {
+    /// The name as it is serialised.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Merge => "merge",
+            Self::Move => "move",
+            Self::Split => "split",
+        }
+    }
 }
 
 /// A change of which alerts belong to which incident. It can be undone while every alert is still where it put it.
