@@ -7,11 +7,12 @@ use wire::{Instant, Sha256};
 
 use crate::alert::Marker;
 use crate::containment::Situation;
-use crate::incident::{Incident, Reading};
+use crate::false_positive::Sign;
+use crate::incident::Incident;
 use crate::rules::{Mistakes, Rules};
 use crate::severity::{Rated, rate};
 use crate::taxonomy::IncidentType;
-use crate::{Alert, NotTaken, normalise};
+use crate::{Alert, NotTaken, Override, normalise};
 
 /// What is known beside the alerts.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Context<'a> {
     pub criticality: BTreeMap<String, String>,
     /// Hosts that are never isolated, by name or exact id.
     pub never_isolate: BTreeSet<String>,
+    /// What a person decided against the rules.
+    pub overridden: Option<Override>,
     /// The rules.
     pub rules: &'a Rules,
 }
@@ -37,7 +40,7 @@ impl Context<'static> {
 impl<'a> Context<'a> {
     /// These rules, and nothing known of any host.
     pub const fn with(rules: &'a Rules) -> Self {
-        Self { criticality: BTreeMap::new(), never_isolate: BTreeSet::new(), rules }
+        Self { criticality: BTreeMap::new(), never_isolate: BTreeSet::new(), overridden: None, rules }
     }
 }
 
@@ -45,15 +48,15 @@ impl<'a> Context<'a> {
 pub fn assess(alerts: &[&Alert], context: &Context) -> Assessment {
     let rules = context.rules;
     let incident = Incident::of(alerts, rules);
-    let rated = rate(&incident, criticality(&incident, context), rules);
-    let verdict = verdict(&incident, &rated);
+    let rated = rate(&incident, criticality(&incident, context), context.overridden.as_ref(), rules);
+    let verdict = verdict(&incident, &rated, context.overridden.is_some());
     let severity = if verdict.auto_close { Severity::Sev4 } else { rated.severity };
-    let signs = signs(&incident, &rated, rules);
+    let signs = signs(&incident, &rated);
     let mut explanation = rated.explanation;
     if verdict.auto_close {
         explanation.push(Effect {
             effect: format!("{} → {severity}", rated.severity),
-            input: verdict.reason.to_owned(),
+            input: verdict.reason.clone(),
             rule: verdict.disposition.to_owned(),
             version: rules.severity.version.clone(),
         });
@@ -97,34 +100,44 @@ pub fn assess(alerts: &[&Alert], context: &Context) -> Assessment {
 struct Verdict {
     disposition: &'static str,
     auto_close: bool,
-    reason: &'static str,
+    reason: String,
 }
 
-/// Closed by itself: a vendor's sample; a test or what was closed upstream, unless it would be SEV1. An intruder can
-/// call an alert a test; nobody but the vendor can make a sample.
-fn verdict(incident: &Incident, rated: &Rated) -> Verdict {
+/// Closed by itself: a vendor's sample; a test, a routine event or what was closed upstream, unless it would be SEV1. An
+/// intruder can call an alert a test; nobody but the vendor can make a sample. Nothing is closed that a person rated.
+fn verdict(incident: &Incident, rated: &Rated, is_overridden: bool) -> Verdict {
     let is_critical = rated.severity == Severity::Sev1;
-    let closed = |disposition, reason| Verdict { disposition, auto_close: true, reason };
-    let open = |disposition| Verdict { disposition, auto_close: false, reason: "" };
+    let closed = |disposition, reason: String| Verdict { disposition, auto_close: !is_overridden, reason };
+    let open = |disposition| Verdict { disposition, auto_close: false, reason: String::new() };
     if incident.all_marked(Marker::Sample) {
-        return closed("test", "a sample finding that the product made up: nothing happened");
+        return closed("test", "a sample finding that the product made up: nothing happened".to_owned());
     }
     if incident.all_marked(Marker::Test) && !is_critical {
-        return closed("test", "it says that it is a test, and nothing in it is critical");
+        return closed("test", "it says that it is a test, and nothing in it is critical".to_owned());
     }
     if incident.all_marked(Marker::ClosedUpstream) && !is_critical {
-        return closed("disregard", "closed where it was raised, and nothing in it is critical");
+        return closed("disregard", "closed where it was raised, and nothing in it is critical".to_owned());
+    }
+    let shows_effect = incident.counting().any(|reading| incident.shows_effect(reading));
+    if let Some(sign) = incident.signs_in_all(|rule| rule.closes).first()
+        && !is_critical
+        && !shows_effect
+    {
+        return closed("benign", format!("{} ({}), owned by {}", sign.rule.why, sign.rule.rule, sign.rule.owner));
     }
     if incident.agreement.is_some() || incident.all_marked(Marker::VendorConfirmed) {
         return open("true_positive");
+    }
+    if !is_critical && !incident.signs_in_all(|rule| rule.tests).is_empty() {
+        return open("test");
     }
     // Nothing recognised, nothing declared.
     open(if rated.confidence == 0 { "insufficient_data" } else { "suspicious" })
 }
 
-fn signs(incident: &Incident, rated: &Rated, rules: &Rules) -> Vec<FalsePositiveIndicator> {
-    let of = |reading: &Reading| rules.false_positives.signs(reading.alert, &rated.incident_type);
-    collected(incident.counting().flat_map(of))
+fn signs(incident: &Incident, rated: &Rated) -> Vec<FalsePositiveIndicator> {
+    let all = incident.counting().flat_map(|reading| &reading.signs);
+    collected(all.filter(|sign| sign.rule.speaks_of(&rated.incident_type)).map(Sign::indicator))
 }
 
 fn recommended(
@@ -136,7 +149,7 @@ fn recommended(
 ) -> String {
     let next_step = decided.map_or("", |decided| decided.next_step.as_str());
     if verdict.auto_close {
-        return format!("Nothing: {}.", verdict.reason);
+        return format!("Nothing: {}.", verdict.reason.trim_end_matches('.'));
     }
     match (severity, signs.first()) {
         (Severity::Sev1, _) if !is_confirmed => {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use wire::assessment::Effect;
 
 use crate::Alert;
-use crate::matching::{glob, says, sentences};
+use crate::matching::{Scope, says, sentences};
 use crate::rules::Rules;
 
 /// What nothing decided.
@@ -195,23 +195,9 @@ pub fn classify<'a>(alert: &Alert, rules: &'a Rules) -> Meaning<'a> {
 impl Recognition {
     /// What of the alert it looked at; `None` where it does not hold.
     fn holds(&self, alert: &Alert, sentences: &[String]) -> Option<String> {
-        if !self.sources.is_empty() && !self.sources.contains(&alert.source) {
-            return None;
-        }
-        let mut inputs = Vec::new();
-        if !self.events.is_empty() {
-            self.events.iter().find(|pattern| glob(pattern, &alert.event))?;
-            inputs.push(format!("event = {}", alert.event));
-        }
-        if !self.labels.is_empty() {
-            let fits = |label: &&String| self.labels.iter().any(|pattern| glob(pattern, label));
-            inputs.push(format!("label = {}", alert.labels.iter().find(fits)?));
-        }
-        for (name, patterns) in &self.fields {
-            let value = alert.fields.get(name)?;
-            patterns.iter().find(|pattern| glob(pattern, value))?;
-            inputs.push(format!("{name} = {value}"));
-        }
+        let Self { sources, events, labels, fields, .. } = self;
+        let found = Scope { sources, events, labels, fields }.holds(alert)?;
+        let mut inputs: Vec<String> = found.into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
         if !self.phrases.is_empty() {
             let said = sentences.iter().find_map(|sentence| self.said(sentence))?;
             inputs.push(format!("text says {}", said.join(" … ")));

@@ -7,7 +7,8 @@ use wire::assessment::{Effect, Host, HostRole};
 use crate::Alert;
 use crate::alert::Marker;
 use crate::classify::{Meaning, Worth, classify};
-use crate::correlate::{are_independent, correlates, is_duplicate, shared_name};
+use crate::correlate::{Keys, are_independent, is_duplicate, keys, shared_name, tied};
+use crate::false_positive::{FalsePositiveRule, Sign};
 use crate::rules::Rules;
 
 /// The most alerts of one incident that are read, the newest: pairs of them are compared.
@@ -20,6 +21,21 @@ pub struct Reading<'a> {
     pub alert: &'a Alert,
     /// What it means.
     pub meaning: Meaning<'a>,
+    /// Signs that it may be none.
+    pub signs: Vec<Sign<'a>>,
+}
+
+impl<'a> Reading<'a> {
+    fn of(alert: &'a Alert, rules: &'a Rules) -> Self {
+        let meaning = classify(alert, rules);
+        let signs = rules.false_positives.signs(alert, meaning.incident_type);
+        Self { alert, meaning, signs }
+    }
+
+    /// A benign cause of this very detection.
+    pub fn benign_cause(&self) -> Option<&Sign<'a>> {
+        self.signs.iter().find(|sign| sign.rule.lowers)
+    }
 }
 
 /// The alerts of one incident.
@@ -51,7 +67,7 @@ impl<'a> Incident<'a> {
             }
         }
         kept.reverse();
-        let readings = kept.into_iter().map(|alert| Reading { alert, meaning: classify(alert, rules) }).collect();
+        let readings = kept.into_iter().map(|alert| Reading::of(alert, rules)).collect();
         let mut incident = Self {
             readings,
             agreement: None,
@@ -87,6 +103,15 @@ impl<'a> Incident<'a> {
             && !marked(Marker::Prevented)
             && !marked(Marker::Test)
             && !marked(Marker::ClosedUpstream)
+            && reading.benign_cause().is_none()
+    }
+
+    /// A sign of this kind in each alert that counts: the first of each, and none where one alert has none.
+    pub fn signs_in_all(&self, wanted: fn(&FalsePositiveRule) -> bool) -> Vec<&Sign<'a>> {
+        let of = |reading: &'_ Reading<'a>| reading.signs.iter().position(|sign| wanted(sign.rule));
+        let found: Option<Vec<&Sign>> =
+            self.counting().map(|reading| of(reading).and_then(|at| reading.signs.get(at))).collect();
+        found.unwrap_or_default()
     }
 
     /// True when two independent sources that belong together say all of `signals` between them, each at least one.
@@ -142,13 +167,17 @@ impl<'a> Incident<'a> {
     }
 
     fn pairs(&self, wanted: impl Fn(&Reading) -> bool) -> impl Iterator<Item = (&Reading<'a>, &Reading<'a>, String)> {
-        let wanted: Vec<&Reading> = self.counting().filter(|reading| wanted(reading)).collect();
-        let pairs = (0..wanted.len()).flat_map(move |n| {
-            let first = wanted[n];
-            wanted[n + 1..].iter().map(move |second| (first, *second)).collect::<Vec<_>>()
+        // Keys once for each alert, not for each pair.
+        let wanted = self.counting().filter(|reading| wanted(reading));
+        let wanted: Vec<(&Reading, Keys)> = wanted.map(|reading| (reading, keys(reading.alert))).collect();
+        let pairs = (0..wanted.len()).flat_map({
+            let count = wanted.len();
+            move |first| (first + 1..count).map(move |second| (first, second))
         });
-        pairs.filter_map(|(a, b)| {
-            are_independent(a.alert, b.alert).then(|| correlates(a.alert, b.alert)).flatten().map(|why| (a, b, why))
+        pairs.filter_map(move |(first, second)| {
+            let ((a, a_keys), (b, b_keys)) = (&wanted[first], &wanted[second]);
+            let tied = || tied((a.alert, a_keys), (b.alert, b_keys));
+            are_independent(a.alert, b.alert).then(tied).flatten().map(|why| (*a, *b, why))
         })
     }
 }

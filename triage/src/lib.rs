@@ -7,6 +7,7 @@
 
 pub mod alert;
 mod assess;
+pub mod calendar;
 pub mod classify;
 pub mod clocks;
 pub mod containment;
@@ -19,6 +20,7 @@ pub mod incident;
 mod intake;
 mod matching;
 mod normalise;
+mod overrides;
 pub mod rules;
 pub mod severity;
 pub mod taxonomy;
@@ -28,4 +30,5 @@ pub use alert::Alert;
 pub use assess::{Context, assess, triage_incident};
 pub use correlate::{are_independent, correlates, is_duplicate};
 pub use intake::{BYTES_MAX, NotTaken, Parsed, RECORDS_MAX, normalise};
+pub use overrides::Override;
 pub use rules::Rules;

@@ -1,6 +1,47 @@
 //! How rules match texts: globs over one field, phrases within one sentence. Never a part of a word by accident: "dev"
 //! is not in "device", nor "cron" in "micron".
 
+use std::collections::BTreeMap;
+
+use crate::Alert;
+
+/// Which alerts a rule is about: those for which all that it names holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// Any of these normalisers.
+    pub sources: &'a [String],
+    /// The event fits any of these globs.
+    pub events: &'a [String],
+    /// A label fits any of these globs.
+    pub labels: &'a [String],
+    /// Each field fits any of its globs.
+    pub fields: &'a BTreeMap<String, Vec<String>>,
+}
+
+impl<'a> Scope<'a> {
+    /// What of the alert it looked at, by name; `None` where it does not hold.
+    pub fn holds(self, alert: &Alert) -> Option<Vec<(&'a str, String)>> {
+        if !self.sources.is_empty() && !self.sources.contains(&alert.source) {
+            return None;
+        }
+        let mut found = Vec::new();
+        if !self.events.is_empty() {
+            self.events.iter().find(|pattern| glob(pattern, &alert.event))?;
+            found.push(("event", alert.event.clone()));
+        }
+        if !self.labels.is_empty() {
+            let fits = |label: &&String| self.labels.iter().any(|pattern| glob(pattern, label));
+            found.push(("label", alert.labels.iter().find(fits)?.clone()));
+        }
+        for (name, patterns) in self.fields {
+            let value = alert.fields.get(name)?;
+            patterns.iter().find(|pattern| glob(pattern, value))?;
+            found.push((name, value.clone()));
+        }
+        Some(found)
+    }
+}
+
 /// True when `text` fits `pattern` in any case of ASCII letters: `*` is anything, also nothing.
 pub fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());

@@ -9,6 +9,7 @@ use wire::profile::{Lines, Mistake, Text, document, line_of};
 
 pub use wire::profile::Mistakes;
 
+use crate::calendar::Calendars;
 use crate::classify::{Recognition, Signals};
 use crate::clocks::Clocks;
 use crate::containment::{Aim, ContainmentRules};
@@ -22,6 +23,8 @@ use crate::techniques::Techniques;
 /// All rules.
 #[derive(Clone, Debug)]
 pub struct Rules {
+    /// Business hours and holidays.
+    pub calendars: Calendars,
     /// Clocks that may apply.
     pub clocks: Clocks,
     /// What to do to the hosts.
@@ -44,6 +47,7 @@ pub struct Rules {
 
 /// The files that make up the rules.
 const SHIPPED_FILES: &[(&str, &str)] = &[
+    ("calendars.yaml", include_str!("../data/calendars.yaml")),
     ("clocks.yaml", include_str!("../data/clocks.yaml")),
     ("containment.yaml", include_str!("../data/containment.yaml")),
     ("escalation.yaml", include_str!("../data/escalation.yaml")),
@@ -81,6 +85,7 @@ impl Rules {
     pub fn read(text: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
         let mut reader = Reader { text, lines: BTreeMap::new(), mistakes: Vec::new() };
         // All files are read, so that all mistakes are told at once.
+        let calendars = reader.file("calendars.yaml");
         let clocks = reader.file("clocks.yaml");
         let containment = reader.file("containment.yaml");
         let escalation = reader.file("escalation.yaml");
@@ -93,6 +98,7 @@ impl Rules {
         let techniques = reader.file("techniques.yaml");
         let whole = || {
             Some(Self {
+                calendars: calendars?,
                 clocks: clocks?,
                 containment: containment?,
                 escalation: escalation?,
@@ -118,6 +124,8 @@ impl Rules {
     fn check(&self, reader: &mut Reader) {
         self.check_signals(reader);
         self.check_taxonomy(reader);
+        self.calendars.check(reader);
+        self.escalation.check(&self.calendars, reader);
         for (n, raise) in self.severity.raise.iter().enumerate() {
             let path = format!("raise[{n}]");
             for signal in raise.when.iter().flat_map(|when| &when.signals) {
@@ -136,7 +144,10 @@ impl Rules {
             self.types(reader, &addition.types, "escalation.yaml", &format!("additions[{n}]"));
         }
         for (n, rule) in self.false_positives.rules.iter().enumerate() {
-            self.types(reader, &rule.not_types, "false_positives.yaml", &format!("rules[{n}].not_types"));
+            let path = format!("rules[{n}]");
+            self.types(reader, &rule.not_types, "false_positives.yaml", &path);
+            let looks = !(rule.fields.is_empty() && rule.events.is_empty() && rule.labels.is_empty());
+            reader.known("condition of", &rule.rule, looks, "false_positives.yaml", &path);
         }
         for (n, first) in self.evidence.first.iter().enumerate() {
             let name = std::slice::from_ref(&first.incident_type);
@@ -224,7 +235,7 @@ impl Rules {
     }
 }
 
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     text: &'a dyn Fn(&str) -> Option<String>,
     lines: BTreeMap<String, Lines>,
     mistakes: Vec<Mistake>,
@@ -253,7 +264,7 @@ impl Reader<'_> {
         }
     }
 
-    fn known(&mut self, what: &str, name: &str, is_known: bool, file: &str, path: &str) {
+    pub(crate) fn known(&mut self, what: &str, name: &str, is_known: bool, file: &str, path: &str) {
         if !is_known {
             let line = self.lines.get(file).map_or(0, |lines| line_of(lines, path));
             let message = format!("unknown or missing {what} `{name}`");

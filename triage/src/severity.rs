@@ -11,6 +11,7 @@ use wire::assessment::{Effect, Severity};
 use crate::alert::{Level, Marker};
 use crate::classify::{UNDECIDED, Worth};
 use crate::incident::{Incident, Reading};
+use crate::overrides::Override;
 use crate::rules::Rules;
 
 /// The most sentences on what would change it.
@@ -48,6 +49,8 @@ pub struct Lowering {
     pub attempt: Lowers,
     /// See [`Worth::Doubt`].
     pub doubt: Lowers,
+    /// See [`crate::false_positive::FalsePositiveRule::lowers`].
+    pub known_benign: Lowers,
 }
 
 /// One reason to lower.
@@ -134,13 +137,20 @@ struct Candidate<'a> {
     name: &'a str,
     confidence: u32,
     severity: Severity,
-    lowered: Option<(&'static str, &'a Lowers)>,
+    lowered: Option<Weakness<'a>>,
 }
 
-/// Rates an incident. `criticality`: the label of one of its victims and whose it is.
-pub fn rate(incident: &Incident, criticality: Option<(&str, &str)>, rules: &Rules) -> Rated {
+/// Why an alert does not show that anything took effect.
+struct Weakness<'a> {
+    rule: &'static str,
+    input: String,
+    lowers: &'a Lowers,
+}
+
+/// Rates an incident. `criticality`: the label of one of its victims and whose it is. `said`: what a person decided.
+pub fn rate(incident: &Incident, criticality: Option<(&str, &str)>, said: Option<&Override>, rules: &Rules) -> Rated {
     let table = &rules.severity;
-    let best = best(incident, rules);
+    let best = best(incident, said, rules);
     let mut rated = Rated {
         confidence: best.confidence,
         dwell_hours: dwell(incident),
@@ -151,6 +161,9 @@ pub fn rate(incident: &Incident, criticality: Option<(&str, &str)>, rules: &Rule
         would_change_it: Vec::new(),
     };
     explain_type(&mut rated, &best, incident, rules);
+    if let Some(said) = said.filter(|said| said.incident_type.as_deref() == Some(best.name)) {
+        rated.note("human_override", said.input(), format!("incident_type → {}", best.name), table);
+    }
     vendor(&mut rated, incident, table);
     stayed(&mut rated, incident, table);
     for raise in &table.raise {
@@ -173,6 +186,9 @@ pub fn rate(incident: &Incident, criticality: Option<(&str, &str)>, rules: &Rule
         rated.confidence = rated.confidence.max(90);
         rated.note("two_independent_sources", agreement.clone(), "confirmed".to_owned(), table);
     }
+    if let Some(said) = said {
+        rated.overridden(said, table);
+    }
     rated.would_change_it = would_change(&rated, &best, table);
     rated
 }
@@ -181,6 +197,20 @@ impl Rated {
     fn note(&mut self, rule: &str, input: String, effect: String, table: &SeverityRules) {
         let version = table.version.clone();
         self.explanation.push(Effect { effect, input, rule: rule.to_owned(), version });
+    }
+
+    /// Upward it always holds; downward until a trigger fires that the person did not know.
+    fn overridden(&mut self, said: &Override, table: &SeverityRules) {
+        let Some(severity) = said.severity else { return };
+        let since = self.triggers.iter().find(|trigger| !said.triggers_then.contains(trigger));
+        if let Some(trigger) = since.filter(|_| severity < self.severity) {
+            let effect = format!("{severity} is set aside: {trigger} fired since");
+            self.note("human_override", said.input(), effect, table);
+            return;
+        }
+        let effect = format!("{} → {severity}", self.severity);
+        self.severity = severity;
+        self.note("human_override", said.input(), effect, table);
     }
 
     fn at_least(&mut self, severity: Severity, rule: &str, input: String, table: &SeverityRules) {
@@ -194,8 +224,9 @@ impl Rated {
     }
 }
 
-/// The type that makes the incident worst; among equals the surest.
-fn best<'a>(incident: &Incident<'a>, rules: &'a Rules) -> Candidate<'a> {
+/// The type that a person decided; else the one that makes the incident worst, among equals the surest.
+fn best<'a>(incident: &Incident<'a>, said: Option<&Override>, rules: &'a Rules) -> Candidate<'a> {
+    let decided = said.and_then(|said| rules.taxonomy.get(said.incident_type.as_deref()?));
     let of_alerts = incident.counting().map(|reading| {
         let name = reading.meaning.incident_type;
         let default = rules.taxonomy.default_severity(name);
@@ -207,28 +238,42 @@ fn best<'a>(incident: &Incident<'a>, rules: &'a Rules) -> Candidate<'a> {
         let severity = rules.taxonomy.default_severity(name);
         Candidate { name, confidence: *confidence, severity, lowered: None }
     });
+    if let Some(decided) = decided {
+        return Candidate { name: &decided.name, confidence: 100, severity: decided.severity, lowered: None };
+    }
     of_alerts
         .chain(of_all)
         .max_by_key(|one| (one.severity, one.name != UNDECIDED, one.confidence, std::cmp::Reverse(one.name)))
         .unwrap_or(Candidate { name: UNDECIDED, confidence: 0, severity: Severity::Sev4, lowered: None })
 }
 
-/// Why an alert does not show that anything took effect.
-fn weakness<'a>(incident: &Incident, reading: &Reading, rules: &'a Rules) -> Option<(&'static str, &'a Lowers)> {
+fn weakness<'a>(incident: &Incident, reading: &Reading, rules: &'a Rules) -> Option<Weakness<'a>> {
     let marked = |marker| reading.alert.markers.contains(&marker);
     let has = |worth| rules.signals.has(&reading.meaning.signals, worth);
+    let another_shows = || incident.counting().any(|other| incident.shows_effect(other));
     let table = &rules.severity.lowering;
+    let because = |rule, lowers: &'a Lowers| Some(Weakness { rule, input: lowers.means.clone(), lowers });
     if marked(Marker::Prevented) {
-        return Some(("prevented", &table.prevented));
+        return because("prevented", &table.prevented);
     }
-    if marked(Marker::VendorConfirmed) || has(Worth::Compromise) {
+    if marked(Marker::VendorConfirmed) {
+        return None;
+    }
+    if let Some(sign) = reading.benign_cause() {
+        let lowers = &table.known_benign;
+        let input = format!("{} ({}): {} {}", sign.rule.rule, sign.input(), lowers.means, sign.rule.why);
+        return Some(Weakness { rule: "known_benign", input, lowers });
+    }
+    if has(Worth::Compromise) {
         return None;
     }
     if has(Worth::Attempt) {
-        return Some(("attempt_only", &table.attempt));
+        return because("attempt_only", &table.attempt);
     }
-    let another_shows = || incident.counting().any(|other| incident.shows_effect(other));
-    (has(Worth::Doubt) && !another_shows()).then_some(("unconfirmed", &table.doubt))
+    if has(Worth::Doubt) && !another_shows() {
+        return because("unconfirmed", &table.doubt);
+    }
+    None
 }
 
 fn explain_type(rated: &mut Rated, best: &Candidate, incident: &Incident, rules: &Rules) {
@@ -248,8 +293,8 @@ fn explain_type(rated: &mut Rated, best: &Candidate, incident: &Incident, rules:
         rule: "type_default".to_owned(),
         version: rules.taxonomy.version.clone(),
     });
-    if let Some((rule, lowers)) = best.lowered {
-        rated.note(rule, lowers.means.clone(), format!("{default} → {}", best.severity), &rules.severity);
+    if let Some(Weakness { rule, input, .. }) = &best.lowered {
+        rated.note(rule, input.clone(), format!("{default} → {}", best.severity), &rules.severity);
     }
 }
 
@@ -341,7 +386,7 @@ fn would_change(rated: &Rated, best: &Candidate, table: &SeverityRules) -> Vec<S
     let raises = table.raise.iter().filter(|raise| {
         raise.severity > rated.severity && (raise.types.is_empty() || raise.types.contains(&rated.incident_type))
     });
-    let undone = best.lowered.map(|(_, lowers)| lowers.would.clone());
+    let undone = best.lowered.as_ref().map(|weakness| weakness.lowers.would.clone());
     let mut would: Vec<String> = undone.into_iter().chain(raises.map(|raise| raise.would.clone())).collect();
     would.truncate(WOULD_MAX);
     if best.lowered.is_none() && rated.severity > Severity::Sev4 && rated.triggers.is_empty() {
