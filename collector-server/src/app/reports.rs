@@ -2,15 +2,13 @@
 
 use serde_json::{Map, Value, json};
 use wire::api::AlertsReply;
-use wire::case::HumanReport;
+use wire::case::{HumanReport, LINE_BYTES_MAX};
 
 use super::cases::{known_type, line, said};
 use super::{Actor, App, Problem, ProblemKind};
 
 /// The product of all reports.
 pub const PRODUCT: &str = "human_report";
-/// The longest of a report's lines: its title, a host's or an account's name.
-const LINE_BYTES_MAX: usize = 512;
 
 impl App {
     /// Takes a report in. The same report with the same time is a duplicate.
@@ -26,7 +24,7 @@ impl App {
         }
         let declared = match &report.incident_type {
             None => "security_alert",
-            Some(word) => known_type(self.rules()?, word)?,
+            Some(word) => known_type(super::alerts::rules()?, word)?,
         };
         let mut alert = Map::new();
         let mut tell = |key: &str, value: Value| alert.insert(key.to_owned(), value);

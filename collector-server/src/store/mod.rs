@@ -222,6 +222,9 @@ pub enum Change {
     AddIncident(Box<IncidentRecord>),
     /// The incident in a new version; the stored one is one less.
     PutIncident(Box<IncidentRecord>),
+    /// Something was added to an incident that is there: it, and the one that it was merged into, were last updated then,
+    /// unless they were later. Its version stays.
+    Touch(IncidentId, Instant),
     /// A new host; its id is new.
     AddHost(Box<HostRecord>),
     /// A host that is there.

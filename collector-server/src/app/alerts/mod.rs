@@ -84,7 +84,7 @@ impl App {
     }
 
     async fn receive(&self, by: &Actor, incoming: &[Incoming]) -> Result<Vec<AlertReceived>, Problem> {
-        let context = Context::with(self.rules()?);
+        let context = Context::with(rules()?);
         let mut turn = self.alerts.0.lock().await;
         for _ in 0..TRIES_MAX {
             let (went, new) = self.sort_out(incoming).await?;
@@ -147,13 +147,6 @@ impl App {
         Ok(AlertReceived { alert, correlated, duplicate: true, incident, severity })
     }
 
-    /// The rules by which alerts are assessed.
-    pub(super) fn rules(&self) -> Result<&'static Rules, Problem> {
-        Rules::shipped().map_err(|mistakes| {
-            Problem::new(ProblemKind::Internal, "the server's triage rules cannot be read").cause(mistakes)
-        })
-    }
-
     /// Alerts, the newest first.
     ///
     /// # Errors
@@ -190,6 +183,13 @@ impl App {
         let record = self.store.alert(alert).await?;
         record.ok_or_else(|| Problem::new(ProblemKind::NotFound, format!("there is no alert {alert}")))
     }
+}
+
+/// The rules by which alerts are assessed.
+pub(super) fn rules() -> Result<&'static Rules, Problem> {
+    Rules::shipped().map_err(|mistakes| {
+        Problem::new(ProblemKind::Internal, "the server's triage rules cannot be read").cause(mistakes)
+    })
 }
 
 /// An alert as it was normalised.

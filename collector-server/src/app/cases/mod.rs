@@ -5,6 +5,7 @@
 //! so that within one server none conflicts; what another server changed meanwhile is read again.
 
 mod answer;
+pub(super) mod judge;
 mod notification;
 mod texts;
 mod timeline;
@@ -92,16 +93,21 @@ impl App {
         record: &IncidentRecord,
         action: &Action,
     ) -> Result<Option<ActionReply>, Problem> {
-        let rules = self.rules()?;
+        let rules = super::alerts::rules()?;
         let scene = Scene { by: by.to_string(), now: self.now(), record, rules };
         let mut case = record.case.clone();
         let mut assessment = None;
         let done = if let Action::Override { incident_type, reason, severity } = action {
             let said = (incident_type.as_deref(), *severity);
             let alerts = self.alerts_read(&record.incident).await?;
-            let by_rules = assessed(rules, &Case::default(), &alerts);
-            let done = verdict::override_rules(&mut case, &scene, &by_rules, said, reason)?;
-            assessment = Some(assessed(rules, &case, &alerts));
+            let (alerts, context) = (alerts.iter().collect::<Vec<_>>(), Context::with(rules));
+            let by_rules = judge::judge_anew(&context, &Case::default(), &alerts);
+            let mut done = verdict::override_rules(&mut case, &scene, &by_rules, said, reason)?;
+            let after = judge::judge_anew(&context, &case, &alerts);
+            if severity.is_some_and(|asked| asked != after.severity) {
+                done.warnings.push(format!("the rules make it {} all the same", after.severity));
+            }
+            assessment = Some(after);
             done
         } else {
             apply(&mut case, &scene, action)?
@@ -185,11 +191,6 @@ fn apply(case: &mut Case, scene: &Scene<'_>, action: &Action) -> Result<Done, Pr
             Err(Problem::new(ProblemKind::Internal, "this action is not one about the case alone"))
         }
     }
-}
-
-/// What alerts come to, with what a person said against it.
-fn assessed(rules: &Rules, _case: &Case, alerts: &[Alert]) -> Assessment {
-    triage::assess(&alerts.iter().collect::<Vec<_>>(), &Context::with(rules))
 }
 
 fn changed(record: &IncidentRecord, case: Case, assessment: Option<Assessment>, now: Instant) -> IncidentRecord {

@@ -18,23 +18,14 @@ pub fn anchor(
 ) -> Result<Done, Problem> {
     let (at, reason) = (past(scene, at)?, said("how it is known", reason)?);
     let before = case.anchors.get(&anchor).map(|before| before.at);
-    let told = details([
-        ("anchor", json!(anchor)),
-        ("at", json!(at)),
-        ("before", json!(before)),
-        ("reason", json!(reason)),
-    ]);
+    let told =
+        details([("anchor", json!(anchor)), ("at", json!(at)), ("before", json!(before)), ("reason", json!(reason))]);
     case.anchors.insert(anchor, AnchorSet { at, stamp: scene.stamp(reason) });
     Ok(Done::new("anchor_set", told))
 }
 
 /// Whether a clock applies; of several decisions the newest counts, and all are kept.
-pub fn decide(
-    case: &mut Case,
-    scene: &Scene<'_>,
-    clock: &str,
-    (applies, why): (bool, &str),
-) -> Result<Done, Problem> {
+pub fn decide(case: &mut Case, scene: &Scene<'_>, clock: &str, (applies, why): (bool, &str)) -> Result<Done, Problem> {
     let (clock, why) = (name("the clock", clock)?, said("the reason", why)?);
     if case.decisions.len() >= KEPT_MAX {
         return Err(full("decisions", KEPT_MAX));
@@ -53,20 +44,17 @@ pub fn submit(
 ) -> Result<Done, Problem> {
     let (clock, stage) = (name("the regime", clock)?, name("the stage", stage)?);
     let (at, receipt) = (past(scene, at)?, said("the receipt", receipt)?);
-    let is_same =
-        |there: &ClockSubmission| there.clock == clock && there.stage == stage && there.receipt.as_ref() == Some(&receipt);
+    let is_same = |there: &ClockSubmission| {
+        there.clock == clock && there.stage == stage && there.receipt.as_ref() == Some(&receipt)
+    };
     if case.submissions.iter().any(is_same) {
         return Ok(Done::nothing(None));
     }
     if case.submissions.len() >= KEPT_MAX {
         return Err(full("submissions", KEPT_MAX));
     }
-    let told = details([
-        ("at", json!(at)),
-        ("clock", json!(clock)),
-        ("receipt", json!(receipt)),
-        ("stage", json!(stage)),
-    ]);
+    let told =
+        details([("at", json!(at)), ("clock", json!(clock)), ("receipt", json!(receipt)), ("stage", json!(stage))]);
     case.submissions.push(ClockSubmission { at, by: scene.by.clone(), clock, receipt: Some(receipt), stage });
     Ok(Done::new("notification_submitted", told))
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 use wire::case::{Case, KEPT_MAX, StepOutcome, StepState};
 use wire::response::Phase;
 
-use super::super::{Problem, ProblemKind, details};
+use super::super::{Problem, details};
 use super::texts::{name, said, text};
 use super::{Done, Scene, full};
 
@@ -29,7 +29,8 @@ pub fn step(
     (outcome, note): (StepOutcome, &str),
 ) -> Result<Done, Problem> {
     let id = name("the step", id)?;
-    let note = if outcome == StepOutcome::Waived { said("why it is not needed", note)? } else { text("the note", note)? };
+    let note =
+        if outcome == StepOutcome::Waived { said("why it is not needed", note)? } else { text("the note", note)? };
     let before = case.steps.get(&id).map_or(StepOutcome::Open, |state| state.outcome);
     if before == outcome {
         return Ok(Done::nothing(None));
@@ -70,13 +71,4 @@ pub fn assign(case: &mut Case, role: &str, person: &str) -> Result<Done, Problem
         "role_assigned",
         details([("before", json!(before)), ("person", json!(person)), ("role", json!(role))]),
     ))
-}
-
-/// A step that the checklist does not have.
-pub fn no_step(id: &str, known: &[String]) -> Problem {
-    let hint = wire::suggest::nearest(id, known.iter().map(String::as_str)).map_or_else(
-        || "the steps are in: holdfast incident checklist".to_owned(),
-        |near| format!("did you mean {near}?"),
-    );
-    Problem::new(ProblemKind::Input, "the checklist of this incident has no such step").hint(hint)
 }

@@ -70,6 +70,16 @@ pub async fn a_version_is_written_once(store: &dyn Store) {
     done(store, vec![put(&fourth), put(&fifth)]).await;
 }
 
+pub async fn an_incident_is_touched_and_keeps_its_version(store: &dyn Store) {
+    let id = opened(store, "INC-touched").await;
+    for (touched, updated) in [(7, 7), (3, 7), (8, 8)] {
+        done(store, vec![Change::Touch(id.clone(), at(touched))]).await;
+        let wanted = incident("INC-touched", Severity::Sev4, updated);
+        assert_eq!(store.incident(&id).await.unwrap(), Some(wanted));
+    }
+    refused(store, Change::Touch("INC-none".parse().unwrap(), at(9))).await;
+}
+
 pub async fn the_worst_come_first_and_pages_are_whole(store: &dyn Store) {
     let wanted = [
         ("INC-page-c", Severity::Sev1, 3000),

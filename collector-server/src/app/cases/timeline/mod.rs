@@ -14,12 +14,7 @@ impl App {
     ///
     /// # Errors
     /// [`super::ProblemKind::NotFound`].
-    pub async fn timeline(
-        &self,
-        incident: &IncidentId,
-        from: u64,
-        limit: u32,
-    ) -> Result<Page<TimelineEntry>, Problem> {
+    pub async fn timeline(&self, incident: &IncidentId, from: u64, limit: u32) -> Result<Page<TimelineEntry>, Problem> {
         self.incident_record(incident).await?;
         let leaves = self.store.leaves(Some(incident), from, limit + 1).await?;
         let page = page_of(leaves, limit, |stored| stored.leaf.seq.to_string());

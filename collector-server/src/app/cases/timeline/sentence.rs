@@ -11,7 +11,11 @@ const DETAIL_CHARS_MAX: usize = 200;
 /// What happened, in a sentence or more. Texts of people and hosts stand in it as they are: whoever shows it escapes.
 pub fn of(leaf: &Leaf) -> String {
     let told = Told(leaf);
-    told.alert().or_else(|| told.case()).or_else(|| told.order()).or_else(|| told.evidence()).unwrap_or_else(|| told.any())
+    told.alert()
+        .or_else(|| told.case())
+        .or_else(|| told.order())
+        .or_else(|| told.evidence())
+        .unwrap_or_else(|| told.any())
 }
 
 /// A leaf whose details are looked up by name.
@@ -174,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    fn told(event: &str, details: Value) -> String {
+    fn told(event: &str, details: &Value) -> String {
         let details = details.as_object().cloned().unwrap_or_default();
         let (actor, subject) = ("user:zoe".to_owned(), "incident:INC-1".to_owned());
         of(&Leaf { actor, details, event: event.into(), incident: None, seq: 0, subject, time: Instant(0), v: 1 })
@@ -186,17 +190,23 @@ mod tests {
             ("alert_received", json!({"source": "falco", "auto_close": false}), "Alert of falco received."),
             ("severity_changed", json!({"from": "SEV3", "to": "SEV1"}), "Severity SEV3 → SEV1."),
             ("note_added", json!({"text": "db-1 too", "update": true}), "Update: db-1 too"),
-            ("phase_changed", json!({"from": "containment", "reason": "", "to": "post_incident"}),
-             "Phase containment → post incident."),
+            (
+                "phase_changed",
+                json!({"from": "containment", "reason": "", "to": "post_incident"}),
+                "Phase containment → post incident.",
+            ),
             ("step_waived", json!({"note": "no backups", "step": "x.y"}), "Step x.y is not needed: no backups"),
-            ("clock_decided", json!({"applies": false, "clock": "gdpr_art_33", "reason": "no data"}),
-             "gdpr_art_33 does not apply: no data"),
+            (
+                "clock_decided",
+                json!({"applies": false, "clock": "gdpr_art_33", "reason": "no data"}),
+                "gdpr_art_33 does not apply: no data",
+            ),
             ("order_refused", json!({"told": {"message": "seen before"}}), "The agent refused the order: seen before."),
             ("evidence_sealed", json!({"bytes": 2048}), "Bundle sealed and verified: 2.0 KiB."),
             ("page_sent", json!({"contact": "zoe", "step": 1, "error": null}), "page sent: contact zoe, step 1."),
             ("pinged", json!({}), "pinged."),
         ] {
-            assert_eq!(told(event, details), wanted);
+            assert_eq!(told(event, &details), wanted);
         }
     }
 }
