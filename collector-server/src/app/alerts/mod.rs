@@ -66,7 +66,7 @@ impl App {
     /// [`ProblemKind::Input`], [`ProblemKind::TooLarge`]: nothing was taken. Any other: alerts before the one that failed
     /// may have been taken; sent again, they are duplicates.
     pub async fn receive_alerts(&self, by: &Actor, product: Option<&str>, raw: Bytes) -> Result<AlertsReply, Problem> {
-        let parsed = match triage::normalise(&raw, self.now()) {
+        let parsed = match triage::normalise(&raw, self.now(), rules()?) {
             Ok(parsed) => parsed,
             // A poll for findings that found none.
             Err(NotTaken::Empty) if !raw.trim_ascii().is_empty() => Vec::new(),
@@ -201,6 +201,12 @@ pub(super) fn read(normalised: Value) -> Result<Alert, Problem> {
 pub(super) fn view(record: AlertRecord) -> AlertView {
     let AlertRecord { alert, assessment, correlated, incident, raw_sha256, received, sent_by, title, .. } = record;
     AlertView { alert, assessment, correlated, incident, raw_sha256, received, sent_by, title }
+}
+
+fn rules() -> Result<&'static Rules, Problem> {
+    Rules::shipped().map_err(|mistakes| {
+        Problem::new(ProblemKind::Internal, "the server's triage rules cannot be read").cause(mistakes)
+    })
 }
 
 fn incoming_of(by: &Actor, product: Option<&str>, parsed: Parsed) -> Result<Incoming, Problem> {
