@@ -203,12 +203,6 @@ pub(super) fn view(record: AlertRecord) -> AlertView {
     AlertView { alert, assessment, correlated, incident, raw_sha256, received, sent_by, title }
 }
 
-fn rules() -> Result<&'static Rules, Problem> {
-    Rules::shipped().map_err(|mistakes| {
-        Problem::new(ProblemKind::Internal, "the server's triage rules cannot be read").cause(mistakes)
-    })
-}
-
 fn incoming_of(by: &Actor, product: Option<&str>, parsed: Parsed) -> Result<Incoming, Problem> {
     let Parsed { mut alert, raw } = parsed;
     if let Actor::User { token, .. } = by {
