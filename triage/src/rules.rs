@@ -74,11 +74,28 @@ const SINGLE: &[File] = &[
 ];
 
 /// The files of recognitions, in the order in which they are tried.
-const RECOGNITIONS: &[File] =
-    &[shipped!("recognise/falco.yaml"), shipped!("recognise/guardduty.yaml"), shipped!("recognise/words.yaml")];
+const RECOGNITIONS: &[File] = &[
+    shipped!("recognise/crowdstrike.yaml"),
+    shipped!("recognise/defender.yaml"),
+    shipped!("recognise/elastic.yaml"),
+    shipped!("recognise/falco.yaml"),
+    shipped!("recognise/guardduty.yaml"),
+    shipped!("recognise/scc.yaml"),
+    shipped!("recognise/tactics.yaml"),
+    shipped!("recognise/words.yaml"),
+];
 
 /// The mappings of sources, in the order in which they are tried: what detects more first.
-const SOURCES: &[File] = &[shipped!("sources/alertmanager.yaml")];
+const SOURCES: &[File] = &[
+    shipped!("sources/alertmanager.yaml"),
+    shipped!("sources/scc.yaml"),
+    shipped!("sources/crowdstrike.yaml"),
+    shipped!("sources/sentinel.yaml"),
+    shipped!("sources/defender_cloud.yaml"),
+    shipped!("sources/defender_xdr.yaml"),
+    shipped!("sources/defender.yaml"),
+    shipped!("sources/elastic.yaml"),
+];
 
 static SHIPPED: LazyLock<Result<Rules, Mistakes>> = LazyLock::new(|| {
     let files = || SINGLE.iter().chain(RECOGNITIONS).chain(SOURCES);

@@ -222,6 +222,9 @@ pub struct HostMapping {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdMapping {
+    /// Where each host's own record stands; all else is looked up from there.
+    #[serde(default)]
+    pub each: Option<Path>,
     /// Which kind. A name is an FQDN only when it has a dot and is no address.
     pub kind: HostIdKind,
     /// All of every one.
