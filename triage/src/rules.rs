@@ -161,6 +161,7 @@ impl Rules {
         self.check_sources(reader);
         self.check_taxonomy(reader);
         self.calendars.check(reader);
+        self.clocks.check(&self.calendars, reader);
         self.escalation.check(&self.calendars, reader);
         for (n, raise) in self.severity.raise.iter().enumerate() {
             let path = format!("raise[{n}]");
@@ -362,7 +363,7 @@ mod tests {
                 "",
                 "unknown or missing task, owner and deadline",
             ),
-            ("clocks.yaml", "anchor: aware_at", "anchor: declared_at", "unknown variant `declared_at`"),
+            ("clocks.yaml", "after: aware_at", "after: declared_at", "\"declared_at\" is no anchor"),
             ("severity.yaml", "  - rule: ransom_note\n", "  - rul: ransom_note\n", "unknown field `rul`"),
             ("sources/alertmanager.yaml", "- has: [groupKey", "- has: [groupKey.", "`groupKey.` is no path"),
             ("sources/alertmanager.yaml", "occurred_at:", "occured_at:", "unknown field `occured_at`"),
