@@ -166,7 +166,7 @@ fn techniques(incident: &Incident, decided: Option<&IncidentType>, rules: &Rules
     let own = incident.counting().flat_map(|reading| reading.alert.techniques.iter().map(String::as_str));
     let added = incident.counting().flat_map(|reading| reading.meaning.techniques.iter().copied());
     let mut techniques: Vec<Technique> = Vec::new();
-    for technique in own.chain(added).map(|id| rules.techniques.resolve(id)) {
+    for technique in own.chain(added).filter_map(|id| rules.techniques.named(id)) {
         if techniques.len() < Alert::LIST_MAX && !techniques.iter().any(|one| one.id == technique.id) {
             techniques.push(technique);
         }

@@ -43,6 +43,23 @@ impl Techniques {
         }
     }
 
+    /// The technique that a product names by its id or by its name (`Valid Accounts`, `VALID_ACCOUNTS`); `None` where
+    /// it is neither, as products put all sorts of words there.
+    pub fn named(&self, text: &str) -> Option<Technique> {
+        let plain = |name: &str| name.trim().replace(['_', '-'], " ").to_lowercase();
+        let wanted = plain(text);
+        let is_id = wanted.strip_prefix('t').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        if is_id {
+            return Some(self.resolve(text));
+        }
+        // `Command and Scripting Interpreter: Unix Shell` is known as `Unix Shell` too.
+        let own = |name: &str| name.split_once(": ").map(|(_, own)| plain(own));
+        let known = self.techniques.iter();
+        let found = known.clone().find(|known| plain(&known.name) == wanted);
+        let found = found.or_else(|| known.clone().find(|known| own(&known.name).as_ref() == Some(&wanted)));
+        found.map(|known| self.resolve(&known.id))
+    }
+
     /// True when it has a name here.
     pub fn knows(&self, id: &str) -> bool {
         self.techniques.iter().any(|known| known.id == id)
