@@ -12,6 +12,7 @@ use crate::incident::Incident;
 use crate::rules::{Mistakes, Rules};
 use crate::severity::{Rated, rate};
 use crate::taxonomy::IncidentType;
+use crate::techniques::is_id;
 use crate::{Alert, NotTaken, Override, normalise};
 
 /// What is known beside the alerts.
@@ -83,7 +84,12 @@ pub fn assess(alerts: &[&Alert], context: &Context) -> Assessment {
         evidence_plan: decided.map(|decided| rules.evidence.plan(decided, severity)).unwrap_or_default(),
         hosts: incident.hosts(),
         indicators: collected(incident.counting().flat_map(|reading| reading.alert.indicators.iter().cloned())),
-        notification_clocks: rules.clocks.that_may_apply(&rated.incident_type, severity, &incident.signals, timestamp_utc),
+        notification_clocks: rules.clocks.that_may_apply(
+            &rated.incident_type,
+            severity,
+            &incident.signals,
+            timestamp_utc,
+        ),
         raw_sha256: first.map_or(Sha256([0; 32]), |alert| alert.raw_sha256),
         recommended_action: recommended(&verdict, decided, severity, &signs, situation.is_confirmed),
         false_positive_indicators: signs,
@@ -166,7 +172,11 @@ fn techniques(incident: &Incident, decided: Option<&IncidentType>, rules: &Rules
     let own = incident.counting().flat_map(|reading| reading.alert.techniques.iter().map(String::as_str));
     let added = incident.counting().flat_map(|reading| reading.meaning.techniques.iter().copied());
     let mut techniques: Vec<Technique> = Vec::new();
-    for technique in own.chain(added).filter_map(|id| rules.techniques.named(id)) {
+    for technique in own.chain(added).map(|id| rules.techniques.resolve(id)) {
+        // Some products put all sorts of words there.
+        if !is_id(&technique.id) {
+            continue;
+        }
         if techniques.len() < Alert::LIST_MAX && !techniques.iter().any(|one| one.id == technique.id) {
             techniques.push(technique);
         }
