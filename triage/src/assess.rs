@@ -130,7 +130,8 @@ fn verdict(incident: &Incident, rated: &Rated, is_overridden: bool) -> Verdict {
         && !is_critical
         && !shows_effect
     {
-        return closed("benign", format!("{} ({}), owned by {}", sign.rule.why, sign.rule.rule, sign.rule.owner));
+        let disposition = if sign.rule.tests { "test" } else { "benign" };
+        return closed(disposition, format!("{} ({}), owned by {}", sign.rule.why, sign.rule.rule, sign.rule.owner));
     }
     if incident.agreement.is_some() || incident.all_marked(Marker::VendorConfirmed) {
         return open("true_positive");

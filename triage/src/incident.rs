@@ -185,8 +185,20 @@ impl<'a> Incident<'a> {
 /// `gce:…` is a machine; `pod:…`, `s3:…`, `gcp-project:…` and the like are none.
 pub fn is_machine(name: &str) -> bool {
     const PREFIXES: &[&str] = &[
-        "azure:", "bigquery:", "cloudsql:", "container:", "ecs:", "eks:", "gcp-folder:", "gcp-organization:", "gcp-project:",
-        "gcs:", "gke:", "pod:", "run:", "s3:",
+        "azure:",
+        "bigquery:",
+        "cloudsql:",
+        "container:",
+        "ecs:",
+        "eks:",
+        "gcp-folder:",
+        "gcp-organization:",
+        "gcp-project:",
+        "gcs:",
+        "gke:",
+        "pod:",
+        "run:",
+        "s3:",
     ];
     !PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }

@@ -23,7 +23,8 @@ const ENVELOPES_MAX: usize = 4;
 
 /// Keys under which products send lists of alerts: GuardDuty's GetFindings, CloudTrail and SNS, Alertmanager, Microsoft
 /// Graph, CrowdStrike, Elasticsearch, Security Command Center.
-const LISTS: &[&str] = &["findings", "records", "alerts", "events", "value", "resources", "hits", "listFindingsResults"];
+const LISTS: &[&str] =
+    &["findings", "records", "alerts", "events", "value", "resources", "hits", "listFindingsResults"];
 /// Keys of objects that hold such a list: EventBridge, Elasticsearch.
 const WRAPPERS: &[&str] = &["detail", "hits"];
 

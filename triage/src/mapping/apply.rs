@@ -113,13 +113,10 @@ impl Mapping {
         }
         self.all(&self.accounts, record).into_iter().for_each(|name| alert.account(name));
         for text in self.all(&self.techniques, record) {
-            let mut ids = technique_ids(&text).peekable();
-            // Some products give names only, which assessing turns into ids where ATT&CK has them.
-            if ids.peek().is_none() && text.len() <= TECHNIQUE_NAME_MAX {
-                alert.technique(text.as_str());
-            }
-            ids.for_each(|id| alert.technique(id));
+            technique_ids(&text).for_each(|id| alert.technique(id));
         }
+        let names = self.all(&self.technique_names, record);
+        names.into_iter().filter(|name| name.len() <= TECHNIQUE_NAME_MAX).for_each(|name| alert.technique(name));
         self.all(&self.words, record).into_iter().for_each(|text| alert.words(text));
         alert.labels.extend(self.all(&self.labels, record));
         alert.triggers = self.all(&self.triggers, record);

@@ -76,6 +76,9 @@ pub struct Mapping {
     /// Texts with ATT&CK ids: all that stand in every one.
     #[serde(default)]
     pub techniques: Vec<Expression>,
+    /// Names of techniques, of products that give no ids: all of every one. What ATT&CK does not know is not shown.
+    #[serde(default)]
+    pub technique_names: Vec<Expression>,
     /// All of every one.
     #[serde(default)]
     pub labels: Vec<Expression>,
