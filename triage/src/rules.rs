@@ -80,7 +80,15 @@ const RECOGNITIONS: &[File] = &[
     shipped!("recognise/elastic.yaml"),
     shipped!("recognise/falco.yaml"),
     shipped!("recognise/guardduty.yaml"),
+    shipped!("recognise/osquery.yaml"),
+    shipped!("recognise/qradar.yaml"),
     shipped!("recognise/scc.yaml"),
+    shipped!("recognise/sigma.yaml"),
+    shipped!("recognise/splunk.yaml"),
+    shipped!("recognise/suricata.yaml"),
+    shipped!("recognise/wazuh.yaml"),
+    // What holds for several sources, after what each of them says itself.
+    shipped!("recognise/commands.yaml"),
     shipped!("recognise/tactics.yaml"),
     shipped!("recognise/words.yaml"),
     // Last: what is left.
@@ -96,6 +104,12 @@ const SOURCES: &[File] = &[
     shipped!("sources/defender_cloud.yaml"),
     shipped!("sources/defender_xdr.yaml"),
     shipped!("sources/defender.yaml"),
+    shipped!("sources/splunk.yaml"),
+    shipped!("sources/wazuh.yaml"),
+    shipped!("sources/osquery.yaml"),
+    shipped!("sources/sigma.yaml"),
+    shipped!("sources/qradar.yaml"),
+    // Any product's records in ECS, last.
     shipped!("sources/elastic.yaml"),
 ];
 
