@@ -75,15 +75,24 @@ const SINGLE: &[File] = &[
 
 /// The files of recognitions, in the order in which they are tried.
 const RECOGNITIONS: &[File] = &[
+    shipped!("recognise/alertmanager.yaml"),
     shipped!("recognise/falco.yaml"),
     shipped!("recognise/guardduty.yaml"),
+    shipped!("recognise/k8s_audit.yaml"),
+    shipped!("recognise/ocsf.yaml"),
+    shipped!("recognise/sysdig.yaml"),
     shipped!("recognise/words.yaml"),
     // Last: what is left.
     shipped!("recognise/techniques.yaml"),
 ];
 
 /// The mappings of sources, in the order in which they are tried: what detects more first.
-const SOURCES: &[File] = &[shipped!("sources/alertmanager.yaml")];
+const SOURCES: &[File] = &[
+    shipped!("sources/alertmanager.yaml"),
+    shipped!("sources/k8s_audit.yaml"),
+    shipped!("sources/ocsf.yaml"),
+    shipped!("sources/sysdig.yaml"),
+];
 
 static SHIPPED: LazyLock<Result<Rules, Mistakes>> = LazyLock::new(|| {
     let files = || SINGLE.iter().chain(RECOGNITIONS).chain(SOURCES);
