@@ -80,7 +80,15 @@ const RECOGNITIONS: &[File] = &[
     shipped!("recognise/guardduty.yaml"),
     shipped!("recognise/k8s_audit.yaml"),
     shipped!("recognise/ocsf.yaml"),
+    shipped!("recognise/osquery.yaml"),
+    shipped!("recognise/qradar.yaml"),
+    shipped!("recognise/sigma.yaml"),
+    shipped!("recognise/splunk.yaml"),
+    shipped!("recognise/suricata.yaml"),
     shipped!("recognise/sysdig.yaml"),
+    shipped!("recognise/wazuh.yaml"),
+    // What holds for several sources, after what each of them says itself.
+    shipped!("recognise/commands.yaml"),
     shipped!("recognise/words.yaml"),
     // Last: what is left.
     shipped!("recognise/techniques.yaml"),
@@ -92,6 +100,11 @@ const SOURCES: &[File] = &[
     shipped!("sources/k8s_audit.yaml"),
     shipped!("sources/ocsf.yaml"),
     shipped!("sources/sysdig.yaml"),
+    shipped!("sources/splunk.yaml"),
+    shipped!("sources/wazuh.yaml"),
+    shipped!("sources/osquery.yaml"),
+    shipped!("sources/sigma.yaml"),
+    shipped!("sources/qradar.yaml"),
 ];
 
 static SHIPPED: LazyLock<Result<Rules, Mistakes>> = LazyLock::new(|| {
