@@ -9,4 +9,5 @@ mod credentials;
 mod custody;
 mod evidence;
 mod harness;
+mod ingest;
 mod orders;
