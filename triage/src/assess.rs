@@ -64,6 +64,7 @@ pub fn assess(alerts: &[&Alert], context: &Context) -> Assessment {
     let decided = rules.taxonomy.get(&rated.incident_type);
     let situation = situation(&incident, severity, context);
     let first = incident.counting().next().map(|reading| reading.alert);
+    let timestamp_utc = first.map_or(Instant(0), Alert::at);
     Assessment {
         accounts: collected(incident.counting().flat_map(|reading| reading.alert.accounts.iter().cloned())),
         auto_close: verdict.auto_close,
@@ -82,7 +83,7 @@ pub fn assess(alerts: &[&Alert], context: &Context) -> Assessment {
         evidence_plan: decided.map(|decided| rules.evidence.plan(decided, severity)).unwrap_or_default(),
         hosts: incident.hosts(),
         indicators: collected(incident.counting().flat_map(|reading| reading.alert.indicators.iter().cloned())),
-        notification_clocks: rules.clocks.that_may_apply(&rated.incident_type, severity, &incident.signals),
+        notification_clocks: rules.clocks.that_may_apply(&rated.incident_type, severity, &incident.signals, timestamp_utc),
         raw_sha256: first.map_or(Sha256([0; 32]), |alert| alert.raw_sha256),
         recommended_action: recommended(&verdict, decided, severity, &signs, situation.is_confirmed),
         false_positive_indicators: signs,
@@ -90,7 +91,7 @@ pub fn assess(alerts: &[&Alert], context: &Context) -> Assessment {
         severity_explanation: explanation,
         source: collected(incident.counting().map(|reading| reading.alert.source.clone())).join("+"),
         techniques: techniques(&incident, decided, rules),
-        timestamp_utc: first.map_or(Instant(0), Alert::at),
+        timestamp_utc,
         would_change_it: if verdict.auto_close { Vec::new() } else { rated.would_change_it },
         incident_type: rated.incident_type,
     }
@@ -223,6 +224,6 @@ fn collected<T: PartialEq>(entries: impl Iterator<Item = T>) -> Vec<T> {
 /// # Errors
 /// See [`normalise`].
 pub fn triage_incident(raw: &[u8], received: Instant, context: &Context) -> Result<Vec<Assessment>, NotTaken> {
-    let taken = normalise(raw, received)?;
+    let taken = normalise(raw, received, context.rules)?;
     Ok(taken.iter().map(|parsed| assess(&[&parsed.alert], context)).collect())
 }

@@ -88,14 +88,18 @@ impl<'a> Field<'a> {
         .filter(|number: &f64| number.is_finite())
     }
 
-    /// The entries of a list; of a single value the value itself.
-    pub fn entries(self) -> impl Iterator<Item = Field<'a>> {
-        let entries: &'a [Value] = match self.0 {
+    /// The entries of a list, however many; of a single value the value itself.
+    pub fn list(self) -> &'a [Value] {
+        match self.0 {
             None | Some(Value::Null) => &[],
             Some(Value::Array(list)) => list,
             Some(one) => std::slice::from_ref(one),
-        };
-        entries.iter().take(crate::Alert::LIST_MAX).map(|value| Field(Some(value)))
+        }
+    }
+
+    /// The first [`crate::Alert::LIST_MAX`] of them.
+    pub fn entries(self) -> impl Iterator<Item = Field<'a>> {
+        self.list().iter().take(crate::Alert::LIST_MAX).map(Field::of)
     }
 
     /// A time: RFC 3339, the same without an offset (taken as UTC), or seconds, milliseconds or nanoseconds since the

@@ -9,8 +9,8 @@ use serde::de::IgnoredAny;
 use serde_json::{Deserializer, Value};
 use wire::{Instant, Sha256};
 
-use crate::Alert;
-use crate::normalise::NORMALISERS;
+use crate::normalise::{known, unknown};
+use crate::{Alert, Rules};
 
 /// The most bytes that are taken in at once.
 pub const BYTES_MAX: usize = 1 << 20;
@@ -49,24 +49,73 @@ pub enum NotTaken {
 ///
 /// # Errors
 /// [`NotTaken`]: the whole is over a bound, and nothing of it was taken.
-pub fn normalise(raw: &[u8], received: Instant) -> Result<Vec<Parsed>, NotTaken> {
+pub fn normalise(raw: &[u8], received: Instant, rules: &Rules) -> Result<Vec<Parsed>, NotTaken> {
     if raw.len() > BYTES_MAX {
         return Err(NotTaken::TooLong(raw.len()));
     }
     if raw.iter().all(u8::is_ascii_whitespace) {
         return Err(NotTaken::Empty);
     }
-    let mut taken = Vec::new();
+    let mut intake = Intake { received, rules, taken: Vec::new() };
     match top_level(raw) {
         Some(ranges) => {
             for range in ranges {
-                records(&raw[range], 0, received, &mut taken)?;
+                intake.records(&raw[range], 0)?;
             }
         }
-        None => unreadable(raw, received, &mut taken)?,
+        None => intake.unreadable(raw)?,
     }
     // An empty list, as a poll for findings returns it.
-    if taken.is_empty() { Err(NotTaken::Empty) } else { Ok(taken) }
+    if intake.taken.is_empty() { Err(NotTaken::Empty) } else { Ok(intake.taken) }
+}
+
+struct Intake<'a> {
+    received: Instant,
+    rules: &'a Rules,
+    taken: Vec<Parsed>,
+}
+
+impl Intake<'_> {
+    /// What is no JSON as a whole is taken line by line where it has lines of JSON, else as one text.
+    fn unreadable(&mut self, raw: &[u8]) -> Result<(), NotTaken> {
+        let mut lines = raw.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        if !lines.clone().any(|line| line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()) {
+            return self.take(raw.trim_ascii(), unknown(&text(raw)));
+        }
+        lines.try_for_each(|line| match serde_json::from_slice::<IgnoredAny>(line) {
+            Ok(_) => self.records(line, 0),
+            Err(_) => self.take(line, unknown(&text(line))),
+        })
+    }
+
+    /// Takes `raw`, one JSON value, apart where it holds several alerts. What a normaliser knows as one alert stays one,
+    /// whatever lists it has.
+    fn records(&mut self, raw: &[u8], depth: usize) -> Result<(), NotTaken> {
+        let raw = raw.trim_ascii();
+        let Ok(value) = serde_json::from_slice::<Value>(raw) else {
+            return self.take(raw, unknown(&text(raw)));
+        };
+        let value = unwrapped(value);
+        if let Some(alert) = known(&value, self.rules) {
+            return self.take(raw, alert);
+        }
+        if depth < ENVELOPES_MAX
+            && let Some(inner) = alerts_in(raw)
+        {
+            return inner.into_iter().try_for_each(|range| self.records(&raw[range], depth + 1));
+        }
+        self.take(raw, unknown(&value))
+    }
+
+    fn take(&mut self, raw: &[u8], mut alert: Alert) -> Result<(), NotTaken> {
+        if self.taken.len() == RECORDS_MAX {
+            return Err(NotTaken::TooMany);
+        }
+        alert.raw_sha256 = Sha256::of(raw);
+        alert.received = self.received;
+        self.taken.push(Parsed { alert, raw: raw.to_vec() });
+        Ok(())
+    }
 }
 
 /// The values that follow each other in `raw` (one, or NDJSON); `None` when a part of it is no JSON.
@@ -82,39 +131,8 @@ fn top_level(raw: &[u8]) -> Option<Vec<Range<usize>>> {
     Some(ranges)
 }
 
-/// What is no JSON as a whole is taken line by line where it has lines of JSON, else as one text.
-fn unreadable(raw: &[u8], received: Instant, taken: &mut Vec<Parsed>) -> Result<(), NotTaken> {
-    let mut lines = raw.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-    if !lines.clone().any(|line| line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()) {
-        return take(raw.trim_ascii(), &text(raw), received, taken);
-    }
-    lines.try_for_each(|line| match serde_json::from_slice::<IgnoredAny>(line) {
-        Ok(_) => records(line, 0, received, taken),
-        Err(_) => take(line, &text(line), received, taken),
-    })
-}
-
 fn text(raw: &[u8]) -> Value {
     Value::String(String::from_utf8_lossy(raw).into_owned())
-}
-
-/// Takes `raw`, one JSON value, apart where it holds several alerts. What a normaliser knows as one alert stays one,
-/// whatever lists it has.
-fn records(raw: &[u8], depth: usize, received: Instant, taken: &mut Vec<Parsed>) -> Result<(), NotTaken> {
-    let raw = raw.trim_ascii();
-    let Ok(value) = serde_json::from_slice::<Value>(raw) else {
-        return take(raw, &text(raw), received, taken);
-    };
-    let value = unwrapped(value);
-    let is_known =
-        NORMALISERS.split_last().is_some_and(|(_, known)| known.iter().any(|one| one.read(&value).is_some()));
-    if !is_known
-        && depth < ENVELOPES_MAX
-        && let Some(inner) = alerts_in(raw)
-    {
-        return inner.into_iter().try_for_each(|range| records(&raw[range], depth + 1, received, taken));
-    }
-    take(raw, &value, received, taken)
 }
 
 /// Where the alerts are in an array or in an envelope; `None` when `raw` is one alert itself.
@@ -187,18 +205,4 @@ fn unwrapped(value: Value) -> Value {
         .and_then(|text| serde_json::from_str::<Value>(text).ok())
         .filter(Value::is_object);
     inner.unwrap_or(value)
-}
-
-fn take(raw: &[u8], value: &Value, received: Instant, taken: &mut Vec<Parsed>) -> Result<(), NotTaken> {
-    if taken.len() == RECORDS_MAX {
-        return Err(NotTaken::TooMany);
-    }
-    // The last normaliser understands everything.
-    let Some(mut alert) = NORMALISERS.iter().find_map(|normaliser| normaliser.read(value)) else {
-        return Ok(());
-    };
-    alert.raw_sha256 = Sha256::of(raw);
-    alert.received = received;
-    taken.push(Parsed { alert, raw: raw.to_vec() });
-    Ok(())
 }

@@ -18,6 +18,7 @@ pub mod false_positive;
 pub mod fields;
 pub mod incident;
 mod intake;
+pub mod mapping;
 mod matching;
 mod normalise;
 mod overrides;

@@ -16,6 +16,8 @@ use crate::containment::{Aim, ContainmentRules};
 use crate::escalation::Escalation;
 use crate::evidence::EvidenceRules;
 use crate::false_positive::FalsePositives;
+use crate::mapping::Mapping;
+use crate::normalise::is_code;
 use crate::severity::SeverityRules;
 use crate::taxonomy::Taxonomy;
 use crate::techniques::Techniques;
@@ -39,34 +41,48 @@ pub struct Rules {
     pub severity: SeverityRules,
     /// What alerts mean.
     pub signals: Signals,
+    /// The sources that are told by a mapping, in the order in which they are tried.
+    pub sources: Vec<Mapping>,
     /// The types.
     pub taxonomy: Taxonomy,
     /// ATT&CK.
     pub techniques: Techniques,
 }
 
-/// The files that make up the rules.
-const SHIPPED_FILES: &[(&str, &str)] = &[
-    ("calendars.yaml", include_str!("../data/calendars.yaml")),
-    ("clocks.yaml", include_str!("../data/clocks.yaml")),
-    ("containment.yaml", include_str!("../data/containment.yaml")),
-    ("escalation.yaml", include_str!("../data/escalation.yaml")),
-    ("evidence.yaml", include_str!("../data/evidence.yaml")),
-    ("false_positives.yaml", include_str!("../data/false_positives.yaml")),
-    ("recognise/falco.yaml", include_str!("../data/recognise/falco.yaml")),
-    ("recognise/guardduty.yaml", include_str!("../data/recognise/guardduty.yaml")),
-    ("recognise/words.yaml", include_str!("../data/recognise/words.yaml")),
-    ("severity.yaml", include_str!("../data/severity.yaml")),
-    ("signals.yaml", include_str!("../data/signals.yaml")),
-    ("taxonomy.yaml", include_str!("../data/taxonomy.yaml")),
-    ("techniques.yaml", include_str!("../data/techniques.yaml")),
+/// A file's name and its text.
+type File = (&'static str, &'static str);
+
+/// A file of `data/`.
+macro_rules! shipped {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../data/", $name)))
+    };
+}
+
+/// The files of one kind each.
+const SINGLE: &[File] = &[
+    shipped!("calendars.yaml"),
+    shipped!("clocks.yaml"),
+    shipped!("containment.yaml"),
+    shipped!("escalation.yaml"),
+    shipped!("evidence.yaml"),
+    shipped!("false_positives.yaml"),
+    shipped!("severity.yaml"),
+    shipped!("signals.yaml"),
+    shipped!("taxonomy.yaml"),
+    shipped!("techniques.yaml"),
 ];
 
 /// The files of recognitions, in the order in which they are tried.
-const RECOGNITIONS: &[&str] = &["recognise/falco.yaml", "recognise/guardduty.yaml", "recognise/words.yaml"];
+const RECOGNITIONS: &[File] =
+    &[shipped!("recognise/falco.yaml"), shipped!("recognise/guardduty.yaml"), shipped!("recognise/words.yaml")];
+
+/// The mappings of sources, in the order in which they are tried: what detects more first.
+const SOURCES: &[File] = &[shipped!("sources/alertmanager.yaml")];
 
 static SHIPPED: LazyLock<Result<Rules, Mistakes>> = LazyLock::new(|| {
-    Rules::read(&|name| SHIPPED_FILES.iter().find(|(file, _)| *file == name).map(|(_, yaml)| (*yaml).to_owned()))
+    let files = || SINGLE.iter().chain(RECOGNITIONS).chain(SOURCES);
+    Rules::read(&|name| files().find(|(file, _)| *file == name).map(|(_, yaml)| (*yaml).to_owned()))
 });
 
 impl Rules {
@@ -93,7 +109,8 @@ impl Rules {
         let false_positives = reader.file("false_positives.yaml");
         let severity = reader.file("severity.yaml");
         let signals: Option<Signals> = reader.file("signals.yaml");
-        let recognitions = RECOGNITIONS.iter().filter_map(|file| reader.file(file)).collect();
+        let recognitions = RECOGNITIONS.iter().filter_map(|(file, _)| reader.file(file)).collect();
+        let sources = SOURCES.iter().filter_map(|(file, _)| reader.file(file)).collect();
         let taxonomy = reader.file("taxonomy.yaml");
         let techniques = reader.file("techniques.yaml");
         let whole = || {
@@ -106,6 +123,7 @@ impl Rules {
                 false_positives: false_positives?,
                 severity: severity?,
                 signals: Signals { recognitions, ..signals? },
+                sources,
                 taxonomy: taxonomy?,
                 techniques: techniques?,
             })
@@ -123,8 +141,10 @@ impl Rules {
     /// Every name that one file takes from another is there.
     fn check(&self, reader: &mut Reader) {
         self.check_signals(reader);
+        self.check_sources(reader);
         self.check_taxonomy(reader);
         self.calendars.check(reader);
+        self.clocks.check(&self.calendars, reader);
         self.escalation.check(&self.calendars, reader);
         for (n, raise) in self.severity.raise.iter().enumerate() {
             let path = format!("raise[{n}]");
@@ -168,7 +188,7 @@ impl Rules {
 
     fn check_signals(&self, reader: &mut Reader) {
         const FILE: &str = "signals.yaml";
-        for (file, recognitions) in RECOGNITIONS.iter().zip(&self.signals.recognitions) {
+        for ((file, _), recognitions) in RECOGNITIONS.iter().zip(&self.signals.recognitions) {
             for (n, rule) in recognitions.rules.iter().enumerate() {
                 self.check_recognition(reader, rule, file, &format!("rules[{n}]"));
             }
@@ -181,7 +201,23 @@ impl Rules {
         }
     }
 
+    fn check_sources(&self, reader: &mut Reader) {
+        for (n, ((file, _), mapping)) in SOURCES.iter().zip(&self.sources).enumerate() {
+            for (path, message) in mapping.mistakes() {
+                reader.mistake(file, &path, message.to_owned());
+            }
+            let is_taken = |name: &str| is_code(name) || self.sources.iter().take(n).any(|one| one.source == name);
+            if is_taken(&mapping.source) {
+                reader.mistake(file, "source", format!("there is a source `{}` already", mapping.source));
+            }
+        }
+    }
+
     fn check_recognition(&self, reader: &mut Reader, rule: &Recognition, file: &str, path: &str) {
+        for name in &rule.sources {
+            let is_known = is_code(name) || self.sources.iter().any(|mapping| mapping.source == *name);
+            reader.known("source", name, is_known, file, &format!("{path}.sources"));
+        }
         self.signal_names(reader, &rule.signals, file, &format!("{path}.signals"));
         self.types(reader, rule.incident_type.as_slice(), file, path);
         for id in &rule.techniques {
@@ -266,10 +302,13 @@ impl Reader<'_> {
 
     pub(crate) fn known(&mut self, what: &str, name: &str, is_known: bool, file: &str, path: &str) {
         if !is_known {
-            let line = self.lines.get(file).map_or(0, |lines| line_of(lines, path));
-            let message = format!("unknown or missing {what} `{name}`");
-            self.mistakes.push(Mistake { file: file.to_owned(), line, message, hint: None });
+            self.mistake(file, path, format!("unknown or missing {what} `{name}`"));
         }
+    }
+
+    pub(crate) fn mistake(&mut self, file: &str, path: &str, message: String) {
+        let line = self.lines.get(file).map_or(0, |lines| line_of(lines, path));
+        self.mistakes.push(Mistake { file: file.to_owned(), line, message, hint: None });
     }
 }
 
@@ -279,7 +318,7 @@ mod tests {
 
     fn with(file: &str, from: &str, to: &str) -> String {
         let read = |name: &str| {
-            let (_, yaml) = SHIPPED_FILES.iter().find(|(file, _)| *file == name)?;
+            let (_, yaml) = SINGLE.iter().chain(RECOGNITIONS).chain(SOURCES).find(|(file, _)| *file == name)?;
             Some(if name == file { yaml.replacen(from, to, 1) } else { (*yaml).to_owned() })
         };
         Rules::read(&read).map_or_else(|mistakes| mistakes.to_string(), |_| "no mistake".to_owned())
@@ -307,8 +346,10 @@ mod tests {
                 "",
                 "unknown or missing task, owner and deadline",
             ),
-            ("clocks.yaml", "anchor: aware_at", "anchor: declared_at", "unknown variant `declared_at`"),
+            ("clocks.yaml", "after: aware_at", "after: declared_at", "\"declared_at\" is no anchor"),
             ("severity.yaml", "  - rule: ransom_note\n", "  - rul: ransom_note\n", "unknown field `rul`"),
+            ("sources/alertmanager.yaml", "- has: [groupKey", "- has: [groupKey.", "`groupKey.` is no path"),
+            ("sources/alertmanager.yaml", "occurred_at:", "occured_at:", "unknown field `occured_at`"),
             ("evidence.yaml", "SEV1: intrusion", "SEV1: ransomware", "unknown or missing profile `SEV1`"),
         ] {
             let mistakes = with(file, from, to);

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use triage::{Alert, Context, assess, correlates, normalise, triage_incident};
+use triage::{Alert, Context, NotTaken, Parsed, Rules, assess, correlates, triage_incident};
 use wire::Instant;
 use wire::assessment::{Assessment, HostRole, Severity};
 
@@ -16,8 +16,12 @@ fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+fn normalise(raw: &[u8]) -> Result<Vec<Parsed>, NotTaken> {
+    triage::normalise(raw, RECEIVED, Rules::shipped().unwrap())
+}
+
 fn alert(raw: &[u8]) -> Alert {
-    let mut taken = normalise(raw, RECEIVED).unwrap();
+    let mut taken = normalise(raw).unwrap();
     assert_eq!(taken.len(), 1);
     taken.remove(0).alert
 }
@@ -235,7 +239,7 @@ fn nothing_is_lost() {
         ("[".repeat(200_000), 1),
         ("{\"a\":".repeat(100_000), 1),
     ] {
-        let taken = normalise(form.as_bytes(), RECEIVED).unwrap();
+        let taken = normalise(form.as_bytes()).unwrap();
         assert_eq!(taken.len(), wanted, "{}", form.chars().take(60).collect::<String>());
         for one in &taken {
             assert_eq!(one.alert.raw_sha256, wire::Sha256::of(&one.raw));
@@ -253,15 +257,14 @@ fn nothing_is_lost() {
 
 #[test]
 fn the_bounds_hold() {
-    use triage::NotTaken;
     let records = |count: usize| format!("[{}]", vec!["{\"event_type\":\"x\"}"; count].join(","));
-    assert_eq!(normalise(records(1000).as_bytes(), RECEIVED).map(|taken| taken.len()), Ok(1000));
-    assert_eq!(normalise(records(1001).as_bytes(), RECEIVED), Err(NotTaken::TooMany));
+    assert_eq!(normalise(records(1000).as_bytes()).map(|taken| taken.len()), Ok(1000));
+    assert_eq!(normalise(records(1001).as_bytes()), Err(NotTaken::TooMany));
     let long = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
-    assert!(normalise(long(1 << 20).as_bytes(), RECEIVED).is_ok());
-    assert_eq!(normalise(long((1 << 20) + 1).as_bytes(), RECEIVED), Err(NotTaken::TooLong((1 << 20) + 1)));
+    assert!(normalise(long(1 << 20).as_bytes()).is_ok());
+    assert_eq!(normalise(long((1 << 20) + 1).as_bytes()), Err(NotTaken::TooLong((1 << 20) + 1)));
     for empty in ["", " \n\t", "[]"] {
-        assert_eq!(normalise(empty.as_bytes(), RECEIVED), Err(NotTaken::Empty));
+        assert_eq!(normalise(empty.as_bytes()), Err(NotTaken::Empty));
     }
     let wide = format!("{{\"event_type\":\"x\",\"host\":\"h\",\"iocs\":{}}}", serde_json::json!(vec!["a.b"; 10_000]));
     assert!(alert(wide.as_bytes()).indicators.len() <= Alert::LIST_MAX);
@@ -292,7 +295,7 @@ fn no_input_panics_and_order_never_matters() {
                 let end = (at + next(12)).min(raw.len());
                 raw.splice(at..end, with.iter().copied());
             }
-            alerts.extend(normalise(&raw, RECEIVED).unwrap().into_iter().map(|one| one.alert));
+            alerts.extend(normalise(&raw).unwrap().into_iter().map(|one| one.alert));
         }
         let forward: Vec<&Alert> = alerts.iter().collect();
         let mut other = forward.clone();
@@ -304,4 +307,20 @@ fn no_input_panics_and_order_never_matters() {
         assert!((0.0..=1.0).contains(&assessment.classification_confidence));
         assert!(assessment.indicators.len() <= Alert::LIST_MAX && assessment.hosts.len() <= Alert::LIST_MAX);
     }
+}
+
+#[test]
+fn a_group_of_alertmanager_is_one_alert() {
+    let raw = r#"{"version":"4","groupKey":"{}:{alertname=\"DiskFull\"}","status":"firing","receiver":"ops",
+        "commonLabels":{"alertname":"DiskFull","job":"node"},"commonAnnotations":{"summary":"Disk is full"},
+        "groupLabels":{"alertname":"DiskFull"},"alerts":[
+        {"status":"firing","labels":{"instance":"db-1:9100","severity":"critical"},"annotations":{},
+         "startsAt":"2026-11-21T17:45:48.120Z","fingerprint":"a1"},
+        {"status":"firing","labels":{"instance":"db-2:9100","severity":"critical"},"annotations":{},
+         "startsAt":"2026-11-21T17:46:48.120Z","fingerprint":"a2"}]}"#;
+    let alert = alert(raw.as_bytes());
+    assert_eq!((alert.source.as_str(), alert.title.as_str()), ("alertmanager", "Disk is full"));
+    let hosts: Vec<&str> = alert.hosts.iter().map(|host| host.name.as_str()).collect();
+    assert_eq!(hosts, ["db-1:9100", "db-2:9100"]);
+    assert_eq!(alert.occurred_at.map(Instant::unix_seconds), Some(1_795_283_148));
 }

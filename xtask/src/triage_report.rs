@@ -41,7 +41,7 @@ impl Row {
         let file = label.get("file").context("labels.csv has no column `file`")?;
         let raw = fs::read(folder.join(file)).with_context(|| file.clone())?;
         let context = Context::shipped().map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
-        let taken = normalise(&raw, now()?).with_context(|| file.clone())?;
+        let taken = normalise(&raw, now()?, context.rules).with_context(|| file.clone())?;
         let alerts: Vec<&Alert> = taken.iter().map(|parsed| &parsed.alert).collect();
         Ok(Self { assessment: assess(&alerts, &context), label })
     }

@@ -32,6 +32,7 @@ use wire::{AgentId, Instant, Sha256};
 
 use crate::authority::Authority;
 use crate::objects::{ObjectError, Objects};
+use crate::site::Site;
 use crate::store::{Store, StoreError};
 
 /// Everything that the server's decisions stand on.
@@ -62,6 +63,8 @@ pub struct App {
     pub reach: Reach,
     /// Signs receipts and custody heads.
     pub signer: SigningKey,
+    /// What the site has changed of what is shipped.
+    pub site: Site,
     /// Cancelled when the server stops: whoever waits for something answers at once.
     pub stop: CancellationToken,
     /// What changes.
@@ -104,6 +107,7 @@ impl App {
             objects,
             reach,
             signer,
+            site: Site::default(),
             stop: CancellationToken::new(),
             store,
             tokens: tokens::Tokens::default(),

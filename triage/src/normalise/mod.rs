@@ -1,13 +1,18 @@
-//! The normalisers. A new one is one file and one line of [`NORMALISERS`].
+//! From a record to an alert: the normalisers that are code, the mappings of the rules, and what takes the rest.
+//!
+//! A source whose records a mapping can tell ([`crate::mapping`]) needs no code. One that it cannot tell is one file
+//! here and one line of [`NORMALISERS`].
 
 use serde_json::Value;
 
-use crate::Alert;
+use crate::{Alert, Rules};
 
 mod falco;
 mod generic;
 mod guardduty;
 mod plain;
+
+pub(crate) use plain::kind_of;
 
 /// Reads the records of one product.
 pub trait Normaliser: Sync {
@@ -15,5 +20,27 @@ pub trait Normaliser: Sync {
     fn read(&self, record: &Value) -> Option<Alert>;
 }
 
-/// All of them, the most particular first. The last one understands everything.
-pub const NORMALISERS: &[&dyn Normaliser] = &[&guardduty::GuardDuty, &falco::Falco, &plain::Plain, &generic::Generic];
+/// Those that are code, by the name that their alerts carry as `source`, the most particular first.
+const NORMALISERS: &[(&str, &dyn Normaliser)] = &[("guardduty", &guardduty::GuardDuty), ("falco", &falco::Falco)];
+
+/// Those that take what is left.
+pub(crate) const LAST_SOURCES: &[&str] = &["plain", "unknown"];
+
+/// What `record` says, where it is of a form that something here knows.
+pub(crate) fn known(record: &Value, rules: &Rules) -> Option<Alert> {
+    NORMALISERS
+        .iter()
+        .find_map(|(_, normaliser)| normaliser.read(record))
+        .or_else(|| rules.sources.iter().find_map(|mapping| mapping.read(record)))
+        .or_else(|| plain::Plain.read(record))
+}
+
+/// What `record`, which nothing knows, says.
+pub(crate) fn unknown(record: &Value) -> Alert {
+    generic::read(record)
+}
+
+/// True when alerts may carry `name` as their source whatever the mappings are.
+pub(crate) fn is_code(name: &str) -> bool {
+    NORMALISERS.iter().any(|(source, _)| *source == name) || LAST_SOURCES.contains(&name)
+}

@@ -174,7 +174,7 @@ fn indicators(alert: &mut Alert, record: Field) {
 }
 
 /// What an indicator without a type looks like.
-fn kind_of(text: &str) -> &'static str {
+pub(crate) fn kind_of(text: &str) -> &'static str {
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match text.len() {
         64 if is_hex => "sha256",

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use marked_yaml::Node;
 use marked_yaml::types::MarkedScalarNode;
+use marked_yaml::{LoaderOptions, Node};
 use serde_json::{Map, Number, Value};
 
 /// How deep the nesting may go.
@@ -13,7 +13,8 @@ const DEPTH_MAX: usize = 16;
 
 /// The value, and the line (from 1) of each path in it; or the line of a mistake and what it is.
 pub(super) fn parse(text: &str) -> Result<(Value, BTreeMap<String, usize>), (usize, String)> {
-    let node = marked_yaml::parse_yaml(0, text).map_err(|error| {
+    let options = LoaderOptions::default().error_on_duplicate_keys(true).prevent_coercion(true);
+    let node = marked_yaml::parse_yaml_with_options(0, text, options).map_err(|error| {
         let text = error.to_string();
         (line_in(&text), format!("not YAML of the kind that is read here: {text}"))
     })?;
@@ -73,5 +74,19 @@ fn scalar_value(scalar: &MarkedScalarNode) -> Value {
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
         _ => text.parse::<i64>().map_or_else(|_| Value::String(text.to_owned()), |n| Value::Number(Number::from(n))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_make_a_text_of_anything_and_no_key_stands_twice() {
+        let (value, lines) = parse("a: 5\nb: \"5\"\nc: ['true', true, ~]\n").unwrap();
+        assert_eq!(value, serde_json::json!({ "a": 5, "b": "5", "c": ["true", true, null] }));
+        assert_eq!((lines["b"], lines["c[1]"]), (2, 3));
+        let (line, message) = parse("a: 1\nb: 2\na: 3\n").unwrap_err();
+        assert!(line > 0 && message.contains('a'), "{line}: {message}");
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use tokio::sync::{Mutex, Semaphore, oneshot};
-use triage::{Alert, Context, NotTaken, Parsed, Rules};
+use triage::{Alert, Context, NotTaken, Parsed};
 use wire::api::{AlertReceived, AlertView, AlertsReply, LiveEvent};
 use wire::{AlertId, Instant, Sha256};
 
@@ -148,8 +148,8 @@ impl App {
     /// What the bytes say, off the threads that serve: a mebibyte of records takes its time.
     async fn read_alerts(&self, delivery: &Delivery) -> Result<Vec<Incoming>, Problem> {
         let _one_of_few = self.intake.parsing.acquire().await.map_err(internal)?;
-        let (raw, now) = (delivery.raw.clone(), self.now());
-        let parsed = tokio::task::spawn_blocking(move || triage::normalise(&raw, now)).await;
+        let (raw, now, rules) = (delivery.raw.clone(), self.now(), self.site.rules()?);
+        let parsed = tokio::task::spawn_blocking(move || triage::normalise(&raw, now, &rules)).await;
         let parsed = parsed.map_err(|ended| match ended.try_into_panic() {
             Ok(panic) => {
                 Problem::new(ProblemKind::Internal, "the server failed on these alerts").cause(panic_text(&*panic))
@@ -166,10 +166,8 @@ impl App {
 
     /// Places at most [`AT_A_TIME`] alerts, in one commit.
     async fn receive(&self, incoming: &[&Incoming]) -> Result<Vec<AlertReceived>, Problem> {
-        let rules = Rules::shipped().map_err(|mistakes| {
-            Problem::new(ProblemKind::Internal, "the server's triage rules cannot be read").cause(mistakes)
-        })?;
-        let context = Context::with(rules);
+        let rules = self.site.rules()?;
+        let context = Context::with(&rules);
         let mut turn = self.alerts.0.lock().await;
         for _ in 0..TRIES_MAX {
             let (went, new) = self.sort_out(incoming).await?;
