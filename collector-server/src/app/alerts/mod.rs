@@ -16,12 +16,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
+use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore, oneshot};
 use triage::{Alert, Context, NotTaken, Parsed};
-use wire::api::{AlertReceived, AlertView, AlertsReply, LiveEvent};
+use wire::api::{AlertReceived, AlertView, AlertsReply, LiveEvent, Page};
 use wire::{AlertId, Instant, Sha256};
 
-use super::{Actor, App, Problem, ProblemKind, panic_text, random};
+use super::{Actor, App, Problem, ProblemKind, page_of, panic_text, random};
 use crate::objects::alert_path;
 use crate::store::{AlertRecord, StoreError};
 use batch::{Batch, Closed};
@@ -42,6 +43,13 @@ const TRIES_MAX: u32 = 8;
 /// Alerts are put into incidents one after the other, and what was read for the last ones is kept for the next.
 #[derive(Debug, Default)]
 pub struct Turn(Mutex<Recall>);
+
+impl Turn {
+    /// Waits until no alert is being placed, and keeps others from it as long as the answer is held.
+    pub(super) async fn wait(&self) -> impl Drop + Send {
+        self.0.lock().await
+    }
+}
 
 /// The way in, up to the turn.
 #[derive(Debug)]
@@ -230,6 +238,16 @@ impl App {
         Ok(AlertReceived { alert, correlated, duplicate: true, incident, severity })
     }
 
+    /// Alerts, the newest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn alerts(&self, after: Option<AlertId>, limit: u32) -> Result<Page<AlertView>, Problem> {
+        let records = self.store.alerts(after, limit + 1).await?;
+        let page = page_of(records, limit, |record| record.alert.to_string());
+        Ok(Page { items: page.items.into_iter().map(view).collect(), next: page.next })
+    }
+
     /// An alert.
     ///
     /// # Errors
@@ -256,6 +274,11 @@ impl App {
         let record = self.store.alert(alert).await?;
         record.ok_or_else(|| Problem::new(ProblemKind::NotFound, format!("there is no alert {alert}")))
     }
+}
+
+/// An alert as it was normalised.
+pub(super) fn read(normalised: Value) -> Result<Alert, Problem> {
+    serde_json::from_value(normalised).map_err(internal)
 }
 
 /// As people are shown it.

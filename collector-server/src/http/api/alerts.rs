@@ -9,13 +9,15 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use wire::api::{AlertView, AlertsReply};
+use wire::AlertId;
+use wire::api::{AlertView, AlertsReply, Page};
+use wire::case::HumanReport;
 
-use super::{file, id};
+use super::{Limit, file, id};
 use crate::app::alerts::doors::Room;
 use crate::app::alerts::{ALERTS_BYTES_MAX, Delivery};
 use crate::app::{App, Problem, ProblemKind};
-use crate::http::extract::{Body, Caller, Path, Query};
+use crate::http::extract::{Body, Caller, Json as JsonBody, Path, Query};
 
 /// Who made the alert.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -61,6 +63,29 @@ pub async fn receive(
     Body(raw): Body,
 ) -> Result<Json<AlertsReply>, Problem> {
     app.take_in(Delivery::new(&by, from.product()?, raw, room)).await.map(Json)
+}
+
+/// Which part of the alerts.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Alerts {
+    /// The last alert of the page before.
+    after: Option<AlertId>,
+    /// At most so many; 100 when absent.
+    #[serde(default)]
+    limit: Limit,
+}
+
+pub async fn list(State(app): State<Arc<App>>, Query(asked): Query<Alerts>) -> Result<Json<Page<AlertView>>, Problem> {
+    app.alerts(asked.after, asked.limit.get()?).await.map(Json)
+}
+
+pub async fn report(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    JsonBody(report): JsonBody<HumanReport>,
+) -> Result<Json<AlertsReply>, Problem> {
+    app.report(&by, report).await.map(Json)
 }
 
 pub async fn show(State(app): State<Arc<App>>, Path(alert): Path<String>) -> Result<Json<AlertView>, Problem> {
