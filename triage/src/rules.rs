@@ -78,8 +78,13 @@ const SINGLE: &[File] = &[
 ];
 
 /// The files of recognitions, in the order in which they are tried.
-const RECOGNITIONS: &[File] =
-    &[shipped!("recognise/falco.yaml"), shipped!("recognise/guardduty.yaml"), shipped!("recognise/words.yaml")];
+const RECOGNITIONS: &[File] = &[
+    shipped!("recognise/falco.yaml"),
+    shipped!("recognise/guardduty.yaml"),
+    shipped!("recognise/words.yaml"),
+    // Last: what is left.
+    shipped!("recognise/techniques.yaml"),
+];
 
 /// The mappings of sources, in the order in which they are tried: what detects more first.
 const SOURCES: &[File] = &[shipped!("sources/alertmanager.yaml")];

@@ -99,9 +99,10 @@ impl Rules {
         for id in &rule.techniques {
             reader.known("technique", id, self.techniques.knows(id), file, &format!("{path}.techniques"));
         }
-        let looks =
-            !(rule.events.is_empty() && rule.labels.is_empty() && rule.fields.is_empty() && rule.phrases.is_empty());
-        reader.known("condition of", &rule.rule, looks, file, path);
+        for tactic in &rule.tactics {
+            reader.known("tactic", tactic, self.techniques.has_tactic(tactic), file, path);
+        }
+        reader.known("condition of", &rule.rule, rule.looks(), file, path);
         let is_sure = rule.confidence <= 100 && rule.incident_type.is_some() == (rule.confidence > 0);
         reader.known("confidence of", &rule.rule, is_sure, file, path);
     }
