@@ -81,13 +81,28 @@ const SINGLE: &[File] = &[
 const RECOGNITIONS: &[File] = &[
     shipped!("recognise/falco.yaml"),
     shipped!("recognise/guardduty.yaml"),
+    shipped!("recognise/osquery.yaml"),
+    shipped!("recognise/qradar.yaml"),
+    shipped!("recognise/sigma.yaml"),
+    shipped!("recognise/splunk.yaml"),
+    shipped!("recognise/suricata.yaml"),
+    shipped!("recognise/wazuh.yaml"),
+    // What holds for several sources, after what each of them says itself.
+    shipped!("recognise/commands.yaml"),
     shipped!("recognise/words.yaml"),
     // Last: what is left.
     shipped!("recognise/techniques.yaml"),
 ];
 
 /// The mappings of sources, in the order in which they are tried: what detects more first.
-const SOURCES: &[File] = &[shipped!("sources/alertmanager.yaml")];
+const SOURCES: &[File] = &[
+    shipped!("sources/alertmanager.yaml"),
+    shipped!("sources/splunk.yaml"),
+    shipped!("sources/wazuh.yaml"),
+    shipped!("sources/osquery.yaml"),
+    shipped!("sources/sigma.yaml"),
+    shipped!("sources/qradar.yaml"),
+];
 
 static SHIPPED: LazyLock<Result<Rules, Mistakes>> = LazyLock::new(|| Rules::with_site(&[]));
 
