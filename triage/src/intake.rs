@@ -24,7 +24,7 @@ const ENVELOPES_MAX: usize = 4;
 /// Keys under which products send lists of alerts: GuardDuty's GetFindings, CloudTrail and SNS, Alertmanager, Microsoft
 /// Graph, CrowdStrike, Elasticsearch, Security Command Center.
 const LISTS: &[&str] =
-    &["findings", "records", "alerts", "events", "value", "resources", "hits", "listFindingsResults"];
+    &["findings", "records", "alerts", "events", "items", "value", "resources", "hits", "listFindingsResults"];
 /// Keys of objects that hold such a list: EventBridge, Elasticsearch.
 const WRAPPERS: &[&str] = &["detail", "hits"];
 
