@@ -10,6 +10,7 @@ use wire::profile::{Lines, Mistake, Text, document, line_of};
 pub use wire::profile::Mistakes;
 
 use crate::calendar::Calendars;
+use crate::checklist::Checklists;
 use crate::classify::{Recognition, Signals};
 use crate::clocks::Clocks;
 use crate::containment::{Aim, ContainmentRules};
@@ -18,15 +19,19 @@ use crate::evidence::EvidenceRules;
 use crate::false_positive::FalsePositives;
 use crate::mapping::Mapping;
 use crate::normalise::is_code;
+use crate::roles::Roles;
 use crate::severity::SeverityRules;
 use crate::taxonomy::Taxonomy;
 use crate::techniques::Techniques;
+use crate::timers::Timers;
 
 /// All rules.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Business hours and holidays.
     pub calendars: Calendars,
+    /// What is to be done, phase by phase.
+    pub checklists: Checklists,
     /// Clocks that may apply.
     pub clocks: Clocks,
     /// What to do to the hosts.
@@ -37,6 +42,8 @@ pub struct Rules {
     pub evidence: EvidenceRules,
     /// Signs that it may be none.
     pub false_positives: FalsePositives,
+    /// Who does what.
+    pub roles: Roles,
     /// How bad.
     pub severity: SeverityRules,
     /// What alerts mean.
@@ -47,6 +54,8 @@ pub struct Rules {
     pub taxonomy: Taxonomy,
     /// ATT&CK.
     pub techniques: Techniques,
+    /// By when.
+    pub timers: Timers,
 }
 
 /// A file's name and its text.
@@ -62,15 +71,18 @@ macro_rules! shipped {
 /// The files of one kind each.
 const SINGLE: &[File] = &[
     shipped!("calendars.yaml"),
+    shipped!("checklists.yaml"),
     shipped!("clocks.yaml"),
     shipped!("containment.yaml"),
     shipped!("escalation.yaml"),
     shipped!("evidence.yaml"),
     shipped!("false_positives.yaml"),
+    shipped!("roles.yaml"),
     shipped!("severity.yaml"),
     shipped!("signals.yaml"),
     shipped!("taxonomy.yaml"),
     shipped!("techniques.yaml"),
+    shipped!("timers.yaml"),
 ];
 
 /// The files of recognitions, in the order in which they are tried.
@@ -102,30 +114,36 @@ impl Rules {
         let mut reader = Reader { text, lines: BTreeMap::new(), mistakes: Vec::new() };
         // All files are read, so that all mistakes are told at once.
         let calendars = reader.file("calendars.yaml");
+        let checklists = reader.file("checklists.yaml");
         let clocks = reader.file("clocks.yaml");
         let containment = reader.file("containment.yaml");
         let escalation = reader.file("escalation.yaml");
         let evidence = reader.file("evidence.yaml");
         let false_positives = reader.file("false_positives.yaml");
+        let roles = reader.file("roles.yaml");
         let severity = reader.file("severity.yaml");
         let signals: Option<Signals> = reader.file("signals.yaml");
         let recognitions = RECOGNITIONS.iter().filter_map(|(file, _)| reader.file(file)).collect();
         let sources = SOURCES.iter().filter_map(|(file, _)| reader.file(file)).collect();
         let taxonomy = reader.file("taxonomy.yaml");
         let techniques = reader.file("techniques.yaml");
+        let timers = reader.file("timers.yaml");
         let whole = || {
             Some(Self {
                 calendars: calendars?,
+                checklists: checklists?,
                 clocks: clocks?,
                 containment: containment?,
                 escalation: escalation?,
                 evidence: evidence?,
                 false_positives: false_positives?,
+                roles: roles?,
                 severity: severity?,
                 signals: Signals { recognitions, ..signals? },
                 sources,
                 taxonomy: taxonomy?,
                 techniques: techniques?,
+                timers: timers?,
             })
         };
         let rules = whole();
@@ -144,6 +162,8 @@ impl Rules {
         self.check_sources(reader);
         self.check_taxonomy(reader);
         self.calendars.check(reader);
+        self.checklists.check(self, reader);
+        self.timers.check(self, reader);
         self.clocks.check(&self.calendars, reader);
         self.escalation.check(&self.calendars, reader);
         for (n, raise) in self.severity.raise.iter().enumerate() {
@@ -345,6 +365,36 @@ mod tests {
                 "        owner: platform engineering\n",
                 "",
                 "unknown or missing task, owner and deadline",
+            ),
+            ("calendars.yaml", "nth: 3 monday 1", "nth: 3 moonday 1", "\"moonday\" is no weekday"),
+            ("calendars.yaml", "zone: Europe/Brussels", "zone: Europe/Brusels", "\"Europe/Brusels\" is no time zone"),
+            (
+                "calendars.yaml",
+                "weekend: []",
+                "weekend: [monday, tuesday, wednesday, thursday, friday, saturday, sunday]",
+                "unknown or missing business hours of `every_day`",
+            ),
+            ("checklists.yaml", "owner: legal", "owner: lawyer", "unknown or missing role `lawyer`"),
+            (
+                "checklists.yaml",
+                "id: lead.aware",
+                "id: lead.command",
+                "unknown or missing id of its own of step `lead.command`",
+            ),
+            ("clocks.yaml", "within: 72 h", "within: 72 hours", "\"72 hours\" is no span"),
+            ("clocks.yaml", "calendar: eu", "calendar: mars", "unknown or missing calendar `mars`"),
+            (
+                "clocks.yaml",
+                "after: submission of initial",
+                "after: submission of first",
+                "unknown or missing earlier stage `first`",
+            ),
+            ("escalation.yaml", "rounds_max: 12", "rounds_max: 0", "unknown or missing schedule of `SEV1`"),
+            (
+                "timers.yaml",
+                "met_by: [lead.severity]",
+                "met_by: [lead.severe]",
+                "unknown or missing step `lead.severe`",
             ),
             ("clocks.yaml", "after: aware_at", "after: declared_at", "\"declared_at\" is no anchor"),
             ("severity.yaml", "  - rule: ransom_note\n", "  - rul: ransom_note\n", "unknown field `rul`"),
