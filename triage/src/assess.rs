@@ -83,7 +83,12 @@ pub fn assess(alerts: &[&Alert], context: &Context) -> Assessment {
         evidence_plan: decided.map(|decided| rules.evidence.plan(decided, severity)).unwrap_or_default(),
         hosts: incident.hosts(),
         indicators: collected(incident.counting().flat_map(|reading| reading.alert.indicators.iter().cloned())),
-        notification_clocks: rules.clocks.that_may_apply(&rated.incident_type, severity, &incident.signals, timestamp_utc),
+        notification_clocks: rules.clocks.that_may_apply(
+            &rated.incident_type,
+            severity,
+            &incident.signals,
+            timestamp_utc,
+        ),
         raw_sha256: first.map_or(Sha256([0; 32]), |alert| alert.raw_sha256),
         recommended_action: recommended(&verdict, decided, severity, &signs, situation.is_confirmed),
         false_positive_indicators: signs,

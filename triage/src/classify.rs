@@ -6,8 +6,10 @@ use serde::Deserialize;
 use wire::assessment::Effect;
 
 use crate::Alert;
-use crate::matching::{Scope, says, sentences};
+use crate::alert::Level;
+use crate::matching::{Scope, glob, says, sentences};
 use crate::rules::Rules;
+use crate::techniques::Techniques;
 
 /// What nothing decided.
 pub const UNDECIDED: &str = "security_alert";
@@ -83,6 +85,15 @@ pub struct Recognition {
     /// Each field fits any of its globs.
     #[serde(default)]
     pub fields: BTreeMap<String, Vec<String>>,
+    /// A technique that the alert names fits any of these globs; a retired one by what it became.
+    #[serde(default)]
+    pub carries: Vec<String>,
+    /// A technique that the alert names is of any of these tactics.
+    #[serde(default)]
+    pub tactics: Vec<String>,
+    /// The product calls it one of these.
+    #[serde(default)]
+    pub levels: Vec<Level>,
     /// A sentence has a phrase of every group.
     #[serde(default)]
     pub phrases: Vec<Vec<String>>,
@@ -171,7 +182,7 @@ pub fn classify<'a>(alert: &Alert, rules: &'a Rules) -> Meaning<'a> {
         if rule.fallback && !decided.is_empty() {
             continue;
         }
-        let Some(input) = rule.holds(alert, &sentences) else { continue };
+        let Some(input) = rule.holds(alert, &sentences, &rules.techniques) else { continue };
         meaning.signals.extend(rule.signals.iter().map(String::as_str));
         for technique in &rule.techniques {
             if !meaning.techniques.contains(&technique.as_str()) {
@@ -193,11 +204,35 @@ pub fn classify<'a>(alert: &Alert, rules: &'a Rules) -> Meaning<'a> {
 }
 
 impl Recognition {
+    /// True when it looks at anything of an alert beyond its source.
+    pub fn looks(&self) -> bool {
+        let Self { events, labels, fields, carries, tactics, phrases, .. } = self;
+        let lists = [events, labels, carries, tactics];
+        lists.iter().any(|list| !list.is_empty()) || !fields.is_empty() || !phrases.is_empty()
+    }
+
     /// What of the alert it looked at; `None` where it does not hold.
-    fn holds(&self, alert: &Alert, sentences: &[String]) -> Option<String> {
+    fn holds(&self, alert: &Alert, sentences: &[String], techniques: &Techniques) -> Option<String> {
         let Self { sources, events, labels, fields, .. } = self;
         let found = Scope { sources, events, labels, fields }.holds(alert)?;
         let mut inputs: Vec<String> = found.into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        if !self.carries.is_empty() {
+            let mut ids = alert.techniques.iter().map(|id| techniques.current(id));
+            let fits = |id: &String| self.carries.iter().any(|pattern| glob(pattern, id));
+            inputs.push(format!("technique = {}", ids.find(fits)?));
+        }
+        if !self.tactics.is_empty() {
+            let mut ids = alert.techniques.iter().map(|id| techniques.current(id));
+            let (id, tactic) = ids.find_map(|id| {
+                let tactic = techniques.tactics(&id).iter().find(|tactic| self.tactics.contains(tactic))?;
+                Some((id, tactic))
+            })?;
+            inputs.push(format!("tactic = {tactic} ({id})"));
+        }
+        if !self.levels.is_empty() {
+            let said = alert.vendor_severity.as_ref().filter(|severity| self.levels.contains(&severity.level))?;
+            inputs.push(format!("{} says {} ({})", alert.product, said.value, said.scale));
+        }
         if !self.phrases.is_empty() {
             let said = sentences.iter().find_map(|sentence| self.said(sentence))?;
             inputs.push(format!("text says {}", said.join(" … ")));

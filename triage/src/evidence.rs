@@ -14,6 +14,8 @@ use crate::taxonomy::IncidentType;
 pub struct EvidenceRules {
     /// The version of the file.
     pub version: String,
+    /// What must be on record for evidence to stand, each in a sentence.
+    pub custody: Vec<String>,
     /// The collection profiles that there are.
     pub profiles: Vec<PlannedProfile>,
     /// What stands in for a profile that is not there, by severity.
@@ -50,9 +52,14 @@ pub struct First {
 impl EvidenceRules {
     /// The plan for an incident of this type and severity: the type's own profile where there is one.
     pub fn plan(&self, incident_type: &IncidentType, severity: Severity) -> EvidencePlan {
+        self.plan_as(&incident_type.profile, incident_type, severity)
+    }
+
+    /// The same, by the profile of this name where there is one.
+    pub fn plan_as(&self, profile: &str, incident_type: &IncidentType, severity: Severity) -> EvidencePlan {
         let named = |name: &str| self.profiles.iter().find(|one| one.profile == name);
         let stand_in = || self.stand_in.get(&severity).and_then(|name| named(name));
-        let Some(profile) = named(&incident_type.profile).or_else(stand_in) else {
+        let Some(profile) = named(profile).or_else(stand_in) else {
             return EvidencePlan::default();
         };
         let first = self.first.iter().filter(|one| one.incident_type == incident_type.name);

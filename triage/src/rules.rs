@@ -86,11 +86,31 @@ const SINGLE: &[File] = &[
 ];
 
 /// The files of recognitions, in the order in which they are tried.
-const RECOGNITIONS: &[File] =
-    &[shipped!("recognise/falco.yaml"), shipped!("recognise/guardduty.yaml"), shipped!("recognise/words.yaml")];
+const RECOGNITIONS: &[File] = &[
+    shipped!("recognise/falco.yaml"),
+    shipped!("recognise/guardduty.yaml"),
+    shipped!("recognise/osquery.yaml"),
+    shipped!("recognise/qradar.yaml"),
+    shipped!("recognise/sigma.yaml"),
+    shipped!("recognise/splunk.yaml"),
+    shipped!("recognise/suricata.yaml"),
+    shipped!("recognise/wazuh.yaml"),
+    // What holds for several sources, after what each of them says itself.
+    shipped!("recognise/commands.yaml"),
+    shipped!("recognise/words.yaml"),
+    // Last: what is left.
+    shipped!("recognise/techniques.yaml"),
+];
 
 /// The mappings of sources, in the order in which they are tried: what detects more first.
-const SOURCES: &[File] = &[shipped!("sources/alertmanager.yaml")];
+const SOURCES: &[File] = &[
+    shipped!("sources/alertmanager.yaml"),
+    shipped!("sources/splunk.yaml"),
+    shipped!("sources/wazuh.yaml"),
+    shipped!("sources/osquery.yaml"),
+    shipped!("sources/sigma.yaml"),
+    shipped!("sources/qradar.yaml"),
+];
 
 static SHIPPED: LazyLock<Result<Rules, Mistakes>> = LazyLock::new(|| {
     let files = || SINGLE.iter().chain(RECOGNITIONS).chain(SOURCES);
@@ -243,9 +263,10 @@ impl Rules {
         for id in &rule.techniques {
             reader.known("technique", id, self.techniques.knows(id), file, &format!("{path}.techniques"));
         }
-        let looks =
-            !(rule.events.is_empty() && rule.labels.is_empty() && rule.fields.is_empty() && rule.phrases.is_empty());
-        reader.known("condition of", &rule.rule, looks, file, path);
+        for tactic in &rule.tactics {
+            reader.known("tactic", tactic, self.techniques.has_tactic(tactic), file, path);
+        }
+        reader.known("condition of", &rule.rule, rule.looks(), file, path);
         let is_sure = rule.confidence <= 100 && rule.incident_type.is_some() == (rule.confidence > 0);
         reader.known("confidence of", &rule.rule, is_sure, file, path);
     }

@@ -11,8 +11,8 @@ use wire::assessment::Technique;
 pub struct Techniques {
     /// The version of the file.
     pub version: String,
-    /// Sorted by id.
-    pub techniques: Vec<Known>,
+    /// By id.
+    pub techniques: BTreeMap<String, Known>,
     /// Retired id to the one that took its place.
     pub retired: BTreeMap<String, String>,
 }
@@ -21,30 +21,52 @@ pub struct Techniques {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
-    /// `T1486`.
-    pub id: String,
-    /// Its name.
+    /// Its name; of a sub-technique its own part.
     pub name: String,
-    /// The first of its tactics that matters here.
-    pub tactic: String,
+    /// Its tactics, the one that matters most to a responder first.
+    pub tactics: Vec<String>,
 }
 
 impl Techniques {
-    /// The technique of this id, kept with the retired one under which it arrived. One that is not known keeps its id.
-    pub fn resolve(&self, id: &str) -> Technique {
+    /// The id as it is today, of whatever writing and age.
+    pub fn current(&self, id: &str) -> String {
         let id = id.trim().to_uppercase();
-        let current = self.retired.get(&id);
-        let known = self.techniques.iter().find(|known| known.id == *current.unwrap_or(&id));
+        self.retired.get(&id).cloned().unwrap_or(id)
+    }
+
+    /// The technique of this id, kept with the retired one under which it arrived. What is not known keeps its id.
+    pub fn resolve(&self, id: &str) -> Technique {
+        let current = self.current(id);
+        let known = self.known(&current);
+        let arrived = id.trim().to_uppercase();
+        let above = current.split_once('.').and_then(|(above, _)| self.techniques.get(above));
+        let own = self.techniques.get(&current);
+        let names: Vec<&str> = above.into_iter().chain(own).map(|known| known.name.as_str()).collect();
         Technique {
-            name: known.map(|known| known.name.clone()).unwrap_or_default(),
-            tactic: known.map(|known| known.tactic.clone()).unwrap_or_default(),
-            retired_id: current.map(|_| id.clone()),
-            id: current.cloned().unwrap_or(id),
+            name: names.join(": "),
+            tactic: known.and_then(|known| known.tactics.first().cloned()).unwrap_or_default(),
+            retired_id: (arrived != current).then_some(arrived),
+            id: current,
         }
+    }
+
+    /// The tactics of a technique of today.
+    pub fn tactics(&self, id: &str) -> &[String] {
+        self.known(id).map_or(&[], |known| &known.tactics)
     }
 
     /// True when it has a name here.
     pub fn knows(&self, id: &str) -> bool {
-        self.techniques.iter().any(|known| known.id == id)
+        self.techniques.contains_key(id)
+    }
+
+    /// True when a technique has this tactic.
+    pub fn has_tactic(&self, tactic: &str) -> bool {
+        self.techniques.values().any(|known| known.tactics.iter().any(|one| one == tactic))
+    }
+
+    /// A sub-technique that is newer than the list has the name and the tactics of its technique.
+    fn known(&self, id: &str) -> Option<&Known> {
+        self.techniques.get(id).or_else(|| self.techniques.get(id.split('.').next()?))
     }
 }

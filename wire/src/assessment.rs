@@ -215,6 +215,46 @@ pub struct EvidencePlan {
     pub tiers: Vec<Tier>,
 }
 
+/// What to collect from one host for an incident of a type, and how to have it collected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ForensicsPlan {
+    /// The collectors of the profile, in its order; the tiers go first. Empty when the profile is not a shipped one.
+    pub collectors: Vec<String>,
+    /// What must be on record for the evidence to stand, each in a sentence.
+    pub custody: Vec<String>,
+    /// The command that has it collected, word by word. `INCIDENT` and `HOST` stand where neither is known.
+    pub dispatch: Vec<String>,
+    /// How long it takes, about.
+    pub estimated_seconds: u32,
+    /// One of the taxonomy's types.
+    pub incident_type: String,
+    /// The order in which the kinds of evidence are taken.
+    pub order: Vec<String>,
+    /// The collection profile.
+    pub profile: String,
+    /// The severity that the plan is for.
+    pub severity: Severity,
+    /// True when nobody said the severity: then it is the type's default.
+    pub severity_assumed: bool,
+    /// The host, as it was asked for.
+    pub target: Option<String>,
+    /// The tiers that the profile reaches.
+    pub tiers: Vec<Tier>,
+}
+
+impl ForensicsPlan {
+    /// The dispatch command as one line for a POSIX shell, in which no word can be more than a word.
+    pub fn dispatch_line(&self) -> String {
+        let is_plain = |word: &str| {
+            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&byte))
+        };
+        let quoted = |word: &String| {
+            if is_plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+        };
+        self.dispatch.iter().map(quoted).collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// A proposed containment action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Containment {
