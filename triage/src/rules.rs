@@ -387,7 +387,7 @@ mod tests {
                 "",
                 "unknown or missing task, owner and deadline",
             ),
-            ("calendars.yaml", "nth: 3 monday 1", "nth: 3 moonday 1", "\"moonday\" is no weekday"),
+            ("calendars.yaml", "nth: 2 monday 10", "nth: 2 moonday 10", "\"moonday\" is no weekday"),
             ("calendars.yaml", "zone: Europe/Brussels", "zone: Europe/Brusels", "\"Europe/Brusels\" is no time zone"),
             (
                 "calendars.yaml",
@@ -402,7 +402,7 @@ mod tests {
                 "id: lead.command",
                 "unknown or missing id of its own of step `lead.command`",
             ),
-            ("clocks.yaml", "within: 72 h", "within: 72 hours", "\"72 hours\" is no span"),
+            ("clocks.yaml", "within: 72 h, after", "within: 72 hours, after", "\"72 hours\" is no span"),
             ("clocks.yaml", "calendar: eu", "calendar: mars", "unknown or missing calendar `mars`"),
             (
                 "clocks.yaml",
