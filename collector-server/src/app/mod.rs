@@ -6,6 +6,7 @@ pub mod alerts;
 pub mod custody;
 pub mod dispatch;
 pub mod enrollment;
+pub mod escalation;
 pub mod evidence;
 pub mod hosts;
 pub mod hub;
@@ -42,6 +43,8 @@ pub struct App {
     pub authority: Option<Authority>,
     /// Where the time comes from.
     pub clock: Box<dyn Clock + Send + Sync>,
+    /// Wakes those who look after pages.
+    pub escalation: escalation::Escalation,
     /// Held while the record of a host is read and written again.
     host_writes: tokio::sync::Mutex<()>,
     /// Which agents wait for orders.
@@ -60,6 +63,8 @@ pub struct App {
     pub reach: Reach,
     /// Signs receipts and custody heads.
     pub signer: SigningKey,
+    /// The site's own files.
+    pub site: crate::site::Current,
     /// Cancelled when the server stops: whoever waits for something answers at once.
     pub stop: CancellationToken,
     /// What changes.
@@ -92,6 +97,7 @@ impl App {
             alerts: alerts::Turn::default(),
             authority: None,
             clock,
+            escalation: escalation::Escalation::default(),
             host_writes: tokio::sync::Mutex::default(),
             hub: hub::Hub::default(),
             limits: limits::Limits::default(),
@@ -101,6 +107,7 @@ impl App {
             objects,
             reach,
             signer,
+            site: crate::site::Current::default(),
             stop: CancellationToken::new(),
             store,
             tokens: tokens::Tokens::default(),

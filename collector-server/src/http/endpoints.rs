@@ -7,13 +7,13 @@ use wire::agent_api::{
     CheckpointsReply, EnrollReply, EnrollRequest, HostFacts, OrderReport, OrdersReply, RenewReply, RenewRequest,
 };
 use wire::api::{
-    AlertView, AlertsReply, EvidenceView, HostView, IncidentSummary, IncidentView, Me, OrderView, Page, TicketReply,
-    TicketRequest,
+    AlertView, AlertsReply, EscalationStatus, EscalationTest, EscalationTestReply, EvidenceView, HostView,
+    IncidentSummary, IncidentView, Me, OrderView, Page, TicketReply, TicketRequest,
 };
 use wire::custody::Leaf;
 use wire::signed::Signed;
 
-use super::api::{alerts, custody, events, evidence, incidents, orders};
+use super::api::{alerts, custody, escalation, events, evidence, incidents, orders};
 use super::credential::Who;
 use super::endpoint::Verb::{Delete, Get, Head, Options, Patch, Post, Put};
 use super::endpoint::{Answer, Body, Endpoint, Header, json, properties};
@@ -86,6 +86,11 @@ pub static ENDPOINTS: &[Endpoint] = &[
         .answers(Answer::Json(json::<IncidentView>)),
     Endpoint::new(Get, "/api/v1/incidents/{incident}/events", Who::Analyst, |verb| on(verb, events::follow), "What happens in an incident, as it happens: each event's data is a LiveEvent; `reload` asks to read the incident again.")
         .answers(Answer::Bytes("text/event-stream")),
+    Endpoint::new(Get, "/api/v1/escalation", Who::Analyst, |verb| on(verb, escalation::status), "Who can be told of incidents, and the last pages.")
+        .answers(Answer::Json(json::<EscalationStatus>)),
+    Endpoint::new(Post, "/api/v1/escalation/test", Who::Responder, |verb| on(verb, escalation::test), "A page over each channel of a contact, to try them out.")
+        .takes(Body::Json(json::<EscalationTest>), REQUEST_BYTES_MAX)
+        .answers(Answer::Json(json::<EscalationTestReply>)),
     Endpoint::new(Post, "/api/v1/incidents/{incident}/tickets", Who::Responder, |verb| on(verb, incidents::make_ticket), "A ticket for one upload of a host without an agent.")
         .takes(Body::Json(json::<TicketRequest>), REQUEST_BYTES_MAX)
         .answers(Answer::Json(json::<TicketReply>)),

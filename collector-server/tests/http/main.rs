@@ -7,6 +7,8 @@ mod alerts;
 mod common;
 mod credentials;
 mod custody;
+mod escalation;
 mod evidence;
 mod harness;
 mod orders;
+mod peers;

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod custody;
+pub mod escalation;
 pub mod events;
 pub mod evidence;
 pub mod incidents;
