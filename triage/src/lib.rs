@@ -34,4 +34,4 @@ pub use correlate::{are_independent, correlates, is_duplicate};
 pub use forensics::{UnknownType, collect_forensics};
 pub use intake::{BYTES_MAX, NotTaken, Parsed, RECORDS_MAX, normalise};
 pub use overrides::Override;
-pub use rules::Rules;
+pub use rules::{Mistakes, Rules, SiteFile};

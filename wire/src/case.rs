@@ -17,10 +17,19 @@ use crate::{AlertId, EditId, IncidentId, Instant};
 pub const TEXT_BYTES_MAX: usize = 16 << 10;
 /// The longest name of a person, a role or a step.
 pub const NAME_BYTES_MAX: usize = 128;
+/// The longest line of a report: its title, a host's or an account's name.
+pub const LINE_BYTES_MAX: usize = 512;
 /// Alerts that are moved at once.
 pub const MOVED_MAX: usize = 1000;
 /// Submissions, decisions and done steps that an incident keeps, of each kind.
 pub const KEPT_MAX: usize = 500;
+
+/// One line that says something, as the API's document tells it.
+const LINE: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$";
+/// A text that says something.
+const SAID: &str = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x08\x0b-\x1f\x7f-\x9f]*$";
+/// A text, or nothing.
+const TEXT: &str = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$";
 
 /// Who, when and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +70,8 @@ pub struct Case {
     pub steps: BTreeMap<String, StepState>,
     /// What was sent to authorities and others.
     pub submissions: Vec<ClockSubmission>,
+    /// When a person first did something to it: from then on the server does not merge it into another by itself.
+    pub worked_on: Option<Instant>,
 }
 
 /// A fact that starts clocks.
@@ -165,6 +176,17 @@ pub enum StepOutcome {
     Waived,
 }
 
+impl StepOutcome {
+    /// The name as it is serialised.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Open => "open",
+            Self::Waived => "waived",
+        }
+    }
+}
+
 /// What a person does to an incident: `POST /api/v1/incidents/{incident}/actions`. Each is one leaf of the custody log
 /// and one entry of the timeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -179,13 +201,16 @@ pub enum Action {
         /// When it was so; now when absent.
         at: Option<Instant>,
         /// How it is known.
+        #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = SAID))]
         reason: String,
     },
     /// A role goes to a person; an empty name takes it back.
     Assign {
         /// Who.
+        #[schemars(length(max = NAME_BYTES_MAX), regex(pattern = TEXT))]
         person: String,
         /// Which, e.g. `incident_commander`.
+        #[schemars(length(max = NAME_BYTES_MAX), regex(pattern = LINE))]
         role: String,
     },
     /// It is over.
@@ -193,6 +218,7 @@ pub enum Action {
         /// What it turned out to be.
         disposition: Disposition,
         /// Why.
+        #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = SAID))]
         reason: String,
     },
     /// Whether a notification clock applies.
@@ -200,8 +226,10 @@ pub enum Action {
         /// Whether.
         applies: bool,
         /// Its name, e.g. `gdpr_art_33`.
+        #[schemars(length(max = NAME_BYTES_MAX), regex(pattern = LINE))]
         clock: String,
         /// Why.
+        #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = SAID))]
         reason: String,
     },
     /// Takes over all alerts of another incident.
@@ -209,13 +237,16 @@ pub enum Action {
         /// Which.
         other: IncidentId,
         /// Why.
+        #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = SAID))]
         reason: String,
     },
     /// Puts some of its alerts into another incident.
     Move {
         /// Which.
+        #[schemars(length(min = 1, max = MOVED_MAX))]
         alerts: Vec<AlertId>,
         /// Why.
+        #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = SAID))]
         reason: String,
         /// Where.
         to: IncidentId,
@@ -223,6 +254,7 @@ pub enum Action {
     /// Says something.
     Note {
         /// What.
+        #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = SAID))]
         text: String,
         /// True when it tells people where the incident stands: the update timer starts again.
         #[serde(default)]
@@ -233,6 +265,7 @@ pub enum Action {
         /// Instead of the rules' type.
         incident_type: Option<String>,
         /// Why.
+        #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = TEXT))]
         reason: String,
         /// Instead of the rules' severity.
         severity: Option<Severity>,
@@ -243,28 +276,34 @@ pub enum Action {
         phase: Phase,
         /// Why, where steps of the one before are open.
         #[serde(default)]
+        #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = TEXT))]
         reason: String,
     },
     /// It is not over.
     Reopen {
         /// Why.
+        #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = SAID))]
         reason: String,
     },
     /// Puts some of its alerts into an incident of their own.
     Split {
         /// Which.
+        #[schemars(length(min = 1, max = MOVED_MAX))]
         alerts: Vec<AlertId>,
         /// Why.
+        #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = SAID))]
         reason: String,
     },
     /// Ticks a step of the checklist.
     Step {
         /// A note; needed when it is waived.
         #[serde(default)]
+        #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = TEXT))]
         note: String,
         /// What became of it.
         outcome: StepOutcome,
         /// Its id.
+        #[schemars(length(max = NAME_BYTES_MAX), regex(pattern = LINE))]
         step: String,
     },
     /// A notification was sent.
@@ -272,10 +311,13 @@ pub enum Action {
         /// When; now when absent.
         at: Option<Instant>,
         /// What the receiver gave for it.
+        #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = SAID))]
         receipt: String,
         /// The regime's name.
+        #[schemars(length(max = NAME_BYTES_MAX), regex(pattern = LINE))]
         regime: String,
         /// Which of its stages.
+        #[schemars(length(max = NAME_BYTES_MAX), regex(pattern = LINE))]
         stage: String,
     },
     /// Takes back a merge, a split or a move.
@@ -283,6 +325,7 @@ pub enum Action {
         /// Which.
         edit: EditId,
         /// Why.
+        #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = SAID))]
         reason: String,
     },
 }
@@ -312,6 +355,17 @@ pub enum EditKind {
     Move,
     /// Some went into one of their own.
     Split,
+}
+
+impl EditKind {
+    /// The name as it is serialised.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Merge => "merge",
+            Self::Move => "move",
+            Self::Split => "split",
+        }
+    }
 }
 
 /// A change of which alerts belong to which incident. It can be undone while every alert is still where it put it.
@@ -357,17 +411,22 @@ pub struct TimelineEntry {
 #[serde(deny_unknown_fields)]
 pub struct HumanReport {
     /// How to reach whoever saw it.
+    #[schemars(length(max = LINE_BYTES_MAX), regex(pattern = LINE))]
     pub contact: Option<String>,
     /// The host that it is about.
+    #[schemars(length(max = LINE_BYTES_MAX), regex(pattern = LINE))]
     pub host: Option<String>,
     /// A type of the taxonomy, where the person knows one.
     pub incident_type: Option<String>,
     /// When it was seen; now when absent.
     pub seen_at: Option<Instant>,
     /// One line.
+    #[schemars(length(max = LINE_BYTES_MAX), regex(pattern = LINE))]
     pub title: String,
     /// The account that it is about.
+    #[schemars(length(max = LINE_BYTES_MAX), regex(pattern = LINE))]
     pub user: Option<String>,
     /// What was seen, in the person's own words.
+    #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = SAID))]
     pub what: String,
 }

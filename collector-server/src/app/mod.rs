@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing here knows HTTP. Whoever calls has authenticated the [`Actor`].
 
 pub mod alerts;
+pub mod cases;
 pub mod custody;
 pub mod dispatch;
 pub mod enrollment;
@@ -16,6 +17,7 @@ pub mod inside;
 pub mod limits;
 pub mod live;
 pub mod orders;
+pub mod reports;
 pub mod sessions;
 pub mod tickets;
 pub mod tokens;

@@ -10,10 +10,11 @@ use wire::api::{
     AlertView, AlertsReply, EscalationStatus, EscalationTest, EscalationTestReply, EvidenceView, HostView,
     IncidentSummary, IncidentView, Me, OrderView, Page, TicketReply, TicketRequest,
 };
+use wire::case::{Action, ActionReply, HumanReport, TimelineEntry};
 use wire::custody::Leaf;
 use wire::signed::Signed;
 
-use super::api::{alerts, custody, escalation, events, evidence, incidents, orders};
+use super::api::{alerts, cases, custody, escalation, events, evidence, incidents, orders};
 use super::credential::Who;
 use super::endpoint::Verb::{Delete, Get, Head, Options, Patch, Post, Put};
 use super::endpoint::{Answer, Body, Endpoint, Header, json, properties};
@@ -25,6 +26,8 @@ const ANY_TEXT: &[&str] = &["application/json", "application/x-ndjson", "text/pl
 /// An envelope around an order: the longest signed message in base64, and its signature.
 const ENVELOPE_BYTES_MAX: usize = 512 << 10;
 const REQUEST_BYTES_MAX: usize = 16 << 10;
+/// The longest text, with each of its characters escaped, or the ids of all alerts that are moved at once.
+const ACTION_BYTES_MAX: usize = 128 << 10;
 /// Facts of a host with a hundred profiles, a signing request and a proof.
 const ENROLL_BYTES_MAX: usize = 64 << 10;
 
@@ -75,6 +78,12 @@ pub static ENDPOINTS: &[Endpoint] = &[
         .query(properties::<alerts::From>)
         .takes(Body::Text(ANY_TEXT), ALERTS_BYTES_MAX)
         .answers(Answer::Json(json::<AlertsReply>)),
+    Endpoint::new(Get, "/api/v1/alerts", Who::Analyst, |verb| on(verb, alerts::list), "Alerts, the newest first.")
+        .query(properties::<alerts::Alerts>)
+        .answers(Answer::Json(json::<Page<AlertView>>)),
+    Endpoint::new(Post, "/api/v1/reports", Who::Analyst, |verb| on(verb, alerts::report), "Report what you saw: it becomes an alert like any other.")
+        .takes(Body::Json(json::<HumanReport>), ACTION_BYTES_MAX)
+        .answers(Answer::Json(json::<AlertsReply>)),
     Endpoint::new(Get, "/api/v1/alerts/{alert}", Who::Analyst, |verb| on(verb, alerts::show), "An alert.")
         .answers(Answer::Json(json::<AlertView>)),
     Endpoint::new(Get, "/api/v1/alerts/{alert}/raw", Who::Analyst, |verb| on(verb, alerts::raw), "An alert's bytes as they came.")
@@ -86,6 +95,12 @@ pub static ENDPOINTS: &[Endpoint] = &[
         .answers(Answer::Json(json::<IncidentView>)),
     Endpoint::new(Get, "/api/v1/incidents/{incident}/events", Who::Analyst, |verb| on(verb, events::follow), "What happens in an incident, as it happens: each event's data is a LiveEvent; `reload` asks to read the incident again.")
         .answers(Answer::Bytes("text/event-stream")),
+    Endpoint::new(Get, "/api/v1/incidents/{incident}/timeline", Who::Analyst, |verb| on(verb, cases::timeline), "What happened in an incident, in words, the oldest first.")
+        .query(properties::<cases::Entries>)
+        .answers(Answer::Json(json::<Page<TimelineEntry>>)),
+    Endpoint::new(Post, "/api/v1/incidents/{incident}/actions", Who::Responder, |verb| on(verb, cases::act), "Do something to an incident: acknowledge, note, override, close, merge …")
+        .takes(Body::Json(json::<Action>), ACTION_BYTES_MAX)
+        .answers(Answer::Json(json::<ActionReply>)),
     Endpoint::new(Get, "/api/v1/escalation", Who::Analyst, |verb| on(verb, escalation::status), "Who can be told of incidents, and the last pages.")
         .answers(Answer::Json(json::<EscalationStatus>)),
     Endpoint::new(Post, "/api/v1/escalation/test", Who::Responder, |verb| on(verb, escalation::test), "A page over each channel of a contact, to try them out.")

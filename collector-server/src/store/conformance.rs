@@ -24,6 +24,7 @@ pub async fn run(store: &dyn Store) {
     incidents::records_come_back_as_they_went_in(store).await;
     incidents::alerts_are_unique_by_id_and_by_source_ref(store).await;
     incidents::a_version_is_written_once(store).await;
+    incidents::an_incident_is_touched_and_keeps_its_version(store).await;
     incidents::the_worst_come_first_and_pages_are_whole(store).await;
     incidents::alerts_are_listed_in_order(store).await;
     incidents::numbers_count_by_year(store).await;

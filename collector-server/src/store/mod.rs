@@ -254,6 +254,9 @@ pub enum Change {
     AddIncident(Box<IncidentRecord>),
     /// The incident in a new version; the stored one is one less.
     PutIncident(Box<IncidentRecord>),
+    /// Something was added to an incident that is there: it, and the one that it was merged into, were last updated then,
+    /// unless they were later. Its version stays.
+    Touch(IncidentId, Instant),
     /// A new host; its id is new.
     AddHost(Box<HostRecord>),
     /// A host that is there.
@@ -373,6 +376,8 @@ pub trait Store: Send + Sync {
     async fn alert(&self, alert: AlertId) -> Result<Option<AlertRecord>, StoreError>;
     /// The alert with this `source_ref`.
     async fn alert_by_ref(&self, source_ref: &str) -> Result<Option<AlertRecord>, StoreError>;
+    /// Alerts, the newest first, also those without an incident; `after` is the last one of the page before.
+    async fn alerts(&self, after: Option<AlertId>, limit: u32) -> Result<Vec<AlertRecord>, StoreError>;
     /// The alerts of an incident, the oldest first, at most 1,000.
     async fn alerts_of(&self, incident: &IncidentId) -> Result<Vec<AlertRecord>, StoreError>;
     /// Alerts that came since then and belong to an incident, the newest first, at most 1,000: those that a new one may

@@ -3,6 +3,7 @@
 
 mod access;
 mod alerts;
+mod cases;
 #[path = "../../../bundle/tests/common/mod.rs"]
 mod common;
 mod credentials;

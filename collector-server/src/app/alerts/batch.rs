@@ -6,11 +6,12 @@ use serde_json::{Map, Value, json};
 use triage::{Alert, Context};
 use wire::IncidentId;
 use wire::api::AlertReceived;
-use wire::assessment::{Assessment, Severity};
+use wire::assessment::Severity;
 use wire::case::Case;
 
+use super::super::cases::judge::{judge, outranked};
 use super::super::{Actor, Problem};
-use super::recall::{ASSESSED_MAX, Recall};
+use super::recall::Recall;
 use super::{Incoming, internal};
 use crate::store::{AlertRecord, Change, IncidentRecord, NewLeaf, Store};
 
@@ -121,12 +122,17 @@ impl<'a> Batch<'a> {
             let newest = self.records.iter().rev().find(|record| record.incident.as_ref() == Some(&id));
             let newest = newest.ok_or_else(|| internal("an incident was touched by no alert"))?;
             let known = self.recall.incident(store, &id).await?.clone();
-            let assessment = assessed(&known.assessment, self.recall.alerts(&id), self.context);
+            let alerts: Vec<&Alert> = self.recall.alerts(&id).iter().map(AsRef::as_ref).collect();
+            let assessment = judge(self.context, &known.case, &known.assessment, (&alerts, alerts.len()));
             let after = assessment.severity;
             if let Some(before) = before.filter(|before| *before != after) {
                 let details = json!({ "alert": newest.alert, "from": before, "to": after });
                 let changed = leaf(&Actor::Server, newest, "severity_changed", details);
                 self.leaves.push(NewLeaf { subject: format!("incident:{id}"), ..changed });
+            }
+            if let Some(details) = before.and_then(|before| outranked(&known.case, before, &assessment)) {
+                let raised = leaf(&Actor::Server, newest, "override_outranked", Value::Object(details));
+                self.leaves.push(NewLeaf { subject: format!("incident:{id}"), ..raised });
             }
             let updated = newest.received.max(known.updated);
             let record = IncidentRecord { assessment, updated, version: known.version + 1, ..known };
@@ -151,13 +157,6 @@ impl<'a> Batch<'a> {
         changes.extend(self.records.into_iter().map(|record| Change::AddAlert(Box::new(record))));
         Ok(Closed { changes, leaves: self.leaves, placed, recall: self.recall })
     }
-}
-
-/// What all alerts come to. Past the bound some are left out: then the severity that they had made is not taken back.
-fn assessed(before: &Assessment, alerts: &[Arc<Alert>], context: &Context<'_>) -> Assessment {
-    let all: Vec<&Alert> = alerts.iter().map(AsRef::as_ref).collect();
-    let assessment = triage::assess(&all, context);
-    if alerts.len() > ASSESSED_MAX && assessment.severity < before.severity { before.clone() } else { assessment }
 }
 
 fn received(by: &Actor, record: &AlertRecord) -> NewLeaf {

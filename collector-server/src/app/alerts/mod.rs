@@ -12,12 +12,13 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
+use serde_json::Value;
 use tokio::sync::Mutex;
 use triage::{Alert, Context, NotTaken, Parsed, Rules};
-use wire::api::{AlertReceived, AlertView, AlertsReply, LiveEvent};
+use wire::api::{AlertReceived, AlertView, AlertsReply, LiveEvent, Page};
 use wire::{AlertId, Instant, Sha256};
 
-use super::{Actor, App, Problem, ProblemKind, random};
+use super::{Actor, App, Problem, ProblemKind, page_of, random};
 use crate::objects::alert_path;
 use crate::store::{AlertRecord, StoreError};
 use batch::{Batch, Closed};
@@ -34,6 +35,13 @@ const TRIES_MAX: u32 = 8;
 /// Alerts are put into incidents one after the other, and what was read for the last ones is kept for the next.
 #[derive(Debug, Default)]
 pub struct Turn(Mutex<Recall>);
+
+impl Turn {
+    /// Waits until no alert is being placed, and keeps others from it as long as the answer is held.
+    pub(super) async fn wait(&self) -> impl Drop + Send {
+        self.0.lock().await
+    }
+}
 
 /// An alert on its way in.
 struct Incoming {
@@ -139,6 +147,16 @@ impl App {
         Ok(AlertReceived { alert, correlated, duplicate: true, incident, severity })
     }
 
+    /// Alerts, the newest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn alerts(&self, after: Option<AlertId>, limit: u32) -> Result<Page<AlertView>, Problem> {
+        let records = self.store.alerts(after, limit + 1).await?;
+        let page = page_of(records, limit, |record| record.alert.to_string());
+        Ok(Page { items: page.items.into_iter().map(view).collect(), next: page.next })
+    }
+
     /// An alert.
     ///
     /// # Errors
@@ -167,16 +185,22 @@ impl App {
     }
 }
 
+/// The rules by which alerts are assessed.
+pub(super) fn rules() -> Result<&'static Rules, Problem> {
+    Rules::shipped().map_err(|mistakes| {
+        Problem::new(ProblemKind::Internal, "the server's triage rules cannot be read").cause(mistakes)
+    })
+}
+
+/// An alert as it was normalised.
+pub(super) fn read(normalised: Value) -> Result<Alert, Problem> {
+    serde_json::from_value(normalised).map_err(internal)
+}
+
 /// As people are shown it.
 pub(super) fn view(record: AlertRecord) -> AlertView {
     let AlertRecord { alert, assessment, correlated, incident, raw_sha256, received, sent_by, title, .. } = record;
     AlertView { alert, assessment, correlated, incident, raw_sha256, received, sent_by, title }
-}
-
-fn rules() -> Result<&'static Rules, Problem> {
-    Rules::shipped().map_err(|mistakes| {
-        Problem::new(ProblemKind::Internal, "the server's triage rules cannot be read").cause(mistakes)
-    })
 }
 
 fn incoming_of(by: &Actor, product: Option<&str>, parsed: Parsed) -> Result<Incoming, Problem> {

@@ -11,14 +11,13 @@ use triage::correlate::WINDOW_SECS;
 use wire::custody::HeadPoint;
 use wire::{IncidentId, Instant};
 
+use super::super::cases::judge::ASSESSED_MAX;
 use super::super::{Problem, ProblemKind};
 use super::internal;
 use crate::store::{AlertRecord, IncidentRecord, Store};
 
 /// Alerts that a new one may belong to.
 const RECENT_MAX: usize = 1000;
-/// Alerts that an incident is assessed over.
-pub(super) const ASSESSED_MAX: usize = 1000;
 /// About what is kept between two batches, as JSON.
 const BYTES_MAX: usize = 64 << 20;
 

@@ -183,7 +183,8 @@ impl App {
             let Findings(texts) = mismatches;
             leaves.push(leaf("evidence_mismatch", details([("what", json!(texts))])));
         }
-        let mut changes = vec![Change::PutEvidenceView(Box::new(view.clone()))];
+        let mut changes =
+            vec![Change::PutEvidenceView(Box::new(view.clone())), Change::Touch(view.incident.clone(), now)];
         if view.state == EvidenceState::Sealed && before.length.is_none() {
             // Nothing comes after a seal.
             changes.push(Change::Length(bundle, before.offset));

@@ -166,6 +166,7 @@ impl App {
         };
         let mut changes: Vec<Change> = origin.uses.into_iter().collect();
         changes.push(Change::AddEvidence(Box::new(record.clone())));
+        changes.push(Change::Touch(record.view.incident.clone(), record.view.received));
         match self.store.commit(changes, vec![leaf]).await {
             Ok(_) => {}
             Err(StoreError::Conflict(what)) => {

@@ -7,11 +7,13 @@ use axum::extract::State;
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use wire::api::{AlertView, AlertsReply};
+use wire::AlertId;
+use wire::api::{AlertView, AlertsReply, Page};
+use wire::case::HumanReport;
 
-use super::{file, id};
+use super::{Limit, file, id};
 use crate::app::{App, Problem, ProblemKind};
-use crate::http::extract::{Body, Caller, Path, Query};
+use crate::http::extract::{Body, Caller, Json as JsonBody, Path, Query};
 
 /// Who made the alert.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -36,6 +38,32 @@ pub async fn receive(
             .hint("1 to 64 of a-z, 0-9, '.', '_' and '-'"));
     }
     app.receive_alerts(&by, from.source.as_deref(), raw).await.map(Json)
+}
+
+/// Which part of the alerts.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Alerts {
+    /// The last alert of the page before.
+    after: Option<AlertId>,
+    /// At most so many; 100 when absent.
+    #[serde(default)]
+    limit: Limit,
+}
+
+pub async fn list(
+    State(app): State<Arc<App>>,
+    Query(asked): Query<Alerts>,
+) -> Result<Json<Page<AlertView>>, Problem> {
+    app.alerts(asked.after, asked.limit.get()?).await.map(Json)
+}
+
+pub async fn report(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    JsonBody(report): JsonBody<HumanReport>,
+) -> Result<Json<AlertsReply>, Problem> {
+    app.report(&by, report).await.map(Json)
 }
 
 pub async fn show(State(app): State<Arc<App>>, Path(alert): Path<String>) -> Result<Json<AlertView>, Problem> {

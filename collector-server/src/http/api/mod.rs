@@ -1,6 +1,7 @@
 //! What people and machines ask below `/api/v1`: each handler reads a request, asks `app/`, and answers.
 
 pub mod alerts;
+pub mod cases;
 pub mod custody;
 pub mod escalation;
 pub mod events;

@@ -5,7 +5,7 @@ use wire::assessment::Severity;
 
 use super::fixtures::{alert, assessment, at, incident};
 use super::{done, opened, refused};
-use crate::store::{Change, IncidentRecord, Store};
+use crate::store::{AlertRecord, Change, IncidentRecord, Store};
 
 fn add(record: &IncidentRecord) -> Change {
     Change::AddIncident(Box::new(record.clone()))
@@ -70,6 +70,16 @@ pub async fn a_version_is_written_once(store: &dyn Store) {
     done(store, vec![put(&fourth), put(&fifth)]).await;
 }
 
+pub async fn an_incident_is_touched_and_keeps_its_version(store: &dyn Store) {
+    let id = opened(store, "INC-touched").await;
+    for (touched, updated) in [(7, 7), (3, 7), (8, 8)] {
+        done(store, vec![Change::Touch(id.clone(), at(touched))]).await;
+        let wanted = incident("INC-touched", Severity::Sev4, updated);
+        assert_eq!(store.incident(&id).await.unwrap(), Some(wanted));
+    }
+    refused(store, Change::Touch("INC-none".parse().unwrap(), at(9))).await;
+}
+
 pub async fn the_worst_come_first_and_pages_are_whole(store: &dyn Store) {
     let wanted = [
         ("INC-page-c", Severity::Sev1, 3000),
@@ -108,6 +118,20 @@ pub async fn alerts_are_listed_in_order(store: &dyn Store) {
     done(store, vec![Change::AddAlert(alert(23, None).into())]).await;
     let listed = |n: &[u64]| n.iter().map(|n| alert(*n, Some(&id))).collect::<Vec<_>>();
     assert_eq!(store.alerts_of(&id).await.unwrap(), listed(&[20, 21, 22]));
+    // Of all, those without an incident too; other cases' alerts came earlier or later, and stand between them in no order.
+    let mut pages = Vec::new();
+    loop {
+        let after = pages.last().map(|record: &AlertRecord| record.alert);
+        let page = store.alerts(after, 2).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        pages.extend(page);
+    }
+    assert!(pages.is_sorted_by_key(|record| std::cmp::Reverse((record.received, record.alert))));
+    assert_eq!(pages, store.alerts(None, 1_000).await.unwrap());
+    assert!([20, 21, 22, 23].iter().all(|n| pages.iter().any(|record| record.alert == alert(*n, None).alert)));
+    assert_eq!(store.alerts(Some(alert(99, None).alert), 5).await.unwrap(), []);
     assert_eq!(store.alerts_since(at(20)).await.unwrap(), listed(&[22, 21, 20]));
     assert_eq!(store.alerts_since(at(21)).await.unwrap(), listed(&[22, 21]));
     assert_eq!(store.alerts_since(at(23)).await.unwrap(), []);

@@ -55,6 +55,22 @@ pub(super) async fn by_ref(
     value::one(connection, sql, read).await
 }
 
+pub(super) async fn list(
+    connection: &mut SqliteConnection,
+    after: Option<AlertId>,
+    limit: u32,
+) -> Result<Vec<AlertRecord>, StoreError> {
+    let sql = match after {
+        None => sqlx::query("SELECT * FROM alerts ORDER BY received DESC, alert DESC LIMIT $1").bind(limit),
+        Some(after) => {
+            let sql = "SELECT * FROM alerts WHERE (received, alert) < (SELECT received, alert FROM alerts WHERE alert = $2) \
+                       ORDER BY received DESC, alert DESC LIMIT $1";
+            sqlx::query(sql).bind(limit).bind(after.to_string())
+        }
+    };
+    value::many(connection, sql, read).await
+}
+
 pub(super) async fn of_incident(
     connection: &mut SqliteConnection,
     incident: &IncidentId,

@@ -12,6 +12,7 @@ pub(super) async fn make(connection: &mut SqliteConnection, changes: Vec<Change>
             Change::AddAlert(alert) => alerts::add(connection, &alert).await?,
             Change::AddIncident(incident) => incidents::add(connection, &incident).await?,
             Change::PutIncident(incident) => incidents::put(connection, &incident).await?,
+            Change::Touch(incident, at) => incidents::touch(connection, &incident, at).await?,
             Change::AddHost(host) => hosts::add(connection, &host).await?,
             Change::PutHost(host) => hosts::put(connection, &host).await?,
             Change::HostSeen(agent, at) => hosts::seen(connection, &agent, at).await?,

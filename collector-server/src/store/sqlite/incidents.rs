@@ -70,6 +70,16 @@ pub(super) async fn put(connection: &mut SqliteConnection, incident: &IncidentRe
     value::change_one(connection, sql, || format!("incident {} was changed meanwhile", incident.incident)).await
 }
 
+pub(super) async fn touch(
+    connection: &mut SqliteConnection,
+    incident: &IncidentId,
+    at: Instant,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE incidents SET updated = MAX(updated, $2) WHERE incident = $1";
+    let sql = sqlx::query(sql).bind(incident.as_str()).bind(instant(at)?);
+    value::change_one(connection, sql, || format!("incident {incident} is not there")).await
+}
+
 pub(super) async fn by_id(
     connection: &mut SqliteConnection,
     incident: &IncidentId,

@@ -162,6 +162,9 @@ impl Store for Sqlite {
     async fn alert_by_ref(&self, source_ref: &str) -> Result<Option<AlertRecord>, StoreError> {
         alerts::by_ref(&mut *self.reader().await?, source_ref).await
     }
+    async fn alerts(&self, after: Option<AlertId>, limit: u32) -> Result<Vec<AlertRecord>, StoreError> {
+        alerts::list(&mut *self.reader().await?, after, limit).await
+    }
     async fn alerts_of(&self, incident: &IncidentId) -> Result<Vec<AlertRecord>, StoreError> {
         alerts::of_incident(&mut *self.reader().await?, incident).await
     }
