@@ -76,10 +76,10 @@ impl Server {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let clock = SystemClock;
         // First, so that a mistake in it leaves nothing half made.
-        let site = match &config.site {
-            Some(folder) => Site::load(folder)?,
-            None => Site::default(),
-        };
+        let site = Site::default();
+        if let Some(folder) = &config.site {
+            site.load(folder)?;
+        }
         let dir = DataDir::open(&config.data)?;
         let authority = dir.authority(clock.realtime())?;
         let mut names: Vec<String> = LOCAL_NAMES.map(str::to_owned).to_vec();
@@ -102,7 +102,7 @@ impl Server {
         let mut app = App::new(Box::new(clock), objects, reach, dir.signer()?, Arc::new(store));
         app.authority = Some(authority);
         app.limits = config.limits;
-        app.site.set(site);
+        app.site = site;
         let app = Arc::new(app);
         let handle = Handle::new();
         let listening = tokio::spawn(listen(listener, acceptor, handle.clone(), &app)?);

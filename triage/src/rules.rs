@@ -79,13 +79,17 @@ const SINGLE: &[File] = &[
 
 /// The files of recognitions, in the order in which they are tried.
 const RECOGNITIONS: &[File] = &[
+    shipped!("recognise/alertmanager.yaml"),
     shipped!("recognise/falco.yaml"),
     shipped!("recognise/guardduty.yaml"),
+    shipped!("recognise/k8s_audit.yaml"),
+    shipped!("recognise/ocsf.yaml"),
     shipped!("recognise/osquery.yaml"),
     shipped!("recognise/qradar.yaml"),
     shipped!("recognise/sigma.yaml"),
     shipped!("recognise/splunk.yaml"),
     shipped!("recognise/suricata.yaml"),
+    shipped!("recognise/sysdig.yaml"),
     shipped!("recognise/wazuh.yaml"),
     // What holds for several sources, after what each of them says itself.
     shipped!("recognise/commands.yaml"),
@@ -97,6 +101,9 @@ const RECOGNITIONS: &[File] = &[
 /// The mappings of sources, in the order in which they are tried: what detects more first.
 const SOURCES: &[File] = &[
     shipped!("sources/alertmanager.yaml"),
+    shipped!("sources/k8s_audit.yaml"),
+    shipped!("sources/ocsf.yaml"),
+    shipped!("sources/sysdig.yaml"),
     shipped!("sources/splunk.yaml"),
     shipped!("sources/wazuh.yaml"),
     shipped!("sources/osquery.yaml"),

@@ -35,6 +35,7 @@ use wire::{AgentId, Instant, Sha256};
 
 use crate::authority::Authority;
 use crate::objects::{ObjectError, Objects};
+use crate::site::Site;
 use crate::store::{Store, StoreError};
 
 /// Everything that the server's decisions stand on.
@@ -53,6 +54,8 @@ pub struct App {
     pub hub: hub::Hub,
     /// Bundles that are to be verified.
     pub ingest: ingest::Queue,
+    /// Alerts that come in.
+    pub intake: alerts::Intake,
     /// How much is taken.
     pub limits: limits::Limits,
     /// Tells of what happens, as it happens.
@@ -65,8 +68,8 @@ pub struct App {
     pub reach: Reach,
     /// Signs receipts and custody heads.
     pub signer: SigningKey,
-    /// The site's own files.
-    pub site: crate::site::Current,
+    /// What the site says.
+    pub site: Site,
     /// Cancelled when the server stops: whoever waits for something answers at once.
     pub stop: CancellationToken,
     /// What changes.
@@ -104,12 +107,13 @@ impl App {
             hub: hub::Hub::default(),
             limits: limits::Limits::default(),
             ingest: ingest::Queue::default(),
+            intake: alerts::Intake::default(),
             live: live::Live::default(),
             looks: inside::Looks::default(),
             objects,
             reach,
             signer,
-            site: crate::site::Current::default(),
+            site: Site::default(),
             stop: CancellationToken::new(),
             store,
             tokens: tokens::Tokens::default(),
@@ -146,6 +150,12 @@ pub fn random<const N: usize>() -> Result<[u8; N], Problem> {
     getrandom::fill(&mut bytes)
         .map_err(|error| Problem::new(ProblemKind::Internal, "the system gives no random numbers").cause(error))?;
     Ok(bytes)
+}
+
+/// What a panic said. It is for the log: it may hold anything.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without words")
 }
 
 /// Who asks. Shown in custody as `user:<name>`, `agent:<id>`, `source:<name>`, `ticket:<id>` or `server`.
@@ -230,18 +240,27 @@ pub struct Problem {
     pub kind: ProblemKind,
     /// The subject and what is wrong with it.
     pub message: String,
+    /// Seconds after which the same request may go well.
+    pub retry_secs: Option<u32>,
 }
 
 impl Problem {
     /// A problem without hint and cause.
     pub fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
-        Self { cause: None, hint: None, kind, message: message.into() }
+        Self { cause: None, hint: None, kind, message: message.into(), retry_secs: None }
     }
 
     /// The same, with the next step.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, which may go well after so many seconds.
+    #[must_use]
+    pub fn retry(mut self, secs: u32) -> Self {
+        self.retry_secs = Some(secs);
         self
     }
 

@@ -28,13 +28,16 @@ impl Command {
     /// [`Failure`]: all mistakes.
     pub fn run(self) -> Result<(), Failure> {
         let Self::Check { site: folder } = self;
-        let site = Site::load(&folder)?;
+        let site = Site::default();
+        site.load(&folder)?;
+        let contacts = site.contacts();
         let mut out = std::io::stdout();
-        for contact in &site.contacts.contacts {
+        for contact in &contacts.contacts {
             let view = contact.view();
             writeln!(out, "{:<24}  {:<40}  {}", view.contact, view.roles.join(", "), view.channels.join(", "))?;
         }
-        let vacant = escalation::vacant(&site).map_err(|problem| anyhow!(problem.message))?;
+        let rules = site.rules().map_err(|problem| anyhow!(problem.message))?;
+        let vacant = escalation::vacant(&contacts, &rules);
         if !vacant.is_empty() {
             writeln!(std::io::stderr(), "hint: nobody stands for: {}", vacant.join(", "))?;
         }

@@ -41,8 +41,14 @@ impl SiteFolder {
         path
     }
 
-    fn site(&self) -> Site {
-        Site::load(self.path()).unwrap_or_else(|error| panic!("{error:#}"))
+    /// Puts it in force.
+    fn serve(&self, server: &Server) {
+        server.app.site.load(self.path()).unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// The mistakes in it.
+    fn mistakes(&self) -> String {
+        format!("{:#}", Site::default().load(self.path()).unwrap_err())
     }
 }
 
@@ -114,7 +120,7 @@ fn verified(got: &Got) -> Value {
 async fn each_channel_of_a_contact_is_tried_out() {
     let (server, peers) = (Server::start().await, Peers::new().await);
     let folder = peers.folder(&[0, 1, 2, 3]);
-    server.app.site.set(folder.site());
+    folder.serve(&server);
     let reply = test_mara(&server).await;
     assert_eq!(reply["pages"].as_array().unwrap().len(), 4);
     for channel in ["webhook", "smtp", "slack", "pagerduty"] {
@@ -151,7 +157,7 @@ async fn only_responders_try_out_and_only_who_is_there() {
     let nobody = server.post(TEST, &server.responder, &json!({ "contact": "Mara Lind" })).await.is(404).json();
     assert!(nobody["hint"].as_str().unwrap().contains("contacts.yaml"), "{nobody}");
     let folder = peers.folder(&[0]);
-    server.app.site.set(folder.site());
+    folder.serve(&server);
     let typo = server.post(TEST, &server.responder, &json!({ "contact": "Mara" })).await.is(404).json();
     assert!(typo["hint"].as_str().unwrap().contains("Mara Lind"), "{typo}");
     server.post(TEST, &server.analyst, &json!({ "contact": "Mara Lind" })).await.is(403);
@@ -173,7 +179,7 @@ async fn only_responders_try_out_and_only_who_is_there() {
 #[tokio::test]
 async fn what_fails_says_why_and_nobody_is_sent_elsewhere() {
     let (server, peers) = (Server::start().await, Peers::new().await);
-    server.app.site.set(peers.folder(&[0, 1, 2, 3]).site());
+    peers.folder(&[0, 1, 2, 3]).serve(&server);
     let elsewhere = Peer::http().await;
     peers.webhook.answers([Reply::Elsewhere(elsewhere.url("/"))]);
     peers.mail.answers([Reply::Says(550, "no such person")]);
@@ -199,7 +205,7 @@ async fn what_fails_says_why_and_nobody_is_sent_elsewhere() {
 #[tokio::test]
 async fn the_running_server_sends_by_itself_and_stops_in_time() {
     let (server, peers) = (Server::start().await, Peers::new().await);
-    server.app.site.set(peers.folder(&[0]).site());
+    peers.folder(&[0]).serve(&server);
     let outbox = tokio::spawn(std::sync::Arc::clone(&server.app).run_outbox());
     server.post(TEST, &server.responder, &json!({ "contact": "Mara Lind" })).await.is(200);
     super::peers::until(async || (page(&server, "webhook").await["state"] == "sent").then_some(())).await;
@@ -211,7 +217,7 @@ async fn the_running_server_sends_by_itself_and_stops_in_time() {
 #[test]
 fn mistakes_in_the_contacts_are_told_with_their_line_and_no_secret() {
     let good = "contacts:\n  - name: Mara\n    roles: [CISO]\n    channels:\n      - webhook: {url: \"https://hooks.example/x\", secret_file: webhook.secret}\n";
-    SiteFolder::new(good).site();
+    Site::default().load(SiteFolder::new(good).path()).unwrap();
     for (from, to, line, wanted) in [
         ("webhook:", "webhok:", 5, "did you mean `webhook`?"),
         ("secret_file:", "secret:", 5, "unknown field `secret`"),
@@ -236,7 +242,7 @@ fn mistakes_in_the_contacts_are_told_with_their_line_and_no_secret() {
         ),
         ("contacts:", "smtp: {host: localhost, from: nobody, tls: required}\ncontacts:", 1, "no mail address"),
     ] {
-        let text = format!("{:#}", Site::load(SiteFolder::new(&good.replacen(from, to, 1)).path()).err().unwrap());
+        let text = SiteFolder::new(&good.replacen(from, to, 1)).mistakes();
         let place = format!("contacts.yaml:{line}: ");
         assert!(text.contains(&place) && text.contains(wanted), "{to}: {text}");
         assert!(!text.contains(ROUTING_KEY), "{text}");
@@ -244,8 +250,8 @@ fn mistakes_in_the_contacts_are_told_with_their_line_and_no_secret() {
     let exposed = SiteFolder::new(good);
     let secret = exposed.path().join("webhook.secret");
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o640)).unwrap();
-    assert!(format!("{:#}", Site::load(exposed.path()).err().unwrap()).contains("mode 640"));
+    assert!(exposed.mistakes().contains("mode 640"));
     std::fs::remove_file(&secret).unwrap();
     std::os::unix::fs::symlink(exposed.path().join("pagerduty.key"), &secret).unwrap();
-    assert!(Site::load(exposed.path()).is_err());
+    assert!(exposed.mistakes().contains("webhook.secret"));
 }

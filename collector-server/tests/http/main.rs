@@ -11,5 +11,6 @@ mod custody;
 mod escalation;
 mod evidence;
 mod harness;
+mod ingest;
 mod orders;
 mod peers;

@@ -21,9 +21,8 @@ use wire::assessment::Severity;
 use wire::{IncidentId, Instant, PageId};
 
 use super::{Actor, App, Problem, ProblemKind, details, random};
-use crate::site::Site;
 use crate::store::{Change, NewLeaf, PageRecord};
-use contacts::{Contact, Limits};
+use contacts::{Contact, Contacts, Limits};
 
 /// Pages that the status lists.
 const STATUS_PAGES: u32 = 100;
@@ -119,11 +118,11 @@ impl App {
     /// When the store fails.
     pub async fn escalation_status(&self) -> Result<EscalationStatus, Problem> {
         let pages = self.store.pages_since(Instant(0), STATUS_PAGES).await?;
-        let site = self.site.get();
+        let (contacts, rules) = (self.site.contacts(), self.site.rules()?);
         Ok(EscalationStatus {
-            contacts: site.contacts.contacts.iter().map(Contact::view).collect(),
+            contacts: contacts.contacts.iter().map(Contact::view).collect(),
             pages: pages.into_iter().map(|page| page.view).collect(),
-            vacant: vacant(&site)?,
+            vacant: vacant(&contacts, &rules),
         })
     }
 
@@ -132,9 +131,9 @@ impl App {
     /// # Errors
     /// [`ProblemKind::NotFound`], [`ProblemKind::TooMany`].
     pub async fn test_escalation(&self, by: &Actor, asked: &EscalationTest) -> Result<EscalationTestReply, Problem> {
-        let site = self.site.get();
-        let contact = site.contacts.get(&asked.contact).ok_or_else(|| {
-            let known: Vec<&str> = site.contacts.contacts.iter().map(|contact| contact.name.as_str()).collect();
+        let contacts = self.site.contacts();
+        let contact = contacts.get(&asked.contact).ok_or_else(|| {
+            let known: Vec<&str> = contacts.contacts.iter().map(|contact| contact.name.as_str()).collect();
             let hint = if known.is_empty() {
                 "the site names nobody: see packaging/site/contacts.yaml".to_owned()
             } else {
@@ -143,7 +142,7 @@ impl App {
             Problem::new(ProblemKind::NotFound, format!("the site has no contact {:?}", asked.contact)).hint(hint)
         })?;
         let now = self.now();
-        if self.recent_pages(now).await?.is_too_much(&contact.name, site.contacts.limits) {
+        if self.recent_pages(now).await?.is_too_much(&contact.name, contacts.limits) {
             let message = format!("{:?} had too many pages within the last hour", contact.name);
             return Err(Problem::new(ProblemKind::TooMany, message).hint("try again later"));
         }
@@ -169,15 +168,9 @@ impl App {
 }
 
 /// The roles of all escalation paths for which the site names nobody.
-///
-/// # Errors
-/// When the rules cannot be read.
-pub fn vacant(site: &Site) -> Result<Vec<String>, Problem> {
-    let rules = Rules::shipped().map_err(|mistakes| {
-        Problem::new(ProblemKind::Internal, "the server's triage rules cannot be read").cause(mistakes)
-    })?;
+pub fn vacant(contacts: &Contacts, rules: &Rules) -> Vec<String> {
     let paths = rules.escalation.severities.iter().flat_map(|at| at.escalate_to.iter().chain(&at.data_at_risk));
     let added = rules.escalation.additions.iter().flat_map(|addition| &addition.add);
     let roles: BTreeSet<&String> = paths.chain(added).chain(&rules.escalation.data_adds).collect();
-    Ok(roles.into_iter().filter(|role| site.contacts.of_role(role).next().is_none()).cloned().collect())
+    roles.into_iter().filter(|role| contacts.of_role(role).next().is_none()).cloned().collect()
 }

@@ -11,10 +11,9 @@ use wire::{Instant, PageId};
 
 use super::super::{Actor, App, Problem, random};
 use super::channels::NotSent;
-use super::contacts::Contact;
+use super::contacts::{Contact, Contacts};
 use super::message::{ACKNOWLEDGED, Brief, ESCALATION, Message, RESOLVED, TEST};
 use super::{NewPage, leaf};
-use crate::site::Site;
 use crate::store::{Change, IncidentRecord, NewLeaf, PageRecord, StoreError};
 
 /// Pages under way at a time.
@@ -107,7 +106,7 @@ impl App {
     }
 
     async fn try_batch(&self, batch: Batch) -> Result<(), Problem> {
-        let (site, now) = (self.site.get(), self.now());
+        let (contacts, now) = (self.site.contacts(), self.now());
         let mut outcome = Outcome::default();
         let (mut pages, mut incidents) = (Vec::new(), Vec::new());
         for page in batch {
@@ -125,9 +124,9 @@ impl App {
         }
         if let Some(first) = pages.first() {
             let channel = usize::try_from(first.channel).unwrap_or(usize::MAX);
-            let contact = site.contacts.get(&first.view.contact);
+            let contact = contacts.get(&first.view.contact);
             let sent = match contact.and_then(|contact| contact.channels.get(channel)) {
-                Some((_, channel)) => channel.send(&self.message(first, &incidents, &site, now)).await,
+                Some((_, channel)) => channel.send(&self.message(first, &incidents, &contacts, now)).await,
                 None => Err(NotSent::for_good("the site's contacts have changed: this channel is no longer there")),
             };
             let after = self.now();
@@ -138,8 +137,8 @@ impl App {
         self.keep_outcome(outcome, now).await
     }
 
-    fn message(&self, page: &PageRecord, incidents: &[IncidentRecord], site: &Site, now: Instant) -> Message {
-        let link = site.contacts.link.as_deref().or(self.reach.servers.first().map(String::as_str)).unwrap_or("");
+    fn message(&self, page: &PageRecord, incidents: &[IncidentRecord], contacts: &Contacts, now: Instant) -> Message {
+        let link = contacts.link.as_deref().or(self.reach.servers.first().map(String::as_str)).unwrap_or("");
         let mut briefs: Vec<Brief> = incidents.iter().map(|record| Brief::of(record, link)).collect();
         briefs.sort_by_key(|brief| std::cmp::Reverse(brief.severity));
         briefs.dedup_by(|one, other| one.incident == other.incident);
