@@ -102,6 +102,9 @@ const SOURCES: &[File] = &[
     shipped!("sources/osquery.yaml"),
     shipped!("sources/sigma.yaml"),
     shipped!("sources/qradar.yaml"),
+    // What any product may write, after what is known of each.
+    shipped!("sources/cef.yaml"),
+    shipped!("sources/leef.yaml"),
 ];
 
 static SHIPPED: LazyLock<Result<Rules, Mistakes>> = LazyLock::new(|| Rules::with_site(&[]));
