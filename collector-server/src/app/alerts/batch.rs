@@ -20,7 +20,6 @@ const REASON_CHARS_MAX: usize = 500;
 
 /// See the module.
 pub(super) struct Batch<'a> {
-    by: &'a Actor,
     context: &'a Context<'a>,
     leaves: Vec<NewLeaf>,
     recall: Recall,
@@ -39,8 +38,8 @@ pub(super) struct Closed {
 
 impl<'a> Batch<'a> {
     /// An empty one.
-    pub fn new(by: &'a Actor, context: &'a Context<'a>, recall: Recall) -> Self {
-        Self { by, context, leaves: Vec::new(), recall, records: Vec::new(), touched: Vec::new() }
+    pub fn new(context: &'a Context<'a>, recall: Recall) -> Self {
+        Self { context, leaves: Vec::new(), recall, records: Vec::new(), touched: Vec::new() }
     }
 
     /// Finds the place of one more alert.
@@ -54,17 +53,22 @@ impl<'a> Batch<'a> {
             normalised: serde_json::to_value(alert).map_err(internal)?,
             raw_sha256: alert.raw_sha256,
             received: alert.received,
-            sent_by: self.by.to_string(),
+            sent_by: incoming.sent_by.clone(),
             source_ref: incoming.source_ref.clone(),
             title: alert.title.clone(),
         };
         if record.assessment.auto_close {
-            self.leaves.push(received(self.by, &record));
+            self.leaves.push(received(&record));
         } else if let Some((incident, reason)) = self.relative(store, alert).await? {
             record.incident = Some(incident.clone());
-            self.leaves.push(received(self.by, &record));
+            self.leaves.push(received(&record));
             let shown: String = reason.chars().take(REASON_CHARS_MAX).collect();
-            self.leaves.push(leaf(self.by, &record, "alert_correlated", json!({ "into": incident, "reason": shown })));
+            self.leaves.push(leaf(
+                &record.sent_by,
+                &record,
+                "alert_correlated",
+                json!({ "into": incident, "reason": shown }),
+            ));
             record.correlated = Some(reason);
             let before = self.recall.incident(store, &incident).await?.assessment.severity;
             if !self.touched.iter().any(|(touched, _)| *touched == incident) {
@@ -74,10 +78,10 @@ impl<'a> Batch<'a> {
         } else {
             let id = self.recall.new_id(store, record.received).await?;
             record.incident = Some(id.clone());
-            self.leaves.push(received(self.by, &record));
+            self.leaves.push(received(&record));
             let assessment = &record.assessment;
             let details = json!({ "incident_type": assessment.incident_type, "severity": assessment.severity });
-            let opened = leaf(&Actor::Server, &record, "incident_opened", details);
+            let opened = leaf(&Actor::Server.to_string(), &record, "incident_opened", details);
             self.leaves.push(NewLeaf { subject: format!("incident:{id}"), ..opened });
             self.touched.push((id.clone(), None));
             self.recall.put(IncidentRecord {
@@ -127,11 +131,11 @@ impl<'a> Batch<'a> {
             let after = assessment.severity;
             if let Some(before) = before.filter(|before| *before != after) {
                 let details = json!({ "alert": newest.alert, "from": before, "to": after });
-                let changed = leaf(&Actor::Server, newest, "severity_changed", details);
+                let changed = leaf(&Actor::Server.to_string(), newest, "severity_changed", details);
                 self.leaves.push(NewLeaf { subject: format!("incident:{id}"), ..changed });
             }
             if let Some(details) = before.and_then(|before| outranked(&known.case, before, &assessment)) {
-                let raised = leaf(&Actor::Server, newest, "override_outranked", Value::Object(details));
+                let raised = leaf(&Actor::Server.to_string(), newest, "override_outranked", Value::Object(details));
                 self.leaves.push(NewLeaf { subject: format!("incident:{id}"), ..raised });
             }
             let updated = newest.received.max(known.updated);
@@ -159,18 +163,18 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn received(by: &Actor, record: &AlertRecord) -> NewLeaf {
+fn received(record: &AlertRecord) -> NewLeaf {
     let details = json!({
         "auto_close": record.assessment.auto_close,
         "raw_sha256": record.raw_sha256,
         "source": record.assessment.source,
     });
-    leaf(by, record, "alert_received", details)
+    leaf(&record.sent_by, record, "alert_received", details)
 }
 
-fn leaf(by: &Actor, record: &AlertRecord, event: &'static str, details: Value) -> NewLeaf {
+fn leaf(by: &str, record: &AlertRecord, event: &'static str, details: Value) -> NewLeaf {
     let details = if let Value::Object(details) = details { details } else { Map::new() };
     let subject = format!("alert:{}", record.alert);
     let (incident, time) = (record.incident.clone(), record.received);
-    NewLeaf { actor: by.to_string(), details, event, incident, subject, time }
+    NewLeaf { actor: by.to_owned(), details, event, incident, subject, time }
 }

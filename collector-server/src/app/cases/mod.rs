@@ -93,14 +93,14 @@ impl App {
         record: &IncidentRecord,
         action: &Action,
     ) -> Result<Option<ActionReply>, Problem> {
-        let rules = super::alerts::rules()?;
-        let scene = Scene { by: by.to_string(), now: self.now(), record, rules };
+        let rules = self.site.rules()?;
+        let scene = Scene { by: by.to_string(), now: self.now(), record, rules: &rules };
         let mut case = record.case.clone();
         let mut assessment = None;
         let done = if let Action::Override { incident_type, reason, severity } = action {
             let said = (incident_type.as_deref(), *severity);
             let alerts = self.alerts_read(&record.incident).await?;
-            let (alerts, context) = (alerts.iter().collect::<Vec<_>>(), Context::with(rules));
+            let (alerts, context) = (alerts.iter().collect::<Vec<_>>(), Context::with(&rules));
             let by_rules = judge::judge_anew(&context, &Case::default(), &alerts);
             let mut done = verdict::override_rules(&mut case, &scene, &by_rules, said, reason)?;
             let after = judge::judge_anew(&context, &case, &alerts);
