@@ -184,4 +184,8 @@ impl Object for Anything {
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::Values(vec![Value::from_object(Self)])
     }
+    // Written out as a list it would have no end.
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
 }
