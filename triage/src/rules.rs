@@ -96,12 +96,16 @@ const SINGLE: &[File] = &[
 /// The files of recognitions, in the order in which they are tried.
 const RECOGNITIONS: &[File] = &[
     shipped!("recognise/alertmanager.yaml"),
+    shipped!("recognise/crowdstrike.yaml"),
+    shipped!("recognise/defender.yaml"),
+    shipped!("recognise/elastic.yaml"),
     shipped!("recognise/falco.yaml"),
     shipped!("recognise/guardduty.yaml"),
     shipped!("recognise/k8s_audit.yaml"),
     shipped!("recognise/ocsf.yaml"),
     shipped!("recognise/osquery.yaml"),
     shipped!("recognise/qradar.yaml"),
+    shipped!("recognise/scc.yaml"),
     shipped!("recognise/sigma.yaml"),
     shipped!("recognise/splunk.yaml"),
     shipped!("recognise/suricata.yaml"),
@@ -109,6 +113,7 @@ const RECOGNITIONS: &[File] = &[
     shipped!("recognise/wazuh.yaml"),
     // What holds for several sources, after what each of them says itself.
     shipped!("recognise/commands.yaml"),
+    shipped!("recognise/tactics.yaml"),
     shipped!("recognise/words.yaml"),
     // Last: what is left.
     shipped!("recognise/techniques.yaml"),
@@ -120,11 +125,19 @@ const SOURCES: &[File] = &[
     shipped!("sources/k8s_audit.yaml"),
     shipped!("sources/ocsf.yaml"),
     shipped!("sources/sysdig.yaml"),
+    shipped!("sources/scc.yaml"),
+    shipped!("sources/crowdstrike.yaml"),
+    shipped!("sources/sentinel.yaml"),
+    shipped!("sources/defender_cloud.yaml"),
+    shipped!("sources/defender_xdr.yaml"),
+    shipped!("sources/defender.yaml"),
     shipped!("sources/splunk.yaml"),
     shipped!("sources/wazuh.yaml"),
     shipped!("sources/osquery.yaml"),
     shipped!("sources/sigma.yaml"),
     shipped!("sources/qradar.yaml"),
+    // Any product's records in ECS, last.
+    shipped!("sources/elastic.yaml"),
 ];
 
 static SHIPPED: LazyLock<Result<Rules, Mistakes>> = LazyLock::new(|| Rules::with_site(&[]));
