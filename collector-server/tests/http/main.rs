@@ -10,4 +10,5 @@ mod credentials;
 mod custody;
 mod evidence;
 mod harness;
+mod membership;
 mod orders;
