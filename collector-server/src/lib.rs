@@ -10,5 +10,6 @@ pub mod data_dir;
 pub mod http;
 pub mod objects;
 pub mod process;
+pub mod site;
 pub mod store;
 pub mod ui;

@@ -182,10 +182,12 @@ impl<'a> Incident<'a> {
     }
 }
 
-/// `pod:…`, `container:…`, `eks:…`, `s3:…` are no machines.
+/// `gce:vm-1` is a machine, and so is `localhost:8081`; `pod:…`, `s3:…`, `deployments:…` are none.
 pub fn is_machine(name: &str) -> bool {
-    const PREFIXES: &[&str] = &["pod:", "container:", "eks:", "ecs:", "s3:"];
-    !PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    const MACHINES: &[&str] = &["gce", "instance", "vm"];
+    let Some((kind, rest)) = name.split_once(':') else { return true };
+    let is_port = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    is_port || MACHINES.contains(&kind) || name.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// One entry for each host, with all its names. It is shown under the listed name that people know best.

@@ -20,7 +20,7 @@ pub const RECORDS_MAX: usize = 1000;
 const ENVELOPES_MAX: usize = 4;
 
 /// Keys under which products send lists of alerts: GuardDuty's GetFindings, CloudTrail and SNS, Alertmanager.
-const LISTS: &[&str] = &["findings", "records", "alerts", "events"];
+const LISTS: &[&str] = &["findings", "records", "alerts", "events", "items"];
 
 /// One record: its bytes as they came, and what they say.
 #[derive(Clone, Debug, PartialEq)]

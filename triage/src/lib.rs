@@ -8,6 +8,7 @@
 pub mod alert;
 mod assess;
 pub mod calendar;
+pub mod checklist;
 pub mod classify;
 pub mod clocks;
 pub mod containment;
@@ -23,10 +24,12 @@ pub mod mapping;
 mod matching;
 mod normalise;
 mod overrides;
+pub mod roles;
 pub mod rules;
 pub mod severity;
 pub mod taxonomy;
 pub mod techniques;
+pub mod timers;
 
 pub use alert::Alert;
 pub use assess::{Context, assess, triage_incident};
@@ -34,4 +37,4 @@ pub use correlate::{are_independent, correlates, is_duplicate};
 pub use forensics::{UnknownType, collect_forensics};
 pub use intake::{BYTES_MAX, NotTaken, Parsed, RECORDS_MAX, normalise};
 pub use overrides::Override;
-pub use rules::Rules;
+pub use rules::{Mistakes, Rules, SiteFile};

@@ -42,8 +42,12 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// True when `text` fits `pattern` in any case of ASCII letters: `*` is anything, also nothing.
+/// True when `text` fits `pattern` in any case of ASCII letters: `*` is anything, also nothing. `\*` alone is a `*`
+/// itself, which Kubernetes and IAM write for "everything".
 pub fn glob(pattern: &str, text: &str) -> bool {
+    if pattern == r"\*" {
+        return text == "*";
+    }
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     // Where the last `*` stands, and what of the text it has taken so far.

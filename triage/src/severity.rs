@@ -49,6 +49,8 @@ pub struct Lowering {
     pub attempt: Lowers,
     /// See [`Worth::Doubt`].
     pub doubt: Lowers,
+    /// The same, where the product sends it for information only: by two.
+    pub for_information: Lowers,
     /// See [`crate::false_positive::FalsePositiveRule::lowers`].
     pub known_benign: Lowers,
 }
@@ -143,6 +145,7 @@ struct Candidate<'a> {
 /// Why an alert does not show that anything took effect.
 struct Weakness<'a> {
     rule: &'static str,
+    steps: usize,
     input: String,
     lowers: &'a Lowers,
 }
@@ -166,7 +169,9 @@ pub fn rate(incident: &Incident, criticality: Option<(&str, &str)>, said: Option
     }
     vendor(&mut rated, incident, table);
     stayed(&mut rated, incident, table);
-    for raise in &table.raise {
+    // What was stopped raises nothing beyond the triggers: a ransom note outranks that its dropper was stopped.
+    let is_stopped = incident.all_marked(Marker::Prevented);
+    for raise in table.raise.iter().filter(|raise| raise.trigger || !is_stopped) {
         let named = incident.counting().any(|reading| reading.alert.triggers.contains(&raise.rule));
         let input = if named { Some("the sender names it".to_owned()) } else { raise.holds(incident) };
         if let Some(input) = input {
@@ -231,7 +236,8 @@ fn best<'a>(incident: &Incident<'a>, said: Option<&Override>, rules: &'a Rules) 
         let name = reading.meaning.incident_type;
         let default = rules.taxonomy.default_severity(name);
         let lowered = weakness(incident, reading, rules).filter(|_| default > Severity::Sev4);
-        let severity = if lowered.is_some() { self::lowered(default) } else { default };
+        let steps = lowered.as_ref().map_or(0, |weakness| weakness.steps);
+        let severity = (0..steps).fold(default, |severity, _| self::lowered(severity));
         Candidate { name, confidence: reading.meaning.confidence, severity, lowered }
     });
     let of_all = incident.together.iter().map(|(name, confidence)| {
@@ -252,7 +258,7 @@ fn weakness<'a>(incident: &Incident, reading: &Reading, rules: &'a Rules) -> Opt
     let has = |worth| rules.signals.has(&reading.meaning.signals, worth);
     let another_shows = || incident.counting().any(|other| incident.shows_effect(other));
     let table = &rules.severity.lowering;
-    let because = |rule, lowers: &'a Lowers| Some(Weakness { rule, input: lowers.means.clone(), lowers });
+    let because = |rule, lowers: &'a Lowers| Some(Weakness { rule, steps: 1, input: lowers.means.clone(), lowers });
     if marked(Marker::Prevented) {
         return because("prevented", &table.prevented);
     }
@@ -262,7 +268,7 @@ fn weakness<'a>(incident: &Incident, reading: &Reading, rules: &'a Rules) -> Opt
     if let Some(sign) = reading.benign_cause() {
         let lowers = &table.known_benign;
         let input = format!("{} ({}): {} {}", sign.rule.rule, sign.input(), lowers.means, sign.rule.why);
-        return Some(Weakness { rule: "known_benign", input, lowers });
+        return Some(Weakness { rule: "known_benign", steps: 1, input, lowers });
     }
     if has(Worth::Compromise) {
         return None;
@@ -271,6 +277,11 @@ fn weakness<'a>(incident: &Incident, reading: &Reading, rules: &'a Rules) -> Opt
         return because("attempt_only", &table.attempt);
     }
     if has(Worth::Doubt) && !another_shows() {
+        let level = reading.alert.vendor_severity.as_ref().map(|severity| severity.level);
+        if level == Some(Level::Informational) {
+            let lowers = &table.for_information;
+            return Some(Weakness { rule: "for_information", steps: 2, input: lowers.means.clone(), lowers });
+        }
         return because("unconfirmed", &table.doubt);
     }
     None

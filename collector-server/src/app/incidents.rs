@@ -47,7 +47,7 @@ impl App {
             evidence: Vec::new(),
             hosts: self.hosts_named(&record.assessment, &alerts).await?,
             orders: Vec::new(),
-            pages: Vec::new(),
+            pages: self.store.pages_of(incident).await?.into_iter().map(|page| page.view).collect(),
             summary: self.summary(&record).await?,
             timers: Vec::new(),
             assessment: record.assessment,
@@ -122,7 +122,7 @@ impl App {
     }
 }
 
-fn victims(assessment: &Assessment) -> impl Iterator<Item = &str> {
+pub(super) fn victims(assessment: &Assessment) -> impl Iterator<Item = &str> {
     assessment.hosts.iter().filter(|host| host.role == HostRole::Victim).map(|host| host.name.as_str())
 }
 

@@ -3,6 +3,12 @@
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// Bytes of requests with alerts that are taken in at a time, whoever sends them.
+    pub alert_bytes_max: usize,
+    /// Requests with alerts that are taken in at a time, whoever sends them.
+    pub alert_requests_max: usize,
+    /// Requests with alerts in a second that one source may send for long. Ten seconds' worth may come at once.
+    pub alert_requests_of_source_per_sec: u32,
     /// The longest bundle.
     pub bundle_bytes_max: u64,
     /// No upload is begun or continued when less than this is free where the objects lie.
@@ -15,6 +21,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bundle_bytes_max: 64 << 30, free_bytes_min: 1 << 30, idle_secs: 300, uploads_of_owner_max: 16 }
+        Self {
+            alert_bytes_max: 32 << 20,
+            alert_requests_max: 1024,
+            alert_requests_of_source_per_sec: 200,
+            bundle_bytes_max: 64 << 30,
+            free_bytes_min: 1 << 30,
+            idle_secs: 300,
+            uploads_of_owner_max: 16,
+        }
     }
 }

@@ -7,6 +7,7 @@ pub mod cases;
 pub mod custody;
 pub mod dispatch;
 pub mod enrollment;
+pub mod escalation;
 pub mod evidence;
 pub mod hosts;
 pub mod hub;
@@ -34,6 +35,7 @@ use wire::{AgentId, Instant, Sha256};
 
 use crate::authority::Authority;
 use crate::objects::{ObjectError, Objects};
+use crate::site::Site;
 use crate::store::{Store, StoreError};
 
 /// Everything that the server's decisions stand on.
@@ -44,12 +46,16 @@ pub struct App {
     pub authority: Option<Authority>,
     /// Where the time comes from.
     pub clock: Box<dyn Clock + Send + Sync>,
+    /// Wakes those who look after pages.
+    pub escalation: escalation::Escalation,
     /// Held while the record of a host is read and written again.
     host_writes: tokio::sync::Mutex<()>,
     /// Which agents wait for orders.
     pub hub: hub::Hub,
     /// Bundles that are to be verified.
     pub ingest: ingest::Queue,
+    /// Alerts that come in.
+    pub intake: alerts::Intake,
     /// How much is taken.
     pub limits: limits::Limits,
     /// Tells of what happens, as it happens.
@@ -62,6 +68,8 @@ pub struct App {
     pub reach: Reach,
     /// Signs receipts and custody heads.
     pub signer: SigningKey,
+    /// What the site says.
+    pub site: Site,
     /// Cancelled when the server stops: whoever waits for something answers at once.
     pub stop: CancellationToken,
     /// What changes.
@@ -94,15 +102,18 @@ impl App {
             alerts: alerts::Turn::default(),
             authority: None,
             clock,
+            escalation: escalation::Escalation::default(),
             host_writes: tokio::sync::Mutex::default(),
             hub: hub::Hub::default(),
             limits: limits::Limits::default(),
             ingest: ingest::Queue::default(),
+            intake: alerts::Intake::default(),
             live: live::Live::default(),
             looks: inside::Looks::default(),
             objects,
             reach,
             signer,
+            site: Site::default(),
             stop: CancellationToken::new(),
             store,
             tokens: tokens::Tokens::default(),
@@ -139,6 +150,12 @@ pub fn random<const N: usize>() -> Result<[u8; N], Problem> {
     getrandom::fill(&mut bytes)
         .map_err(|error| Problem::new(ProblemKind::Internal, "the system gives no random numbers").cause(error))?;
     Ok(bytes)
+}
+
+/// What a panic said. It is for the log: it may hold anything.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without words")
 }
 
 /// Who asks. Shown in custody as `user:<name>`, `agent:<id>`, `source:<name>`, `ticket:<id>` or `server`.
@@ -223,18 +240,27 @@ pub struct Problem {
     pub kind: ProblemKind,
     /// The subject and what is wrong with it.
     pub message: String,
+    /// Seconds after which the same request may go well.
+    pub retry_secs: Option<u32>,
 }
 
 impl Problem {
     /// A problem without hint and cause.
     pub fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
-        Self { cause: None, hint: None, kind, message: message.into() }
+        Self { cause: None, hint: None, kind, message: message.into(), retry_secs: None }
     }
 
     /// The same, with the next step.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, which may go well after so many seconds.
+    #[must_use]
+    pub fn retry(mut self, secs: u32) -> Self {
+        self.retry_secs = Some(secs);
         self
     }
 

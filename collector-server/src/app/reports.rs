@@ -1,5 +1,7 @@
 //! What a person saw becomes an alert like any other, of the product `human_report`.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 use wire::api::AlertsReply;
 use wire::case::{HumanReport, LINE_BYTES_MAX};
@@ -15,16 +17,17 @@ impl App {
     ///
     /// # Errors
     /// [`ProblemKind::Input`] for a text that is missing, too long or hostile, a time to come, a type that is none.
-    pub async fn report(&self, by: &Actor, report: HumanReport) -> Result<AlertsReply, Problem> {
+    pub async fn report(self: &Arc<Self>, by: &Actor, report: HumanReport) -> Result<AlertsReply, Problem> {
         let now = self.now();
         let seen_at = report.seen_at.unwrap_or(now);
         if seen_at > now || seen_at.0 < 0 {
             return Err(Problem::new(ProblemKind::Input, format!("{seen_at} is no time that has been"))
                 .hint("leave the time out when it is now"));
         }
+        let rules = self.site.rules()?;
         let declared = match &report.incident_type {
             None => "security_alert",
-            Some(word) => known_type(super::alerts::rules()?, word)?,
+            Some(word) => known_type(&rules, word)?,
         };
         let mut alert = Map::new();
         let mut tell = |key: &str, value: Value| alert.insert(key.to_owned(), value);

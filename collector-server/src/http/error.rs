@@ -1,6 +1,7 @@
 //! How a failed request is answered: one text for the caller, another for the log.
 
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use wire::api::ErrorBody;
@@ -44,6 +45,10 @@ impl IntoResponse for Problem {
             Some(cause) => tracing::debug!(code, message = self.message, cause),
             None => tracing::debug!(code, message = self.message),
         }
-        told(status, ErrorBody { code: code.into(), hint: self.hint, message: self.message })
+        let mut response = told(status, ErrorBody { code: code.into(), hint: self.hint, message: self.message });
+        if let Some(secs) = self.retry_secs {
+            response.headers_mut().insert(RETRY_AFTER, secs.into());
+        }
+        response
     }
 }

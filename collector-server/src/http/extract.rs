@@ -24,7 +24,8 @@ static STRANGERS: Semaphore = Semaphore::const_new(STRANGERS_MAX);
 /// Reads a body, with a deadline; a stranger's only while there are not too many of them.
 async fn within<T>(request: Request, read: impl AsyncFnOnce(Request) -> Result<T, Problem>) -> Result<T, Problem> {
     let is_stranger = request.extensions().get::<Actor>().is_none();
-    let busy = || Problem::new(ProblemKind::Unavailable, "too many requests at this moment").hint("send it again");
+    let busy =
+        || Problem::new(ProblemKind::Unavailable, "too many requests at this moment").hint("send it again").retry(1);
     let _held = if is_stranger { Some(STRANGERS.try_acquire().map_err(|_| busy())?) } else { None };
     let read = timeout(Duration::from_secs(BODY_SECS_MAX), read(request)).await;
     read.unwrap_or_else(|_| {

@@ -27,7 +27,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::app::{App, Problem, ProblemKind};
+use crate::app::{App, Problem, ProblemKind, panic_text};
 
 /// All endpoints, each behind its credential check and its body limit, and the pages.
 pub fn router(app: &Arc<App>) -> Router {
@@ -52,10 +52,9 @@ pub fn router(app: &Arc<App>) -> Router {
 /// A panic in one request is that request's alone. Its text is for the log: it may hold anything.
 #[expect(clippy::needless_pass_by_value, reason = "the layer gives it away")]
 fn fell_over(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
     Problem::new(ProblemKind::Internal, "the server failed on this request")
         .hint("the operator finds the cause in the server's log")
-        .cause(text.unwrap_or("a panic without words"))
+        .cause(panic_text(&*panic))
         .into_response()
 }
 

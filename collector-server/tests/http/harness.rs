@@ -167,6 +167,9 @@ impl Server {
         body: Vec<u8>,
     ) -> axum::response::Response {
         let mut request = Request::builder().method(method).uri(path).header("host", "server:8443");
+        if !body.is_empty() {
+            request = request.header("content-length", body.len());
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -11,6 +11,9 @@ mod falco;
 mod generic;
 mod guardduty;
 mod plain;
+mod relay;
+mod splunk;
+mod suricata;
 
 pub(crate) use plain::kind_of;
 
@@ -21,18 +24,25 @@ pub trait Normaliser: Sync {
 }
 
 /// Those that are code, by the name that their alerts carry as `source`, the most particular first.
-const NORMALISERS: &[(&str, &dyn Normaliser)] = &[("guardduty", &guardduty::GuardDuty), ("falco", &falco::Falco)];
+const NORMALISERS: &[(&str, &dyn Normaliser)] =
+    &[("guardduty", &guardduty::GuardDuty), ("falco", &falco::Falco), ("suricata", &suricata::Suricata)];
 
 /// Those that take what is left.
 pub(crate) const LAST_SOURCES: &[&str] = &["plain", "unknown"];
 
 /// What `record` says, where it is of a form that something here knows.
 pub(crate) fn known(record: &Value, rules: &Rules) -> Option<Alert> {
+    relay::read(record, rules).or_else(|| direct(record, rules)).or_else(|| plain::Plain.read(record))
+}
+
+/// What `record` says, where a product writes it that something here knows.
+fn direct(record: &Value, rules: &Rules) -> Option<Alert> {
+    let unfolded = splunk::unfolded(record);
+    let mapped = unfolded.as_ref().unwrap_or(record);
     NORMALISERS
         .iter()
         .find_map(|(_, normaliser)| normaliser.read(record))
-        .or_else(|| rules.sources.iter().find_map(|mapping| mapping.read(record)))
-        .or_else(|| plain::Plain.read(record))
+        .or_else(|| rules.sources.iter().find_map(|mapping| mapping.read(mapped)))
 }
 
 /// What `record`, which nothing knows, says.

@@ -26,7 +26,6 @@ const REASON_CHARS_MAX: usize = 500;
 
 /// See the module.
 pub(super) struct Batch<'a> {
-    by: &'a Actor,
     context: &'a Context<'a>,
     /// Merges, in their order.
     edits: Vec<Edit>,
@@ -55,9 +54,9 @@ struct Relatives {
 
 impl<'a> Batch<'a> {
     /// An empty one.
-    pub fn new(by: &'a Actor, context: &'a Context<'a>, recall: Recall) -> Self {
+    pub fn new(context: &'a Context<'a>, recall: Recall) -> Self {
         let (edits, leaves, records, touched) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { by, context, edits, leaves, recall, records, ties: Ties::default(), touched }
+        Self { context, edits, leaves, recall, records, ties: Ties::default(), touched }
     }
 
     /// Finds the place of one more alert.
@@ -74,12 +73,12 @@ impl<'a> Batch<'a> {
             normalised: serde_json::to_value(alert).map_err(internal)?,
             raw_sha256: alert.raw_sha256,
             received: alert.received,
-            sent_by: self.by.to_string(),
+            sent_by: incoming.sent_by.clone(),
             source_ref: incoming.source_ref.clone(),
             title: alert.title.clone(),
         };
         if record.assessment.auto_close {
-            self.leaves.push(received(self.by, &record));
+            self.leaves.push(received(&record));
             self.records.push(record);
             return Ok(());
         }
@@ -124,7 +123,7 @@ impl<'a> Batch<'a> {
     ) -> Result<IncidentId, Problem> {
         let id = self.recall.new_id(store, record.received).await?;
         record.incident = Some(id.clone());
-        self.leaves.push(received(self.by, record));
+        self.leaves.push(received(record));
         let mut case = Case::default();
         for (other, reason) in closed {
             related(&mut case, other, reason);
@@ -177,9 +176,9 @@ impl<'a> Batch<'a> {
         }
         let (_, (incident, reason)) = worst.ok_or_else(|| internal("an alert is attached to nothing"))?;
         record.incident = Some(incident.clone());
-        self.leaves.push(received(self.by, record));
+        self.leaves.push(received(record));
         let details = json!({ "into": incident, "reason": reason });
-        self.leaves.push(leaf(self.by, record, "alert_correlated", details));
+        self.leaves.push(leaf(&record.sent_by, record, "alert_correlated", details));
         record.correlated = Some(reason);
         Ok(incident)
     }
@@ -351,19 +350,19 @@ fn age(record: &IncidentRecord) -> (Instant, Vec<u8>) {
     (record.opened, key)
 }
 
-fn received(by: &Actor, record: &AlertRecord) -> NewLeaf {
+fn received(record: &AlertRecord) -> NewLeaf {
     let details = json!({
         "auto_close": record.assessment.auto_close,
         "raw_sha256": record.raw_sha256,
         "source": record.assessment.source,
     });
-    leaf(by, record, "alert_received", details)
+    leaf(&record.sent_by, record, "alert_received", details)
 }
 
-fn leaf(by: &Actor, record: &AlertRecord, event: &'static str, details: Value) -> NewLeaf {
+fn leaf(by: &str, record: &AlertRecord, event: &'static str, details: Value) -> NewLeaf {
     let (incident, time) = (record.incident.clone(), record.received);
     let subject = format!("alert:{}", record.alert);
-    NewLeaf { actor: by.to_string(), details: object(details), event, incident, subject, time }
+    NewLeaf { actor: by.to_owned(), details: object(details), event, incident, subject, time }
 }
 
 fn object(details: Value) -> Map<String, Value> {

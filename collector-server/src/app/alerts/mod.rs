@@ -1,32 +1,40 @@
 //! Alerts come in: kept as they came, normalised, assessed, put into their incidents.
 //!
-//! No alert is lost: what no normaliser understands becomes a `security_alert` with what could be read. Alerts that come
-//! in one request are placed together, [`AT_A_TIME`] in one commit with their custody leaves: in a storm an incident is
-//! assessed once for all of them. Opening an incident takes the next number of the year, so two servers that both open
+//! No alert is lost: what no normaliser understands becomes a `security_alert` with what could be read. Requests find room
+//! or are told to come again ([`doors`]), then their alerts wait in lines that are served in turn ([`queue`]), and are
+//! placed together, [`AT_A_TIME`] in one commit with their custody leaves: in a storm an incident is assessed once for all
+//! of them. Opening an incident takes the next number of the year, so two servers that both open
 //! one conflict, and the second looks again and finds the first.
 
 mod batch;
+pub mod doors;
+mod queue;
 mod recall;
 mod ties;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use serde_json::Value;
-use tokio::sync::Mutex;
-use triage::{Alert, Context, NotTaken, Parsed, Rules};
+use tokio::sync::{Mutex, Semaphore, oneshot};
+use triage::{Alert, Context, NotTaken, Parsed};
 use wire::api::{AlertReceived, AlertView, AlertsReply, LiveEvent, Page};
 use wire::{AlertId, IncidentId, Instant, Sha256};
 
-use super::{Actor, App, Problem, ProblemKind, page_of, random};
+use super::{Actor, App, Problem, ProblemKind, page_of, panic_text, random};
 use crate::objects::alert_path;
 use crate::store::{AlertRecord, NewLeaf, StoreError};
 use batch::{Batch, Closed};
+use doors::{Doors, Room};
+use queue::{Portion, Queue};
 use recall::Recall;
 
 /// The most that is taken in at once.
 pub const ALERTS_BYTES_MAX: usize = 1 << 20;
+/// Requests whose bytes are read as alerts at a time.
+const PARSES_MAX: usize = 4;
 /// Alerts in one commit.
 const AT_A_TIME: usize = 64;
 /// Tries of one commit, each on what the one before it ran into. Within one server alerts wait for each other, so only
@@ -44,11 +52,43 @@ impl Turn {
     }
 }
 
+/// The way in, up to the turn.
+#[derive(Debug)]
+pub struct Intake {
+    /// Who may bring alerts now.
+    pub doors: Doors,
+    /// One for each request whose bytes are being read as alerts.
+    parsing: Semaphore,
+    queue: Queue,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self { doors: Doors::default(), parsing: Semaphore::new(PARSES_MAX), queue: Queue::default() }
+    }
+}
+
+/// A request's alerts, where they come from, and the room that they take until each of them has its place.
+#[derive(Debug)]
+pub struct Delivery {
+    /// What it holds, as it came.
+    pub raw: Bytes,
+    /// Its room.
+    pub room: Room,
+    /// Who sent it: an [`Actor`], as custody names it.
+    pub sent_by: String,
+    /// The product, where the records do not say it.
+    pub product: Option<String>,
+    /// The id of the token that it came with.
+    pub token: Option<String>,
+}
+
 /// An alert on its way in.
 struct Incoming {
     alert: Alert,
     id: AlertId,
     raw: Bytes,
+    sent_by: String,
     source_ref: String,
 }
 
@@ -61,31 +101,82 @@ enum Went {
 }
 
 impl App {
+    /// Room for a request of this caller with a body of so many bytes.
+    ///
+    /// # Errors
+    /// [`ProblemKind::TooMany`], [`ProblemKind::Unavailable`]: it comes again.
+    pub fn room_for(&self, by: &Actor, bytes: usize) -> Result<Room, Problem> {
+        let name;
+        let source = match by {
+            Actor::User { token, .. } => token,
+            other => {
+                name = other.to_string();
+                &name
+            }
+        };
+        self.intake.doors.enter(&self.limits, source, bytes, self.clock.boottime_ns())
+    }
+
     /// Takes in all alerts that `raw` holds. `product` names the sender's product, where the records do not say.
+    ///
+    /// # Errors
+    /// As [`App::take_in`], and as [`App::room_for`].
+    pub async fn receive_alerts(
+        self: &Arc<Self>,
+        by: &Actor,
+        product: Option<&str>,
+        raw: Bytes,
+    ) -> Result<AlertsReply, Problem> {
+        let room = self.room_for(by, raw.len())?;
+        self.take_in(Delivery::new(by, product, raw, room)).await
+    }
+
+    /// Takes in all alerts of a request.
     ///
     /// # Errors
     /// [`ProblemKind::Input`], [`ProblemKind::TooLarge`]: nothing was taken. Any other: alerts before the one that failed
     /// may have been taken; sent again, they are duplicates.
-    pub async fn receive_alerts(&self, by: &Actor, product: Option<&str>, raw: Bytes) -> Result<AlertsReply, Problem> {
-        let parsed = match triage::normalise(&raw, self.now(), rules()?) {
-            Ok(parsed) => parsed,
-            // A poll for findings that found none.
-            Err(NotTaken::Empty) if !raw.trim_ascii().is_empty() => Vec::new(),
-            Err(not_taken) => return Err(not_taken_problem(&not_taken)),
-        };
-        let mut incoming = Vec::with_capacity(parsed.len());
-        for one in parsed {
-            incoming.push(incoming_of(by, product, one)?);
+    pub async fn take_in(self: &Arc<Self>, delivery: Delivery) -> Result<AlertsReply, Problem> {
+        let mut incoming = self.read_alerts(&delivery).await?.into_iter();
+        let room = Arc::new(delivery.room);
+        let (mut portions, mut answers) = (Vec::new(), Vec::new());
+        while !incoming.as_slice().is_empty() {
+            let (reply, answer) = oneshot::channel();
+            let alerts = incoming.by_ref().take(AT_A_TIME).collect();
+            portions.push(Portion { alerts, reply, room: Arc::clone(&room) });
+            answers.push(answer);
         }
-        let mut alerts = Vec::with_capacity(incoming.len());
-        for some in incoming.chunks(AT_A_TIME) {
-            alerts.extend(self.receive(by, some).await?);
+        self.line_up(portions);
+        let mut alerts = Vec::new();
+        for answer in answers {
+            alerts.extend(answer.await.map_err(|_| internal("the task that places alerts has ended"))??);
         }
         Ok(AlertsReply { alerts })
     }
 
-    async fn receive(&self, by: &Actor, incoming: &[Incoming]) -> Result<Vec<AlertReceived>, Problem> {
-        let context = Context::with(rules()?);
+    /// What the bytes say, off the threads that serve: a mebibyte of records takes its time.
+    async fn read_alerts(&self, delivery: &Delivery) -> Result<Vec<Incoming>, Problem> {
+        let _one_of_few = self.intake.parsing.acquire().await.map_err(internal)?;
+        let (raw, now, rules) = (delivery.raw.clone(), self.now(), self.site.rules()?);
+        let parsed = tokio::task::spawn_blocking(move || triage::normalise(&raw, now, &rules)).await;
+        let parsed = parsed.map_err(|ended| match ended.try_into_panic() {
+            Ok(panic) => {
+                Problem::new(ProblemKind::Internal, "the server failed on these alerts").cause(panic_text(&*panic))
+            }
+            Err(ended) => internal(ended),
+        })?;
+        match parsed {
+            Ok(parsed) => parsed.into_iter().map(|one| incoming_of(delivery, one)).collect(),
+            // A poll for findings that found none.
+            Err(NotTaken::Empty) if !delivery.raw.trim_ascii().is_empty() => Ok(Vec::new()),
+            Err(not_taken) => Err(not_taken_problem(&not_taken)),
+        }
+    }
+
+    /// Places at most [`AT_A_TIME`] alerts, in one commit.
+    async fn receive(&self, incoming: &[&Incoming]) -> Result<Vec<AlertReceived>, Problem> {
+        let rules = self.site.rules()?;
+        let context = Context::with(&rules);
         let mut turn = self.alerts.0.lock().await;
         for _ in 0..TRIES_MAX {
             let (went, new) = self.sort_out(incoming).await?;
@@ -96,7 +187,7 @@ impl App {
             try_join_all(new.iter().map(|one| put(one))).await?;
             // Taken out, so that whatever ends this early leaves nothing half true behind.
             let recall = std::mem::take(&mut *turn).refreshed(&*self.store, self.now()).await?;
-            let mut batch = Batch::new(by, &context, recall);
+            let mut batch = Batch::new(&context, recall);
             for one in &new {
                 batch.place(&*self.store, one).await?;
             }
@@ -126,10 +217,10 @@ impl App {
     }
 
     /// Parts those that came before, also in this request, from the new ones.
-    async fn sort_out<'a>(&self, incoming: &'a [Incoming]) -> Result<(Vec<Went>, Vec<&'a Incoming>), Problem> {
+    async fn sort_out<'a>(&self, incoming: &[&'a Incoming]) -> Result<(Vec<Went>, Vec<&'a Incoming>), Problem> {
         let mut places: HashMap<&str, usize> = HashMap::new();
         let (mut went, mut new) = (Vec::with_capacity(incoming.len()), Vec::new());
-        for one in incoming {
+        for &one in incoming {
             if let Some(place) = places.get(one.source_ref.as_str()) {
                 went.push(Went::In(*place));
             } else if let Some(there) = self.store.alert_by_ref(&one.source_ref).await? {
@@ -190,13 +281,6 @@ impl App {
     }
 }
 
-/// The rules by which alerts are assessed.
-pub(super) fn rules() -> Result<&'static Rules, Problem> {
-    Rules::shipped().map_err(|mistakes| {
-        Problem::new(ProblemKind::Internal, "the server's triage rules cannot be read").cause(mistakes)
-    })
-}
-
 /// An alert as it was normalised.
 pub(super) fn read(normalised: Value) -> Result<Alert, Problem> {
     serde_json::from_value(normalised).map_err(internal)
@@ -208,18 +292,25 @@ pub(super) fn view(record: AlertRecord) -> AlertView {
     AlertView { alert, assessment, correlated, incident, raw_sha256, received, sent_by, title }
 }
 
-fn incoming_of(by: &Actor, product: Option<&str>, parsed: Parsed) -> Result<Incoming, Problem> {
-    let Parsed { mut alert, raw } = parsed;
-    if let Actor::User { token, .. } = by {
-        alert.ingest_token = Some(token.clone());
+impl Delivery {
+    /// What this caller brings.
+    pub fn new(by: &Actor, product: Option<&str>, raw: Bytes, room: Room) -> Self {
+        let token = if let Actor::User { token, .. } = by { Some(token.clone()) } else { None };
+        Self { raw, room, sent_by: by.to_string(), product: product.map(str::to_owned), token }
     }
+}
+
+fn incoming_of(delivery: &Delivery, parsed: Parsed) -> Result<Incoming, Problem> {
+    let Parsed { mut alert, raw } = parsed;
+    alert.ingest_token.clone_from(&delivery.token);
     // Only where the record does not say it: Falco's alert stays Falco's, whatever relays it.
     let is_unsaid = alert.product == alert.source && ["generic", "plain"].contains(&alert.source.as_str());
-    if let Some(product) = product.filter(|_| is_unsaid) {
-        product.clone_into(&mut alert.product);
+    if let Some(product) = delivery.product.as_ref().filter(|_| is_unsaid) {
+        alert.product.clone_from(product);
     }
     let id = AlertId::new(unix_ms(alert.received), random()?);
-    Ok(Incoming { id, source_ref: source_ref(&alert), alert, raw: raw.into() })
+    let (sent_by, source_ref) = (delivery.sent_by.clone(), source_ref(&alert));
+    Ok(Incoming { alert, id, raw: raw.into(), sent_by, source_ref })
 }
 
 /// What the server did to an incident beside placing an alert.

@@ -94,8 +94,8 @@ impl App {
         record: &IncidentRecord,
         action: &Action,
     ) -> Result<Option<ActionReply>, Problem> {
-        let rules = super::alerts::rules()?;
-        let scene = Scene { by: by.to_string(), now: self.now(), record, rules };
+        let rules = self.site.rules()?;
+        let scene = Scene { by: by.to_string(), now: self.now(), record, rules: &rules };
         let edited = match action {
             Action::Merge { other, reason } => Some(self.merge(&scene, other, reason).await?),
             Action::Move { alerts, reason, to } => Some(self.move_alerts(&scene, alerts, to, reason).await?),
@@ -111,7 +111,7 @@ impl App {
         let done = if let Action::Override { incident_type, reason, severity } = action {
             let said = (incident_type.as_deref(), *severity);
             let alerts = self.alerts_read(&record.incident).await?;
-            let (alerts, context) = (alerts.iter().collect::<Vec<_>>(), Context::with(rules));
+            let (alerts, context) = (alerts.iter().collect::<Vec<_>>(), Context::with(&rules));
             let by_rules = judge::judge_anew(&context, &Case::default(), &alerts);
             let mut done = verdict::override_rules(&mut case, &scene, &by_rules, said, reason)?;
             let after = judge::judge_anew(&context, &case, &alerts);

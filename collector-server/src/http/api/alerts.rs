@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::request::Parts;
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -12,6 +14,8 @@ use wire::api::{AlertView, AlertsReply, Page};
 use wire::case::HumanReport;
 
 use super::{Limit, file, id};
+use crate::app::alerts::doors::Room;
+use crate::app::alerts::{ALERTS_BYTES_MAX, Delivery};
 use crate::app::{App, Problem, ProblemKind};
 use crate::http::extract::{Body, Caller, Json as JsonBody, Path, Query};
 
@@ -24,20 +28,41 @@ pub struct From {
     source: Option<String>,
 }
 
+impl From {
+    /// The product.
+    pub fn product(&self) -> Result<Option<&str>, Problem> {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+        match self.source.as_deref() {
+            Some(source) if source.is_empty() || source.len() > 64 || !source.bytes().all(is_plain) => {
+                Err(Problem::new(ProblemKind::Input, "source is not the name of a product")
+                    .hint("1 to 64 of a-z, 0-9, '.', '_' and '-'"))
+            }
+            source => Ok(source),
+        }
+    }
+}
+
+/// Room for the body, taken before it is read: as much as it declares, or as much as it may be.
+pub struct Admitted(Room);
+
+impl FromRequestParts<Arc<App>> for Admitted {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let Caller(by) = Caller::from_request_parts(parts, app).await?;
+        let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        app.room_for(&by, declared.unwrap_or(ALERTS_BYTES_MAX).min(ALERTS_BYTES_MAX)).map(Self)
+    }
+}
+
 pub async fn receive(
     State(app): State<Arc<App>>,
     Caller(by): Caller,
     Query(from): Query<From>,
+    Admitted(room): Admitted,
     Body(raw): Body,
 ) -> Result<Json<AlertsReply>, Problem> {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-    if let Some(source) = &from.source
-        && (source.is_empty() || source.len() > 64 || !source.bytes().all(is_plain))
-    {
-        return Err(Problem::new(ProblemKind::Input, "source is not the name of a product")
-            .hint("1 to 64 of a-z, 0-9, '.', '_' and '-'"));
-    }
-    app.receive_alerts(&by, from.source.as_deref(), raw).await.map(Json)
+    app.take_in(Delivery::new(&by, from.product()?, raw, room)).await.map(Json)
 }
 
 /// Which part of the alerts.
@@ -51,10 +76,7 @@ pub struct Alerts {
     limit: Limit,
 }
 
-pub async fn list(
-    State(app): State<Arc<App>>,
-    Query(asked): Query<Alerts>,
-) -> Result<Json<Page<AlertView>>, Problem> {
+pub async fn list(State(app): State<Arc<App>>, Query(asked): Query<Alerts>) -> Result<Json<Page<AlertView>>, Problem> {
     app.alerts(asked.after, asked.limit.get()?).await.map(Json)
 }
 

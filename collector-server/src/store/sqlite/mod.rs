@@ -12,6 +12,7 @@ mod hosts;
 mod incidents;
 mod membership;
 mod orders;
+mod pages;
 mod value;
 mod writer;
 
@@ -29,11 +30,11 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use wire::api::EvidenceState;
 use wire::case::Edit;
 use wire::custody::HeadPoint;
-use wire::{AgentId, AlertId, BundleId, EditId, IncidentId, OrderId, Sha256, UploadId};
+use wire::{AgentId, AlertId, BundleId, EditId, IncidentId, Instant, OrderId, PageId, Sha256, UploadId};
 
 use super::{
     AlertRecord, Change, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, NewLeaf, OrderRecord,
-    SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, Tie, TokenRecord,
+    PageRecord, SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, Tie, TokenRecord, Watch,
 };
 use value::backend;
 use writer::Writer;
@@ -210,6 +211,22 @@ impl Store for Sqlite {
         incidents::counts(&mut *self.reader().await?, incident).await
     }
 
+    async fn incidents_to_look_at(&self, now: Instant, limit: u32) -> Result<Vec<(IncidentRecord, Watch)>, StoreError> {
+        incidents::to_look_at(&mut *self.reader().await?, now, limit).await
+    }
+    async fn pages_due(&self, now: Instant, limit: u32) -> Result<Vec<PageRecord>, StoreError> {
+        pages::due(&mut *self.reader().await?, now, limit).await
+    }
+    async fn pages_of(&self, incident: &IncidentId) -> Result<Vec<PageRecord>, StoreError> {
+        pages::of_incident(&mut *self.reader().await?, incident).await
+    }
+    async fn pages_since(&self, since: Instant, limit: u32) -> Result<Vec<PageRecord>, StoreError> {
+        pages::since(&mut *self.reader().await?, since, limit).await
+    }
+    async fn page(&self, page: PageId) -> Result<Option<PageRecord>, StoreError> {
+        pages::by_id(&mut *self.reader().await?, page).await
+    }
+
     async fn host(&self, agent: &AgentId) -> Result<Option<HostRecord>, StoreError> {
         hosts::by_id(&mut *self.reader().await?, agent).await
     }
@@ -285,8 +302,6 @@ impl Store for Sqlite {
 #[cfg(test)]
 mod tests {
     use futures_util::future::join_all;
-
-    use wire::Instant;
 
     use super::*;
     use crate::store::conformance;
