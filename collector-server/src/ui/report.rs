@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::{Frame, Here};
 
 /// The page. `types` are the incident types that may be chosen.
-pub fn page(frame: Frame<'_>, types: &[String]) -> Markup {
+pub fn page(frame: Frame<'_>, types: &[&str]) -> Markup {
     let main = html! {
         div.narrow.section {
             h1 { "Report something" }

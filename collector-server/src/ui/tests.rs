@@ -53,7 +53,7 @@ fn all_pages() -> Vec<(&'static str, String)> {
         ("hosts", text(hosts::page(frame, &connected, false))),
         ("custody", text(custody::page(frame, &leaves, samples::head(), Some(&id), true))),
         ("escalation", text(escalation::page(frame, &samples::escalation()))),
-        ("report", text(report::page(frame, &["ransomware".to_owned(), "phishing_attempt".to_owned()]))),
+        ("report", text(report::page(frame, &["ransomware", "phishing_attempt"]))),
         ("draft", text(draft::page(frame, &id, &samples::draft()))),
         ("not-found", text(problem::page(frame, &nowhere))),
         ("evidence-sealed", evidence_page(EvidenceState::Sealed)),

@@ -14,7 +14,7 @@ mod why;
 
 use maud::{Markup, html};
 use wire::api::{EvidenceView, IncidentView};
-use wire::case::TimelineEntry;
+use wire::case::{ActionReply, TimelineEntry};
 use wire::response::Audience;
 
 use super::parts::{age, badge, bytes, count, evidence_state, grouped, severity, severity_word, time, tone, trust};
@@ -55,6 +55,18 @@ pub fn page(frame: Frame<'_>, view: &IncidentView, entries: &[TimelineEntry]) ->
     };
     let title = format!("{} {incident}: {}", view.summary.severity, view.summary.title);
     super::page(frame, Here::Incidents, &title, &main)
+}
+
+/// The page after an action that was done and leaves something to know.
+pub fn done(frame: Frame<'_>, reply: &ActionReply) -> Markup {
+    let main = html! {
+        div.narrow.section {
+            h1 { "Done, and to be known" }
+            ul { @for warning in &reply.warnings { li { (shown(warning)) } } }
+            p { a.button href={ "/incidents/" (reply.incident) } { "Back to " (reply.incident) } }
+        }
+    };
+    super::page(frame, Here::Incidents, "Done, and to be known", &main)
 }
 
 fn drafts(view: &IncidentView) -> Markup {
