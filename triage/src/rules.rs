@@ -136,6 +136,9 @@ const SOURCES: &[File] = &[
     shipped!("sources/osquery.yaml"),
     shipped!("sources/sigma.yaml"),
     shipped!("sources/qradar.yaml"),
+    // What any product may write, after what is known of each.
+    shipped!("sources/cef.yaml"),
+    shipped!("sources/leef.yaml"),
     // Any product's records in ECS, last.
     shipped!("sources/elastic.yaml"),
 ];
