@@ -47,6 +47,8 @@ pub struct Incident<'a> {
     pub agreement: Option<String>,
     /// All signals of the alerts that count, and those that follow from several together.
     pub signals: BTreeSet<&'a str>,
+    /// Of these, what was not stopped before it took effect.
+    pub in_effect: BTreeSet<&'a str>,
     /// The types that follow from several alerts together: name, confidence in percent.
     pub together: Vec<(&'a str, u32)>,
     /// The rules by which they follow.
@@ -72,11 +74,14 @@ impl<'a> Incident<'a> {
             readings,
             agreement: None,
             signals: BTreeSet::new(),
+            in_effect: BTreeSet::new(),
             together: Vec::new(),
             together_effects: Vec::new(),
             rules,
         };
-        incident.signals = incident.counting().flat_map(|reading| reading.meaning.signals.iter().copied()).collect();
+        let signals = |reading: &Reading<'a>| reading.meaning.signals.clone();
+        incident.signals = incident.counting().flat_map(signals).collect();
+        incident.in_effect = incident.counting().filter(|reading| !is_prevented(reading)).flat_map(signals).collect();
         incident.agreement = incident
             .pair(|reading| incident.shows_effect(reading))
             .map(|(a, b, reason)| format!("{} and {} agree: {reason}", a.alert.product, b.alert.product));
@@ -116,7 +121,9 @@ impl<'a> Incident<'a> {
 
     /// True when two independent sources that belong together say all of `signals` between them, each at least one.
     pub fn agree_on(&self, signals: &[String]) -> bool {
-        let says = |reading: &Reading| signals.iter().any(|name| reading.meaning.signals.contains(name.as_str()));
+        let says = |reading: &Reading| {
+            !is_prevented(reading) && signals.iter().any(|name| reading.meaning.signals.contains(name.as_str()))
+        };
         let all = |a: &Reading, b: &Reading| {
             signals.iter().all(|name| [a, b].iter().any(|one| one.meaning.signals.contains(name.as_str())))
         };
@@ -153,6 +160,9 @@ impl<'a> Incident<'a> {
             }
             self.together.push((&rule.incident_type, rule.confidence));
             self.signals.extend(rule.signals.iter().map(String::as_str));
+            if rule.all.iter().all(|name| self.in_effect.contains(name.as_str())) {
+                self.in_effect.extend(rule.signals.iter().map(String::as_str));
+            }
             self.together_effects.push(Effect {
                 effect: format!("{} ({} %): {}", rule.incident_type, rule.confidence, rule.means),
                 input: format!("signals {}", rule.all.join(" + ")),
@@ -180,6 +190,10 @@ impl<'a> Incident<'a> {
             are_independent(a.alert, b.alert).then(tied).flatten().map(|why| (*a, *b, why))
         })
     }
+}
+
+fn is_prevented(reading: &Reading) -> bool {
+    reading.alert.markers.contains(&Marker::Prevented)
 }
 
 /// `gce:vm-1` is a machine, and so is `localhost:8081`; `pod:…`, `s3:…`, `deployments:…` are none.

@@ -3,7 +3,7 @@
 //! The highest of: the type's default, lowered by one where nothing took effect; the dwell time; what raises it. A
 //! host's criticality raises by one. Nothing but evidence lowers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use wire::assessment::{Effect, Severity};
@@ -86,6 +86,9 @@ pub struct Raise {
     pub trigger: bool,
     /// At least this.
     pub severity: Severity,
+    /// True when what was stopped in time counts as well: the note, or the intruder, is there all the same.
+    #[serde(default)]
+    pub though_prevented: bool,
     /// Any of these.
     pub when: Vec<When>,
     /// What would make it hold.
@@ -98,6 +101,9 @@ pub struct Raise {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct When {
+    /// The incident is of one of these types.
+    #[serde(default)]
+    pub types: Vec<String>,
     /// All of these are there.
     #[serde(default)]
     pub signals: Vec<String>,
@@ -171,7 +177,7 @@ pub fn rate(incident: &Incident, criticality: Option<(&str, &str)>, said: Option
     stayed(&mut rated, incident, table);
     for raise in &table.raise {
         let named = incident.counting().any(|reading| reading.alert.triggers.contains(&raise.rule));
-        let input = if named { Some("the sender names it".to_owned()) } else { raise.holds(incident) };
+        let input = if named { Some("the sender names it".to_owned()) } else { raise.holds(incident, best.name) };
         if let Some(input) = input {
             if raise.trigger {
                 rated.triggers.push(raise.rule.clone());
@@ -357,16 +363,18 @@ fn stayed(rated: &mut Rated, incident: &Incident, table: &SeverityRules) {
 
 impl Raise {
     /// What made it hold.
-    fn holds(&self, incident: &Incident) -> Option<String> {
-        self.when.iter().find_map(|when| when.holds(incident))
+    fn holds(&self, incident: &Incident, incident_type: &str) -> Option<String> {
+        let signals = if self.though_prevented { &incident.signals } else { &incident.in_effect };
+        let of_type = |when: &&When| when.types.is_empty() || when.types.iter().any(|one| one == incident_type);
+        self.when.iter().filter(of_type).find_map(|when| when.holds(incident, signals))
     }
 }
 
 impl When {
-    fn holds(&self, incident: &Incident) -> Option<String> {
+    fn holds(&self, incident: &Incident, signals: &BTreeSet<&str>) -> Option<String> {
         let mut inputs = Vec::new();
         if !self.signals.is_empty() {
-            self.signals.iter().all(|name| incident.signals.contains(name.as_str())).then_some(())?;
+            self.signals.iter().all(|name| signals.contains(name.as_str())).then_some(())?;
             inputs.push(format!("signals {}", self.signals.join(" + ")));
         }
         if self.sources > 1 {
