@@ -36,6 +36,17 @@ impl<'a> Reading<'a> {
     pub fn benign_cause(&self) -> Option<&Sign<'a>> {
         self.signs.iter().find(|sign| sign.rule.lowers)
     }
+
+    /// True unless it was stopped, made for a test, closed already or has a benign cause.
+    pub fn is_in_force(&self) -> bool {
+        let marks = [Marker::Prevented, Marker::Test, Marker::ClosedUpstream];
+        self.benign_cause().is_none() && !marks.iter().any(|mark| self.alert.markers.contains(mark))
+    }
+
+    /// True when it was stopped before it took effect.
+    pub fn is_prevented(&self) -> bool {
+        self.alert.markers.contains(&Marker::Prevented)
+    }
 }
 
 /// The alerts of one incident.
@@ -47,8 +58,10 @@ pub struct Incident<'a> {
     pub agreement: Option<String>,
     /// All signals of the alerts that count, and those that follow from several together.
     pub signals: BTreeSet<&'a str>,
-    /// Of these, what was not stopped before it took effect.
-    pub in_effect: BTreeSet<&'a str>,
+    /// Those of them that do not come from alerts alone of what was stopped, made for a test or closed already.
+    pub signals_in_force: BTreeSet<&'a str>,
+    /// Those that do not come from alerts alone of what was stopped.
+    pub signals_in_effect: BTreeSet<&'a str>,
     /// The types that follow from several alerts together: name, confidence in percent.
     pub together: Vec<(&'a str, u32)>,
     /// The rules by which they follow.
@@ -74,14 +87,18 @@ impl<'a> Incident<'a> {
             readings,
             agreement: None,
             signals: BTreeSet::new(),
-            in_effect: BTreeSet::new(),
+            signals_in_force: BTreeSet::new(),
+            signals_in_effect: BTreeSet::new(),
             together: Vec::new(),
             together_effects: Vec::new(),
             rules,
         };
-        let signals = |reading: &Reading<'a>| reading.meaning.signals.clone();
+        let signals = |reading: &'_ Reading<'a>| reading.meaning.signals.clone();
         incident.signals = incident.counting().flat_map(signals).collect();
-        incident.in_effect = incident.counting().filter(|reading| !is_prevented(reading)).flat_map(signals).collect();
+        incident.signals_in_force =
+            incident.counting().filter(|reading| reading.is_in_force()).flat_map(signals).collect();
+        incident.signals_in_effect =
+            incident.counting().filter(|reading| !reading.is_prevented()).flat_map(signals).collect();
         incident.agreement = incident
             .pair(|reading| incident.shows_effect(reading))
             .map(|(a, b, reason)| format!("{} and {} agree: {reason}", a.alert.product, b.alert.product));
@@ -103,12 +120,7 @@ impl<'a> Incident<'a> {
 
     /// True when it shows that something of an intruder took effect.
     pub fn shows_effect(&self, reading: &Reading) -> bool {
-        let marked = |marker| reading.alert.markers.contains(&marker);
-        self.rules.signals.has(&reading.meaning.signals, Worth::Compromise)
-            && !marked(Marker::Prevented)
-            && !marked(Marker::Test)
-            && !marked(Marker::ClosedUpstream)
-            && reading.benign_cause().is_none()
+        self.rules.signals.has(&reading.meaning.signals, Worth::Compromise) && reading.is_in_force()
     }
 
     /// A sign of this kind in each alert that counts: the first of each, and none where one alert has none.
@@ -122,7 +134,7 @@ impl<'a> Incident<'a> {
     /// True when two independent sources that belong together say all of `signals` between them, each at least one.
     pub fn agree_on(&self, signals: &[String]) -> bool {
         let says = |reading: &Reading| {
-            !is_prevented(reading) && signals.iter().any(|name| reading.meaning.signals.contains(name.as_str()))
+            !reading.is_prevented() && signals.iter().any(|name| reading.meaning.signals.contains(name.as_str()))
         };
         let all = |a: &Reading, b: &Reading| {
             signals.iter().all(|name| [a, b].iter().any(|one| one.meaning.signals.contains(name.as_str())))
@@ -160,8 +172,11 @@ impl<'a> Incident<'a> {
             }
             self.together.push((&rule.incident_type, rule.confidence));
             self.signals.extend(rule.signals.iter().map(String::as_str));
-            if rule.all.iter().all(|name| self.in_effect.contains(name.as_str())) {
-                self.in_effect.extend(rule.signals.iter().map(String::as_str));
+            // Each set on its own: what was stopped adds nothing to what took effect.
+            for set in [&mut self.signals_in_force, &mut self.signals_in_effect] {
+                if rule.all.iter().all(|name| set.contains(name.as_str())) {
+                    set.extend(rule.signals.iter().map(String::as_str));
+                }
             }
             self.together_effects.push(Effect {
                 effect: format!("{} ({} %): {}", rule.incident_type, rule.confidence, rule.means),
@@ -190,10 +205,6 @@ impl<'a> Incident<'a> {
             are_independent(a.alert, b.alert).then(tied).flatten().map(|why| (*a, *b, why))
         })
     }
-}
-
-fn is_prevented(reading: &Reading) -> bool {
-    reading.alert.markers.contains(&Marker::Prevented)
 }
 
 /// `gce:vm-1` is a machine, and so is `localhost:8081`; `pod:…`, `s3:…`, `deployments:…` are none.

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::de::IgnoredAny;
 use serde_json::{Deserializer, Value};
 use wire::{Instant, Sha256};
@@ -19,8 +21,12 @@ pub const RECORDS_MAX: usize = 1000;
 /// How deep envelopes may be nested. JSON itself may be nested 127 deep, which `serde_json` sees to.
 const ENVELOPES_MAX: usize = 4;
 
-/// Keys under which products send lists of alerts: GuardDuty's GetFindings, CloudTrail and SNS, Alertmanager.
-const LISTS: &[&str] = &["findings", "records", "alerts", "events", "items"];
+/// Keys under which products send lists of alerts: GuardDuty's GetFindings, CloudTrail and SNS, Alertmanager, Microsoft
+/// Graph, CrowdStrike, Elasticsearch, Security Command Center.
+const LISTS: &[&str] =
+    &["findings", "records", "alerts", "events", "items", "value", "resources", "hits", "listFindingsResults"];
+/// Keys of objects that hold such a list: EventBridge, Elasticsearch.
+const WRAPPERS: &[&str] = &["detail", "hits"];
 
 /// One record: its bytes as they came, and what they say.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,22 +147,21 @@ fn alerts_in(raw: &[u8]) -> Option<Vec<Range<usize>>> {
     if raw.starts_with(b"[") {
         return Some(members.into_iter().map(|(_, range)| range).collect());
     }
-    // EventBridge wraps some lists once more, in `detail`.
-    let inside = |wanted: &[&str]| {
+    let found = |members: &[(String, Range<usize>)], wanted: &[&str], start: usize, opening: u8| {
         let is_wanted = |key: &str| wanted.iter().any(|one| one.eq_ignore_ascii_case(key));
-        members.iter().find(|(key, _)| is_wanted(key)).map(|(_, range)| range.clone())
+        let is_open = |range: &Range<usize>| raw.get(start + range.start) == Some(&opening);
+        let range = members.iter().find(|(key, range)| is_wanted(key) && is_open(range)).map(|(_, range)| range)?;
+        Some(start + range.start..start + range.end)
     };
-    let list = match inside(LISTS) {
+    let list = match found(&members, LISTS, 0, b'[') {
         Some(list) => list,
         None => {
-            let detail = inside(&["detail"])?;
-            let start = detail.start;
-            let below = self::members(&raw[detail])?;
-            let (_, list) = below.into_iter().find(|(key, _)| LISTS.iter().any(|one| one.eq_ignore_ascii_case(key)))?;
-            list.start + start..list.end + start
+            let wrapper = found(&members, WRAPPERS, 0, b'{')?;
+            let below = self::members(raw.get(wrapper.clone())?)?;
+            found(&below, LISTS, wrapper.start, b'[')?
         }
     };
-    let entries = self::members(raw.get(list.clone())?).filter(|_| raw.get(list.start) == Some(&b'['))?;
+    let entries = self::members(raw.get(list.clone())?)?;
     let is_object = |(_, range): &(String, Range<usize>)| raw.get(list.start + range.start) == Some(&b'{');
     (!entries.is_empty() && entries.iter().all(is_object))
         .then(|| entries.into_iter().map(|(_, range)| range.start + list.start..range.end + list.start).collect())
@@ -196,13 +201,20 @@ fn skip(raw: &[u8], from: usize, separator: &[u8]) -> usize {
     from + rest.iter().take_while(|byte| byte.is_ascii_whitespace() || separator.contains(byte)).count()
 }
 
-/// SNS delivers the alert as a text within its own object.
-fn unwrapped(value: Value) -> Value {
-    let inner = value
-        .get("Message")
-        .filter(|_| value.get("TopicArn").is_some())
-        .and_then(Value::as_str)
-        .and_then(|text| serde_json::from_str::<Value>(text).ok())
-        .filter(Value::is_object);
+/// The alert that something else delivers within its own object: SNS as a text, Pub/Sub in base64, Elasticsearch beside
+/// the index that it is in.
+fn unwrapped(mut value: Value) -> Value {
+    let parsed = |text: &[u8]| serde_json::from_slice::<Value>(text).ok().filter(Value::is_object);
+    let text = |path: &str| value.pointer(path).and_then(Value::as_str);
+    let inner = if text("/TopicArn").is_some() {
+        text("/Message").and_then(|text| parsed(text.as_bytes()))
+    } else if text("/subscription").or(text("/message/messageId")).or(text("/messageId")).is_some() {
+        let data = text("/message/data").or(text("/data"));
+        data.and_then(|data| STANDARD.decode(data.trim()).ok()).and_then(|bytes| parsed(&bytes))
+    } else if text("/_index").is_some() {
+        value.get_mut("_source").map(Value::take).filter(Value::is_object)
+    } else {
+        None
+    };
     inner.unwrap_or(value)
 }

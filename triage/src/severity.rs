@@ -84,11 +84,11 @@ pub struct Raise {
     /// True when it is named among the triggers that fired.
     #[serde(default)]
     pub trigger: bool,
+    /// True for a trigger that is an effect: what was stopped before it took effect does not set it off.
+    #[serde(default)]
+    pub in_effect: bool,
     /// At least this.
     pub severity: Severity,
-    /// True when what was stopped in time counts as well: the note, or the intruder, is there all the same.
-    #[serde(default)]
-    pub though_prevented: bool,
     /// Any of these.
     pub when: Vec<When>,
     /// What would make it hold.
@@ -101,9 +101,6 @@ pub struct Raise {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct When {
-    /// The incident is of one of these types.
-    #[serde(default)]
-    pub types: Vec<String>,
     /// All of these are there.
     #[serde(default)]
     pub signals: Vec<String>,
@@ -175,9 +172,11 @@ pub fn rate(incident: &Incident, criticality: Option<(&str, &str)>, said: Option
     }
     vendor(&mut rated, incident, table);
     stayed(&mut rated, incident, table);
-    for raise in &table.raise {
+    // What was stopped raises nothing beyond the triggers: a ransom note outranks that its dropper was stopped.
+    let is_stopped = incident.all_marked(Marker::Prevented);
+    for raise in table.raise.iter().filter(|raise| raise.trigger || !is_stopped) {
         let named = incident.counting().any(|reading| reading.alert.triggers.contains(&raise.rule));
-        let input = if named { Some("the sender names it".to_owned()) } else { raise.holds(incident, best.name) };
+        let input = if named { Some("the sender names it".to_owned()) } else { raise.holds(incident) };
         if let Some(input) = input {
             if raise.trigger {
                 rated.triggers.push(raise.rule.clone());
@@ -363,10 +362,14 @@ fn stayed(rated: &mut Rated, incident: &Incident, table: &SeverityRules) {
 
 impl Raise {
     /// What made it hold.
-    fn holds(&self, incident: &Incident, incident_type: &str) -> Option<String> {
-        let signals = if self.though_prevented { &incident.signals } else { &incident.in_effect };
-        let of_type = |when: &&When| when.types.is_empty() || when.types.iter().any(|one| one == incident_type);
-        self.when.iter().filter(of_type).find_map(|when| when.holds(incident, signals))
+    fn holds(&self, incident: &Incident) -> Option<String> {
+        // What was stopped sets off a trigger all the same, unless the trigger is the effect itself; it is no access.
+        let signals = match (self.trigger, self.in_effect) {
+            (true, false) => &incident.signals,
+            (true, true) => &incident.signals_in_effect,
+            (false, _) => &incident.signals_in_force,
+        };
+        self.when.iter().find_map(|when| when.holds(incident, signals))
     }
 }
 

@@ -7,6 +7,7 @@ pub mod cases;
 pub mod custody;
 pub mod dispatch;
 pub mod enrollment;
+pub mod escalation;
 pub mod evidence;
 pub mod hosts;
 pub mod hub;
@@ -45,6 +46,8 @@ pub struct App {
     pub authority: Option<Authority>,
     /// Where the time comes from.
     pub clock: Box<dyn Clock + Send + Sync>,
+    /// Wakes those who look after pages.
+    pub escalation: escalation::Escalation,
     /// Held while the record of a host is read and written again.
     host_writes: tokio::sync::Mutex<()>,
     /// Which agents wait for orders.
@@ -65,7 +68,7 @@ pub struct App {
     pub reach: Reach,
     /// Signs receipts and custody heads.
     pub signer: SigningKey,
-    /// What the site has changed of what is shipped.
+    /// What the site says.
     pub site: Site,
     /// Cancelled when the server stops: whoever waits for something answers at once.
     pub stop: CancellationToken,
@@ -99,6 +102,7 @@ impl App {
             alerts: alerts::Turn::default(),
             authority: None,
             clock,
+            escalation: escalation::Escalation::default(),
             host_writes: tokio::sync::Mutex::default(),
             hub: hub::Hub::default(),
             limits: limits::Limits::default(),

@@ -29,6 +29,9 @@ pub struct Serve {
     /// A name or address under which others reach the server, for its certificate and for tickets; may be repeated
     #[arg(long = "name", value_name = "HOST", value_parser = host_name)]
     names: Vec<String>,
+    /// The folder of the site's own files, contacts.yaml and others; DATA/site, when it is there
+    #[arg(long, value_name = "DIR")]
+    site: Option<PathBuf>,
 }
 
 /// What stands in a certificate and in an address.
@@ -53,7 +56,8 @@ impl Serve {
         crate::http::health::count_from_now_on();
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let limits = Limits { idle_secs: self.idle_secs, ..Limits::default() };
-        let config = Config { data: self.data, limits, listen: self.listen, names: self.names };
+        let site = self.site.or_else(|| Some(self.data.join("site")).filter(|folder| folder.is_dir()));
+        let config = Config { data: self.data, limits, listen: self.listen, names: self.names, site };
         let server = Server::start(config).await?;
         announce(&server, self.json)?;
         let hint = token::hint_without_tokens(&*server.app.store, server.folder()).await.unwrap_or_default();

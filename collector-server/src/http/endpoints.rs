@@ -7,14 +7,14 @@ use wire::agent_api::{
     CheckpointsReply, EnrollReply, EnrollRequest, HostFacts, OrderReport, OrdersReply, RenewReply, RenewRequest,
 };
 use wire::api::{
-    AlertView, AlertsReply, EvidenceView, HostView, IncidentSummary, IncidentView, Me, OrderView, Page, TicketReply,
-    TicketRequest,
+    AlertView, AlertsReply, EscalationStatus, EscalationTest, EscalationTestReply, EvidenceView, HostView,
+    IncidentSummary, IncidentView, Me, OrderView, Page, TicketReply, TicketRequest,
 };
 use wire::case::{Action, ActionReply, HumanReport, TimelineEntry};
 use wire::custody::Leaf;
 use wire::signed::Signed;
 
-use super::api::{alerts, cases, custody, events, evidence, incidents, orders};
+use super::api::{alerts, cases, custody, escalation, events, evidence, incidents, orders};
 use super::credential::Who;
 use super::endpoint::Verb::{Delete, Get, Head, Options, Patch, Post, Put};
 use super::endpoint::{Answer, Body, Endpoint, Header, json, properties};
@@ -101,6 +101,11 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new(Post, "/api/v1/incidents/{incident}/actions", Who::Responder, |verb| on(verb, cases::act), "Do something to an incident: acknowledge, note, override, close, merge …")
         .takes(Body::Json(json::<Action>), ACTION_BYTES_MAX)
         .answers(Answer::Json(json::<ActionReply>)),
+    Endpoint::new(Get, "/api/v1/escalation", Who::Analyst, |verb| on(verb, escalation::status), "Who can be told of incidents, and the last pages.")
+        .answers(Answer::Json(json::<EscalationStatus>)),
+    Endpoint::new(Post, "/api/v1/escalation/test", Who::Responder, |verb| on(verb, escalation::test), "A page over each channel of a contact, to try them out.")
+        .takes(Body::Json(json::<EscalationTest>), REQUEST_BYTES_MAX)
+        .answers(Answer::Json(json::<EscalationTestReply>)),
     Endpoint::new(Post, "/api/v1/incidents/{incident}/tickets", Who::Responder, |verb| on(verb, incidents::make_ticket), "A ticket for one upload of a host without an agent.")
         .takes(Body::Json(json::<TicketRequest>), REQUEST_BYTES_MAX)
         .answers(Answer::Json(json::<TicketReply>)),

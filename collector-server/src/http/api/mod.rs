@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod cases;
 pub mod custody;
+pub mod escalation;
 pub mod events;
 pub mod evidence;
 pub mod incidents;

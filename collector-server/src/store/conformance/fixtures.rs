@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use wire::agent_api::HostFacts;
-use wire::api::{EvidenceState, EvidenceView, Role, SignerTrust};
+use wire::api::{EvidenceState, EvidenceView, PageState, PageView, Role, SignerTrust};
 use wire::assessment::{
     Assessment, Effect, EscalationPath, EvidencePlan, Host, HostRole, Indicator, Severity, Technique,
 };
@@ -11,11 +11,11 @@ use wire::order::OrderState;
 use wire::receipt::{RECEIPT_TYPE, Receipt};
 use wire::signed::Signed;
 use wire::ticket::TicketKind;
-use wire::{AlertId, BundleId, IncidentId, Instant, OrderId, Phase, Sha256, Tier, UploadId};
+use wire::{AlertId, BundleId, IncidentId, Instant, OrderId, PageId, Phase, Sha256, Tier, UploadId};
 
 use crate::store::{
-    AlertRecord, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, NewLeaf, OrderRecord, SessionRecord,
-    TicketRecord, TokenRecord,
+    AlertRecord, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, NewLeaf, OrderRecord, PageRecord,
+    SessionRecord, TicketRecord, TokenRecord,
 };
 
 /// 2026-11-21, with nanoseconds.
@@ -220,4 +220,28 @@ pub fn token(id: &str, name: &str) -> TokenRecord {
 
 pub fn session(n: u64, token: &str) -> SessionRecord {
     SessionRecord { expires: at(50), session: Sha256::of(&n.to_be_bytes()), token: token.into() }
+}
+
+pub fn page(n: u64, incident: Option<&IncidentId>) -> PageRecord {
+    PageRecord {
+        channel: 1,
+        due: at(i128::from(n)),
+        is_held: true,
+        severity: incident.map(|_| Severity::Sev1),
+        version: 1,
+        view: PageView {
+            attempts: 1,
+            channel: "smtp".into(),
+            contact: HOSTILE.into(),
+            created: at(i128::from(n)),
+            error: Some(HOSTILE.into()),
+            incident: incident.cloned(),
+            page: PageId::new(1_795_283_148_123, random(n)),
+            purpose: "escalation".into(),
+            role: "CISO".into(),
+            sent: None,
+            state: PageState::Queued,
+            step: 1,
+        },
+    }
 }

@@ -11,6 +11,7 @@ mod evidence;
 mod hosts;
 mod incidents;
 mod orders;
+mod pages;
 mod value;
 mod writer;
 
@@ -26,11 +27,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions as _, Connection as _};
 use wire::api::EvidenceState;
 use wire::custody::HeadPoint;
-use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, OrderId, Sha256, UploadId};
+use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, OrderId, PageId, Sha256, UploadId};
 
 use super::{
     AlertRecord, Change, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, NewLeaf, OrderRecord,
-    SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, TokenRecord,
+    PageRecord, SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, TokenRecord, Watch,
 };
 use value::backend;
 use writer::Writer;
@@ -182,6 +183,22 @@ impl Store for Sqlite {
     }
     async fn counts(&self, incident: &IncidentId) -> Result<(u64, u64), StoreError> {
         incidents::counts(&mut *self.reader().await?, incident).await
+    }
+
+    async fn incidents_to_look_at(&self, now: Instant, limit: u32) -> Result<Vec<(IncidentRecord, Watch)>, StoreError> {
+        incidents::to_look_at(&mut *self.reader().await?, now, limit).await
+    }
+    async fn pages_due(&self, now: Instant, limit: u32) -> Result<Vec<PageRecord>, StoreError> {
+        pages::due(&mut *self.reader().await?, now, limit).await
+    }
+    async fn pages_of(&self, incident: &IncidentId) -> Result<Vec<PageRecord>, StoreError> {
+        pages::of_incident(&mut *self.reader().await?, incident).await
+    }
+    async fn pages_since(&self, since: Instant, limit: u32) -> Result<Vec<PageRecord>, StoreError> {
+        pages::since(&mut *self.reader().await?, since, limit).await
+    }
+    async fn page(&self, page: PageId) -> Result<Option<PageRecord>, StoreError> {
+        pages::by_id(&mut *self.reader().await?, page).await
     }
 
     async fn host(&self, agent: &AgentId) -> Result<Option<HostRecord>, StoreError> {
