@@ -175,8 +175,8 @@ pub fn reason(key: &str, apart_secs: u64) -> String {
     format!("same {kind} {value}, {} min apart", apart_secs / 60)
 }
 
-/// The surest tie is the one that is shown.
-fn rank(key: &str) -> usize {
+/// How sure a key is; the least is the surest, and is the one that is shown.
+pub fn rank(key: &str) -> usize {
     const ORDER: &[&str] = &["agent", "instance", "host", "short", "fqdn", "account"];
     let kind = key.strip_prefix(SAMPLE).unwrap_or(key).split(':').next().unwrap_or_default();
     ORDER.iter().position(|one| *one == kind).unwrap_or(ORDER.len())

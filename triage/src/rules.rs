@@ -18,6 +18,7 @@ use crate::checklist::Checklists;
 use crate::classify::Signals;
 use crate::clocks::Clocks;
 use crate::containment::ContainmentRules;
+use crate::drafts::Drafts;
 use crate::escalation::Escalation;
 use crate::evidence::EvidenceRules;
 use crate::false_positive::FalsePositives;
@@ -40,6 +41,8 @@ pub struct Rules {
     /// What to do to the hosts.
     pub containment: ContainmentRules,
     digest: Sha256,
+    /// What is told to whom.
+    pub drafts: Drafts,
     /// Whom to call.
     pub escalation: Escalation,
     /// What to collect.
@@ -78,6 +81,7 @@ const SINGLE: &[File] = &[
     shipped!("checklists.yaml"),
     shipped!("clocks.yaml"),
     shipped!("containment.yaml"),
+    shipped!("drafts.yaml"),
     shipped!("escalation.yaml"),
     shipped!("evidence.yaml"),
     shipped!("false_positives.yaml"),
@@ -134,6 +138,9 @@ const SOURCES: &[File] = &[
     shipped!("sources/osquery.yaml"),
     shipped!("sources/sigma.yaml"),
     shipped!("sources/qradar.yaml"),
+    // What any product may write, after what is known of each.
+    shipped!("sources/cef.yaml"),
+    shipped!("sources/leef.yaml"),
     // Any product's records in ECS, last.
     shipped!("sources/elastic.yaml"),
 ];
@@ -170,6 +177,7 @@ impl Rules {
         let checklists = reader.file("checklists.yaml");
         let clocks = reader.file("clocks.yaml");
         let containment = reader.file("containment.yaml");
+        let drafts = reader.file("drafts.yaml");
         let escalation = reader.file("escalation.yaml");
         let evidence = reader.file("evidence.yaml");
         let false_positives = reader.file("false_positives.yaml");
@@ -189,6 +197,7 @@ impl Rules {
                 clocks: clocks?,
                 containment: containment?,
                 digest,
+                drafts: drafts?,
                 escalation: escalation?,
                 evidence: evidence?,
                 false_positives: false_positives?,
@@ -368,6 +377,7 @@ mod tests {
                 "after: submission of first",
                 "unknown or missing earlier stage `first`",
             ),
+            ("drafts.yaml", "one.at | utc", "one.at | ucc", "the template for technical fails in line"),
             ("escalation.yaml", "rounds_max: 12", "rounds_max: 0", "unknown or missing schedule of `SEV1`"),
             (
                 "timers.yaml",
