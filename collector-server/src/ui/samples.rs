@@ -262,7 +262,7 @@ fn case() -> Case {
 }
 
 fn checklist() -> Vec<ChecklistStep> {
-    let step = |id: &str, phase: &str, text: &str, within: Option<u32>| json!({"evidence": [], "id": id, "owner": "technical_lead", "phase": phase, "text": text, "within_minutes": within});
+    let step = |id: &str, phase: &str, text: &str, within: Option<u32>| json!({"evidence": [], "id": id, "owner": "technical_lead", "phase": phase, "required": true, "text": text, "within_minutes": within});
     from(json!([
         step(
             "ransomware.scope",
