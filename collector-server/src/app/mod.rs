@@ -13,11 +13,13 @@ pub mod hub;
 pub mod incidents;
 pub mod ingest;
 pub mod inside;
+pub mod letters;
 pub mod limits;
 pub mod live;
 pub mod orders;
 pub mod reports;
 pub mod sessions;
+pub mod signatures;
 pub mod tickets;
 pub mod tokens;
 pub mod upkeep;
@@ -53,6 +55,8 @@ pub struct App {
     pub ingest: ingest::Queue,
     /// Alerts that come in.
     pub intake: alerts::Intake,
+    /// Requests whose alerts could not be taken in.
+    pub letters: letters::Letters,
     /// How much is taken.
     pub limits: limits::Limits,
     /// Tells of what happens, as it happens.
@@ -101,6 +105,7 @@ impl App {
             clock,
             host_writes: tokio::sync::Mutex::default(),
             hub: hub::Hub::default(),
+            letters: letters::Letters::default(),
             limits: limits::Limits::default(),
             ingest: ingest::Queue::default(),
             intake: alerts::Intake::default(),

@@ -7,14 +7,14 @@ use wire::agent_api::{
     CheckpointsReply, EnrollReply, EnrollRequest, HostFacts, OrderReport, OrdersReply, RenewReply, RenewRequest,
 };
 use wire::api::{
-    AlertView, AlertsReply, EvidenceView, HostView, IncidentSummary, IncidentView, Me, OrderView, Page, TicketReply,
-    TicketRequest,
+    AlertView, AlertsReply, DeadLetter, EvidenceView, HostView, IncidentSummary, IncidentView, Me, OrderView, Page,
+    TicketReply, TicketRequest,
 };
 use wire::case::{Action, ActionReply, HumanReport, TimelineEntry};
 use wire::custody::Leaf;
 use wire::signed::Signed;
 
-use super::api::{alerts, cases, custody, events, evidence, incidents, orders};
+use super::api::{alerts, cases, custody, events, evidence, incidents, letters, orders};
 use super::credential::Who;
 use super::endpoint::Verb::{Delete, Get, Head, Options, Patch, Post, Put};
 use super::endpoint::{Answer, Body, Endpoint, Header, json, properties};
@@ -81,6 +81,15 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new(Get, "/api/v1/alerts", Who::Analyst, |verb| on(verb, alerts::list), "Alerts, the newest first.")
         .query(properties::<alerts::Alerts>)
         .answers(Answer::Json(json::<Page<AlertView>>)),
+    Endpoint::new(Post, "/api/v1/sources/{token}/alerts", Who::Signature, |verb| on(verb, alerts::receive_signed), "Send alerts under the signature of their source.")
+        .query(properties::<alerts::From>)
+        .takes(Body::Text(ANY_TEXT), ALERTS_BYTES_MAX)
+        .answers(Answer::Json(json::<AlertsReply>)),
+    Endpoint::new(Get, "/api/v1/dead-letters", Who::Responder, |verb| on(verb, letters::list), "Requests whose alerts could not be taken in, the newest first.")
+        .query(properties::<letters::Letters>)
+        .answers(Answer::Json(json::<Page<DeadLetter>>)),
+    Endpoint::new(Post, "/api/v1/dead-letters/{letter}/replay", Who::Responder, |verb| on(verb, letters::replay), "Take the alerts of a dead letter in.")
+        .answers(Answer::Json(json::<AlertsReply>)),
     Endpoint::new(Post, "/api/v1/reports", Who::Analyst, |verb| on(verb, alerts::report), "Report what you saw: it becomes an alert like any other.")
         .takes(Body::Json(json::<HumanReport>), ACTION_BYTES_MAX)
         .answers(Answer::Json(json::<AlertsReply>)),

@@ -6,6 +6,7 @@ mod custody;
 mod evidence;
 mod fixtures;
 mod incidents;
+mod letters;
 mod orders;
 
 use std::fmt::Write as _;
@@ -35,6 +36,8 @@ pub async fn run(store: &dyn Store) {
     evidence::a_bundle_is_shown_as_it_was_put(store).await;
     evidence::bundles_are_listed_in_order(store).await;
     evidence::checkpoints_are_numbered_from_one(store).await;
+    letters::a_letter_goes_when_it_was_replayed(store).await;
+    letters::letters_come_in_pages_the_newest_first(store).await;
     access::a_ticket_lets_in_once(store).await;
     access::a_token_ends_with_its_sessions(store).await;
     custody::leaves_of_one_incident(store).await;
@@ -59,6 +62,7 @@ pub async fn everything(store: &dyn Store) -> String {
     }
     say(&store.hosts(None, 1_000).await.unwrap());
     say(&store.tokens().await.unwrap());
+    say(&store.letters(None, 1_000).await.unwrap());
     for n in 0..8_u64 {
         let id = Sha256::of(&n.to_be_bytes());
         say(&(store.ticket(id).await.unwrap(), store.session(id).await.unwrap()));

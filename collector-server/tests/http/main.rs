@@ -11,4 +11,6 @@ mod custody;
 mod evidence;
 mod harness;
 mod ingest;
+mod letters;
 mod orders;
+mod signed;

@@ -22,6 +22,8 @@ use triage::{Alert, Context, NotTaken, Parsed};
 use wire::api::{AlertReceived, AlertView, AlertsReply, LiveEvent, Page};
 use wire::{AlertId, Instant, Sha256};
 
+use super::letters::Undelivered;
+use super::signatures::Seen;
 use super::{Actor, App, Problem, ProblemKind, page_of, panic_text, random};
 use crate::objects::alert_path;
 use crate::store::{AlertRecord, StoreError};
@@ -59,11 +61,18 @@ pub struct Intake {
     /// One for each request whose bytes are being read as alerts.
     parsing: Semaphore,
     queue: Queue,
+    /// Requests that were signed and may come once only.
+    pub seen: Seen,
 }
 
 impl Default for Intake {
     fn default() -> Self {
-        Self { doors: Doors::default(), parsing: Semaphore::new(PARSES_MAX), queue: Queue::default() }
+        Self {
+            doors: Doors::default(),
+            parsing: Semaphore::new(PARSES_MAX),
+            queue: Queue::default(),
+            seen: Seen::default(),
+        }
     }
 }
 
@@ -130,12 +139,29 @@ impl App {
         self.take_in(Delivery::new(by, product, raw, room)).await
     }
 
-    /// Takes in all alerts of a request.
+    /// Takes in all alerts of a request. One that cannot be taken in for what it holds, or for what fails here, is kept as
+    /// a dead letter, and the answer says so.
     ///
     /// # Errors
     /// [`ProblemKind::Input`], [`ProblemKind::TooLarge`]: nothing was taken. Any other: alerts before the one that failed
     /// may have been taken; sent again, they are duplicates.
     pub async fn take_in(self: &Arc<Self>, delivery: Delivery) -> Result<AlertsReply, Problem> {
+        let undelivered = Undelivered {
+            ingest_token: delivery.token.clone(),
+            raw: delivery.raw.clone(),
+            sent_by: delivery.sent_by.clone(),
+            source: delivery.product.clone(),
+        };
+        match self.take_in_all(delivery).await {
+            Err(why) if matches!(why.kind, ProblemKind::Internal | ProblemKind::TooLarge) => {
+                Err(self.keep_letter(undelivered, why).await)
+            }
+            taken => taken,
+        }
+    }
+
+    /// The same, of which nothing is kept when it fails.
+    pub(super) async fn take_in_all(self: &Arc<Self>, delivery: Delivery) -> Result<AlertsReply, Problem> {
         let mut incoming = self.read_alerts(&delivery).await?.into_iter();
         let room = Arc::new(delivery.room);
         let (mut portions, mut answers) = (Vec::new(), Vec::new());

@@ -6,6 +6,7 @@ pub mod custody;
 pub mod events;
 pub mod evidence;
 pub mod incidents;
+pub mod letters;
 pub mod orders;
 
 use axum::http::HeaderValue;

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteConnection;
 
 use super::super::{Change, StoreError};
-use super::{access, alerts, evidence, hosts, incidents, orders};
+use super::{access, alerts, evidence, hosts, incidents, letters, orders};
 
 /// Makes the changes in their order.
 pub(super) async fn make(connection: &mut SqliteConnection, changes: Vec<Change>) -> Result<(), StoreError> {
@@ -29,6 +29,9 @@ pub(super) async fn make(connection: &mut SqliteConnection, changes: Vec<Change>
             Change::UseTicket { ticket, at, by, kind } => {
                 access::use_ticket(connection, ticket, at, &by, kind).await?;
             }
+            Change::AddLetter(letter) => letters::add(connection, &letter).await?,
+            Change::LetterReplayed(letter, at) => letters::replayed(connection, letter, at).await?,
+            Change::RemoveLetter(letter) => letters::remove(connection, letter).await?,
             Change::AddToken(token) => access::add_token(connection, &token).await?,
             Change::RevokeToken(token, at) => access::revoke_token(connection, &token, at).await?,
             Change::AddSession(session) => access::add_session(connection, &session).await?,

@@ -10,6 +10,7 @@ mod custody;
 mod evidence;
 mod hosts;
 mod incidents;
+mod letters;
 mod orders;
 mod value;
 mod writer;
@@ -26,11 +27,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions as _, Connection as _};
 use wire::api::EvidenceState;
 use wire::custody::HeadPoint;
-use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, OrderId, Sha256, UploadId};
+use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, LetterId, OrderId, Sha256, UploadId};
 
 use super::{
-    AlertRecord, Change, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, NewLeaf, OrderRecord,
-    SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, TokenRecord,
+    AlertRecord, Change, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, LetterRecord, NewLeaf,
+    OrderRecord, SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, TokenRecord,
 };
 use value::backend;
 use writer::Writer;
@@ -223,6 +224,13 @@ impl Store for Sqlite {
     }
     async fn checkpoints(&self, bundle: BundleId) -> Result<Vec<CheckpointRecord>, StoreError> {
         evidence::checkpoints(&mut *self.reader().await?, bundle).await
+    }
+
+    async fn letter(&self, letter: LetterId) -> Result<Option<LetterRecord>, StoreError> {
+        letters::by_id(&mut *self.reader().await?, letter).await
+    }
+    async fn letters(&self, after: Option<LetterId>, limit: u32) -> Result<Vec<LetterRecord>, StoreError> {
+        letters::list(&mut *self.reader().await?, after, limit).await
     }
 
     async fn ticket(&self, ticket: Sha256) -> Result<Option<TicketRecord>, StoreError> {
