@@ -21,6 +21,7 @@ use crate::data_dir::DataDir;
 use crate::http;
 use crate::http::tls::Acceptor;
 use crate::objects::Objects;
+use crate::site::Site;
 use crate::store::sqlite::Sqlite;
 
 /// Names under which the server is always reached on its own host.
@@ -51,6 +52,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Names under which others reach the server, the best first.
     pub names: Vec<String>,
+    /// The folder of the site's own files.
+    pub site: Option<PathBuf>,
 }
 
 /// A server that listens.
@@ -63,6 +66,8 @@ pub struct Server {
     dir: DataDir,
     handle: Handle<SocketAddr>,
     listening: JoinHandle<std::io::Result<()>>,
+    /// The folder of the site's own files.
+    site: Option<PathBuf>,
 }
 
 impl Server {
@@ -72,6 +77,11 @@ impl Server {
     /// What is wrong with the directory, the address or the records; a [`crate::data_dir::DataDirError`] has a hint.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let clock = SystemClock;
+        // First, so that a mistake in it leaves nothing half made.
+        let site = Site::default();
+        if let Some(folder) = &config.site {
+            site.load(folder)?;
+        }
         let dir = DataDir::open(&config.data)?;
         let authority = dir.authority(clock.realtime())?;
         let mut names: Vec<String> = LOCAL_NAMES.map(str::to_owned).to_vec();
@@ -94,11 +104,13 @@ impl Server {
         let mut app = App::new(Box::new(clock), objects, reach, dir.signer()?, Arc::new(store));
         app.authority = Some(authority);
         app.limits = config.limits;
+        app.site = site;
+        app.record_rules().await.map_err(|problem| anyhow::anyhow!("{}: {:?}", problem.message, problem.cause))?;
         let app = Arc::new(app);
         let handle = Handle::new();
         let listening = tokio::spawn(listen(listener, acceptor, handle.clone(), &app)?);
         let background = tokio::spawn(keep_up(Arc::clone(&app), dir.custody_heads()));
-        Ok(Self { address, app, background, dir, handle, listening })
+        Ok(Self { address, app, background, dir, handle, listening, site: config.site })
     }
 
     /// Digest of the CA's certificate.
@@ -109,6 +121,16 @@ impl Server {
     /// The data directory.
     pub fn folder(&self) -> &Path {
         self.dir.folder()
+    }
+
+    /// Reads the site's files again. With a mistake in them everything stays as it was.
+    ///
+    /// # Errors
+    /// The mistakes, or that nobody could be told of the change.
+    pub async fn reload(&self) -> anyhow::Result<()> {
+        let Some(folder) = &self.site else { return Ok(()) };
+        self.app.site.load(folder)?;
+        self.app.record_rules().await.map_err(|problem| anyhow::anyhow!("{}: {:?}", problem.message, problem.cause))
     }
 
     /// Ends the server: whoever waits is answered, what is under way ends, and the last custody head is written down.
@@ -149,6 +171,7 @@ fn listen(
 /// What is done from time to time, until the server stops.
 async fn keep_up(app: Arc<App>, heads: PathBuf) {
     let ingest = tokio::spawn(Arc::clone(&app).run_ingest());
+    let outbox = tokio::spawn(Arc::clone(&app).run_outbox());
     let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_SECS));
     let mut write_head = tokio::time::interval(Duration::from_secs(HEADS_SECS));
     let mut written = None;
@@ -166,6 +189,8 @@ async fn keep_up(app: Arc<App>, heads: PathBuf) {
     }
     // What was being verified is broken off, and found again at the next start.
     let _ = ingest.await;
+    // Pages under way are bounded in time; what was not sent is queued still.
+    let _ = outbox.await;
     append_head(&app, &heads, &mut written).await;
 }
 

@@ -1,19 +1,50 @@
-//! What the site has changed of what is shipped: the directory of `holdfast-server serve --site`.
+//! What the site says: its contacts, and what it has changed of what is shipped. The directory of
+//! `holdfast-server serve --site`, else `<data>/site` where it is there.
 
+mod rules;
+
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use triage::Rules;
+use anyhow::Context as _;
+use triage::{Rules, SiteFile};
 
+pub use rules::BYTES_MAX as RULES_BYTES_MAX;
+pub use rules::FILES_MAX as RULES_FILES_MAX;
+
+use crate::app::escalation::contacts::Contacts;
 use crate::app::{Problem, ProblemKind};
 
-/// See the module.
-#[derive(Debug, Default)]
+/// See the module. The default is that of a site without files.
+#[derive(Default)]
 pub struct Site {
+    contacts: RwLock<Arc<Contacts>>,
     /// None until the first alert comes: the shipped rules.
     rules: RwLock<Option<Arc<Rules>>>,
 }
 
 impl Site {
+    /// Reads the files in `folder`, and puts them in force. With a mistake in them everything stays as it was.
+    ///
+    /// # Errors
+    /// Why the folder cannot be read, or [`wire::profile::Mistakes`]: all that were found.
+    pub fn load(&self, folder: &Path) -> anyhow::Result<()> {
+        let of_site = || format!("the site in {}", folder.display());
+        // A folder that is not there holds no mistake either.
+        std::fs::read_dir(folder).with_context(of_site)?;
+        let contacts = Contacts::load(folder).with_context(of_site)?;
+        let files = rules_files(folder).with_context(of_site)?;
+        let rules = Rules::with_site(&files).with_context(of_site)?;
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(rules));
+        *self.contacts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(contacts);
+        Ok(())
+    }
+
+    /// Whom the site can tell of incidents.
+    pub fn contacts(&self) -> Arc<Contacts> {
+        Arc::clone(&self.contacts.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The rules of triage that are in force.
     ///
     /// # Errors
@@ -28,4 +59,12 @@ impl Site {
         let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(rules.get_or_insert_with(|| Arc::new(shipped.clone()))))
     }
+}
+
+/// The files with rules in a site's folder.
+///
+/// # Errors
+/// What cannot be read, and what is too much.
+pub fn rules_files(folder: &Path) -> anyhow::Result<Vec<SiteFile>> {
+    rules::read(&folder.join(rules::FOLDER))
 }

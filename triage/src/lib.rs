@@ -8,6 +8,7 @@
 pub mod alert;
 mod assess;
 pub mod calendar;
+pub mod checklist;
 pub mod classify;
 pub mod clocks;
 pub mod containment;
@@ -23,10 +24,12 @@ pub mod mapping;
 mod matching;
 mod normalise;
 mod overrides;
+pub mod roles;
 pub mod rules;
 pub mod severity;
 pub mod taxonomy;
 pub mod techniques;
+pub mod timers;
 
 pub use alert::Alert;
 pub use assess::{Context, assess, triage_incident};

@@ -14,6 +14,7 @@ pub use wire::profile::Mistakes;
 pub(crate) use read::Reader;
 
 use crate::calendar::Calendars;
+use crate::checklist::Checklists;
 use crate::classify::Signals;
 use crate::clocks::Clocks;
 use crate::containment::ContainmentRules;
@@ -21,15 +22,19 @@ use crate::escalation::Escalation;
 use crate::evidence::EvidenceRules;
 use crate::false_positive::FalsePositives;
 use crate::mapping::Mapping;
+use crate::roles::Roles;
 use crate::severity::SeverityRules;
 use crate::taxonomy::Taxonomy;
 use crate::techniques::Techniques;
+use crate::timers::Timers;
 
 /// All rules.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Business hours and holidays.
     pub calendars: Calendars,
+    /// What is to be done, phase by phase.
+    pub checklists: Checklists,
     /// Clocks that may apply.
     pub clocks: Clocks,
     /// What to do to the hosts.
@@ -41,6 +46,8 @@ pub struct Rules {
     pub evidence: EvidenceRules,
     /// Signs that it may be none.
     pub false_positives: FalsePositives,
+    /// Who does what.
+    pub roles: Roles,
     /// How bad.
     pub severity: SeverityRules,
     /// What alerts mean.
@@ -51,6 +58,8 @@ pub struct Rules {
     pub taxonomy: Taxonomy,
     /// ATT&CK.
     pub techniques: Techniques,
+    /// By when.
+    pub timers: Timers,
 }
 
 /// A file's name and its text.
@@ -66,15 +75,18 @@ macro_rules! shipped {
 /// The files of one kind each.
 const SINGLE: &[File] = &[
     shipped!("calendars.yaml"),
+    shipped!("checklists.yaml"),
     shipped!("clocks.yaml"),
     shipped!("containment.yaml"),
     shipped!("escalation.yaml"),
     shipped!("evidence.yaml"),
     shipped!("false_positives.yaml"),
+    shipped!("roles.yaml"),
     shipped!("severity.yaml"),
     shipped!("signals.yaml"),
     shipped!("taxonomy.yaml"),
     shipped!("techniques.yaml"),
+    shipped!("timers.yaml"),
 ];
 
 /// The files of recognitions, in the order in which they are tried.
@@ -140,32 +152,38 @@ impl Rules {
         let mut reader = Reader::new(shipped, site);
         // All files are read, so that all mistakes are told at once.
         let calendars = reader.file("calendars.yaml");
+        let checklists = reader.file("checklists.yaml");
         let clocks = reader.file("clocks.yaml");
         let containment = reader.file("containment.yaml");
         let escalation = reader.file("escalation.yaml");
         let evidence = reader.file("evidence.yaml");
         let false_positives = reader.file("false_positives.yaml");
+        let roles = reader.file("roles.yaml");
         let severity = reader.file("severity.yaml");
         let signals: Option<Signals> = reader.file("signals.yaml");
         let (recognitions, recognition_files) = parted(reader.all("recognise/"));
         let (sources, source_files) = parted(reader.all("sources/"));
         let taxonomy = reader.file("taxonomy.yaml");
         let techniques = reader.file("techniques.yaml");
+        let timers = reader.file("timers.yaml");
         let digest = reader.digest();
         let whole = || {
             Some(Self {
                 calendars: calendars?,
+                checklists: checklists?,
                 clocks: clocks?,
                 containment: containment?,
                 digest,
                 escalation: escalation?,
                 evidence: evidence?,
                 false_positives: false_positives?,
+                roles: roles?,
                 severity: severity?,
                 signals: Signals { recognitions, ..signals? },
                 sources,
                 taxonomy: taxonomy?,
                 techniques: techniques?,
+                timers: timers?,
             })
         };
         let rules = whole();
@@ -311,6 +329,36 @@ mod tests {
                 "        owner: platform engineering\n",
                 "",
                 "unknown or missing task, owner and deadline",
+            ),
+            ("calendars.yaml", "nth: 2 monday 10", "nth: 2 moonday 10", "\"moonday\" is no weekday"),
+            ("calendars.yaml", "zone: Europe/Brussels", "zone: Europe/Brusels", "\"Europe/Brusels\" is no time zone"),
+            (
+                "calendars.yaml",
+                "weekend: []",
+                "weekend: [monday, tuesday, wednesday, thursday, friday, saturday, sunday]",
+                "unknown or missing business hours of `every_day`",
+            ),
+            ("checklists.yaml", "owner: legal", "owner: lawyer", "unknown or missing role `lawyer`"),
+            (
+                "checklists.yaml",
+                "id: lead.aware",
+                "id: lead.command",
+                "unknown or missing id of its own of step `lead.command`",
+            ),
+            ("clocks.yaml", "within: 72 h, after", "within: 72 hours, after", "\"72 hours\" is no span"),
+            ("clocks.yaml", "calendar: eu", "calendar: mars", "unknown or missing calendar `mars`"),
+            (
+                "clocks.yaml",
+                "after: submission of initial",
+                "after: submission of first",
+                "unknown or missing earlier stage `first`",
+            ),
+            ("escalation.yaml", "rounds_max: 12", "rounds_max: 0", "unknown or missing schedule of `SEV1`"),
+            (
+                "timers.yaml",
+                "met_by: [lead.severity]",
+                "met_by: [lead.severe]",
+                "unknown or missing step `lead.severe`",
             ),
             ("clocks.yaml", "after: aware_at", "after: declared_at", "\"declared_at\" is no anchor"),
             ("severity.yaml", "  - rule: ransom_note\n", "  - rul: ransom_note\n", "unknown field `rul`"),

@@ -169,7 +169,9 @@ pub fn rate(incident: &Incident, criticality: Option<(&str, &str)>, said: Option
     }
     vendor(&mut rated, incident, table);
     stayed(&mut rated, incident, table);
-    for raise in &table.raise {
+    // What was stopped raises nothing beyond the triggers: a ransom note outranks that its dropper was stopped.
+    let is_stopped = incident.all_marked(Marker::Prevented);
+    for raise in table.raise.iter().filter(|raise| raise.trigger || !is_stopped) {
         let named = incident.counting().any(|reading| reading.alert.triggers.contains(&raise.rule));
         let input = if named { Some("the sender names it".to_owned()) } else { raise.holds(incident) };
         if let Some(input) = input {

@@ -21,7 +21,7 @@
 //! | `GET /api/v1/dead-letters` | responder | | [`Page`] of [`DeadLetter`], the newest first |
 //! | `POST /api/v1/dead-letters/{letter}/replay` | responder | | [`AlertsReply`] |
 //! | `GET /api/v1/escalation` | analyst | | [`EscalationStatus`] |
-//! | `POST /api/v1/escalation/test` | responder | [`EscalationTest`] | [`PageView`] |
+//! | `POST /api/v1/escalation/test` | responder | [`EscalationTest`] | [`EscalationTestReply`] |
 //! | `POST /api/v1/incidents/{incident}/tickets` | responder | [`TicketRequest`] | [`TicketReply`] |
 //! | `GET /api/v1/hosts` | analyst | | [`Page`] of [`HostView`] |
 //! | `POST /api/v1/hosts/tickets` | responder | [`TicketRequest`] | [`TicketReply`]: an enrolment ticket |
@@ -298,6 +298,13 @@ pub struct EscalationTest {
     pub contact: String,
 }
 
+/// The pages that try a contact out: one for each channel, queued. What becomes of them stands in [`EscalationStatus`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EscalationTestReply {
+    /// In the order of the channels.
+    pub pages: Vec<PageView>,
+}
+
 /// A request whose alerts could not be taken in. Its bytes are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetter {
@@ -347,7 +354,7 @@ pub struct ReplayReply {
 pub struct ReplayedIncident {
     /// Under the changed rules.
     pub after: Assessment,
-    /// As it is.
+    /// Under the rules in force.
     pub before: Assessment,
     /// Which.
     pub incident: IncidentId,

@@ -296,6 +296,8 @@ pub struct ChecklistStep {
     pub owner: String,
     /// The phase that it belongs to.
     pub phase: Phase,
+    /// False when nobody is warned who leaves the phase without it.
+    pub required: bool,
     /// What is to be done.
     pub text: String,
     /// Counted from the opening of the incident.

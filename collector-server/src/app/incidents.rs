@@ -49,7 +49,7 @@ impl App {
             checklist: Vec::new(),
             clocks: Vec::new(),
             edits: Vec::new(),
-            pages: Vec::new(),
+            pages: self.store.pages_of(incident).await?.into_iter().map(|page| page.view).collect(),
             timers: Vec::new(),
             alerts: alerts.into_iter().map(alerts::view).collect(),
             summary: self.summary(&record).await?,
@@ -114,7 +114,7 @@ impl App {
     }
 }
 
-fn victims(assessment: &Assessment) -> impl Iterator<Item = &str> {
+pub(super) fn victims(assessment: &Assessment) -> impl Iterator<Item = &str> {
     assessment.hosts.iter().filter(|host| host.role == HostRole::Victim).map(|host| host.name.as_str())
 }
 

@@ -7,6 +7,7 @@ pub mod cases;
 pub mod custody;
 pub mod dispatch;
 pub mod enrollment;
+pub mod escalation;
 pub mod evidence;
 pub mod hosts;
 pub mod hub;
@@ -22,6 +23,7 @@ pub mod sessions;
 pub mod signatures;
 pub mod tickets;
 pub mod tokens;
+pub mod triage;
 pub mod upkeep;
 pub mod uploads;
 
@@ -47,6 +49,8 @@ pub struct App {
     pub authority: Option<Authority>,
     /// Where the time comes from.
     pub clock: Box<dyn Clock + Send + Sync>,
+    /// Wakes those who look after pages.
+    pub escalation: escalation::Escalation,
     /// Held while the record of a host is read and written again.
     host_writes: tokio::sync::Mutex<()>,
     /// Which agents wait for orders.
@@ -67,9 +71,11 @@ pub struct App {
     pub objects: Objects,
     /// How others find this server, and know it: it stands in tickets.
     pub reach: Reach,
+    /// Past incidents are assessed anew.
+    pub replaying: triage::Replaying,
     /// Signs receipts and custody heads.
     pub signer: SigningKey,
-    /// What the site has changed of what is shipped.
+    /// What the site says.
     pub site: Site,
     /// Cancelled when the server stops: whoever waits for something answers at once.
     pub stop: CancellationToken,
@@ -103,6 +109,7 @@ impl App {
             alerts: alerts::Turn::default(),
             authority: None,
             clock,
+            escalation: escalation::Escalation::default(),
             host_writes: tokio::sync::Mutex::default(),
             hub: hub::Hub::default(),
             letters: letters::Letters::default(),
@@ -113,6 +120,7 @@ impl App {
             looks: inside::Looks::default(),
             objects,
             reach,
+            replaying: triage::Replaying::default(),
             signer,
             site: Site::default(),
             stop: CancellationToken::new(),

@@ -19,8 +19,8 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use ring::hmac;
-use subtle::ConstantTimeEq as _;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256 as HashSha256;
 use wire::{Instant, Sha256};
 
 use super::{Actor, App, Problem, ProblemKind};
@@ -112,19 +112,21 @@ impl Scheme {
         body: &[u8],
         now: Instant,
     ) -> Result<Option<Sha256>, Refused> {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        let keyed = Hmac::<HashSha256>::new_from_slice(key).map_err(|_| "key")?;
         let mac = |parts: &[&[u8]]| {
-            let mut context = hmac::Context::with_key(&key);
+            let mut mac = keyed.clone();
             for part in parts {
-                context.update(part);
+                mac.update(part);
             }
-            context.sign()
+            mac
         };
         let hex_of = |name: &str, prefix: &str| {
             let value = header(name).ok_or("no_signature")?;
             unhex(value.strip_prefix(prefix).unwrap_or(value)).ok_or("malformed")
         };
-        let is_of = |tag: &hmac::Tag, given: &[u8]| bool::from(tag.as_ref().ct_eq(given));
+        // In constant time.
+        let is_of = |mac: &Hmac<HashSha256>, given: &[u8]| mac.clone().verify_slice(given).is_ok();
+        let digest = |mac: Hmac<HashSha256>| Sha256::of(&mac.finalize().into_bytes());
         match self {
             Self::Github | Self::Hex(_) => {
                 let name = if let Self::Hex(header) = self { header } else { "x-hub-signature-256" };
@@ -135,7 +137,7 @@ impl Scheme {
                 let at = fresh(header("x-slack-request-timestamp"), now)?;
                 let given = hex_of("x-slack-signature", "v0=")?;
                 let tag = mac(&[b"v0:", at.as_bytes(), b":", body]);
-                if is_of(&tag, &given) { Ok(Some(Sha256::of(tag.as_ref()))) } else { Err("wrong") }
+                if is_of(&tag, &given) { Ok(Some(digest(tag))) } else { Err("wrong") }
             }
             Self::StandardWebhooks => {
                 let at = fresh(header("webhook-timestamp"), now)?;
@@ -143,7 +145,7 @@ impl Scheme {
                 let tag = mac(&[id.as_bytes(), b".", at.as_bytes(), b".", body]);
                 let given = header("webhook-signature").ok_or("no_signature")?.split(' ').take(SIGNATURES_MAX);
                 let mut given = given.filter_map(|one| BASE64_STANDARD.decode(one.strip_prefix("v1,")?).ok());
-                if given.any(|given| is_of(&tag, &given)) { Ok(Some(Sha256::of(tag.as_ref()))) } else { Err("wrong") }
+                if given.any(|given| is_of(&tag, &given)) { Ok(Some(digest(tag))) } else { Err("wrong") }
             }
         }
     }

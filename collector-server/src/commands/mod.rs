@@ -2,6 +2,7 @@
 
 pub mod ca;
 pub mod serve;
+pub mod site;
 pub mod token;
 
 use std::io::Write as _;
@@ -11,6 +12,7 @@ use clap_complete::Shell;
 
 use crate::data_dir::DataDirError;
 use crate::process::SystemClock;
+use wire::profile::Mistakes;
 
 /// The command line cannot be understood (sysexits.h, EX_USAGE).
 pub const USAGE: u8 = 64;
@@ -41,6 +43,9 @@ enum Command {
     },
     /// Run the server
     Serve(serve::Serve),
+    /// The site's own files: contacts
+    #[command(subcommand)]
+    Site(site::Command),
     /// Who may ask the server for anything
     #[command(subcommand)]
     Token(token::Token),
@@ -67,7 +72,8 @@ impl From<anyhow::Error> for Failure {
         } else {
             None
         };
-        Self { code: UNAVAILABLE, error, hint }
+        let code = if error.is::<Mistakes>() { INPUT } else { UNAVAILABLE };
+        Self { code, error, hint }
     }
 }
 
@@ -98,6 +104,7 @@ impl Cli {
                 Ok(std::io::stdout().write_all(&script)?)
             }
             Command::Serve(serve) => runtime()?.block_on(serve.run()),
+            Command::Site(site) => site.run(),
             Command::Token(token) => runtime()?.block_on(token.run(&SystemClock)),
         }
     }

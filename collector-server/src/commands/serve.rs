@@ -29,6 +29,9 @@ pub struct Serve {
     /// A name or address under which others reach the server, for its certificate and for tickets; may be repeated
     #[arg(long = "name", value_name = "HOST", value_parser = host_name)]
     names: Vec<String>,
+    /// The folder of the site's own files, contacts.yaml and others; DATA/site, when it is there
+    #[arg(long, value_name = "DIR")]
+    site: Option<PathBuf>,
 }
 
 /// What stands in a certificate and in an address.
@@ -44,7 +47,7 @@ fn host_name(text: &str) -> Result<String, String> {
 }
 
 impl Serve {
-    /// Runs until SIGTERM or SIGINT.
+    /// Runs until SIGTERM or SIGINT; SIGHUP has the site's files read again.
     ///
     /// # Errors
     /// [`Failure`].
@@ -52,17 +55,25 @@ impl Serve {
         install_log();
         crate::http::health::count_from_now_on();
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hangup = signal(SignalKind::hangup())?;
         let limits = Limits { idle_secs: self.idle_secs, ..Limits::default() };
-        let config = Config { data: self.data, limits, listen: self.listen, names: self.names };
+        let site = self.site.or_else(|| Some(self.data.join("site")).filter(|folder| folder.is_dir()));
+        let config = Config { data: self.data, limits, listen: self.listen, names: self.names, site };
         let server = Server::start(config).await?;
         announce(&server, self.json)?;
         let hint = token::hint_without_tokens(&*server.app.store, server.folder()).await.unwrap_or_default();
         if let Some(hint) = hint {
             writeln!(std::io::stderr(), "hint: {hint}")?;
         }
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                _ = hangup.recv() => match server.reload().await {
+                    Ok(()) => tracing::info!("the site's files were read again"),
+                    Err(error) => tracing::error!(error = format!("{error:#}"), "the site's files were not taken over"),
+                },
+            }
         }
         tracing::info!("stopping");
         Ok(server.stop().await?)

@@ -6,14 +6,15 @@ mod custody;
 mod evidence;
 mod fixtures;
 mod incidents;
-mod letters;
+mod intake;
 mod orders;
+mod pages;
 
 use std::fmt::Write as _;
 
 use wire::api::EvidenceState;
 use wire::assessment::Severity;
-use wire::{IncidentId, Sha256};
+use wire::{IncidentId, Instant, Sha256};
 
 use super::{Change, Store, StoreError};
 use fixtures::{incident, leaf};
@@ -36,8 +37,12 @@ pub async fn run(store: &dyn Store) {
     evidence::a_bundle_is_shown_as_it_was_put(store).await;
     evidence::bundles_are_listed_in_order(store).await;
     evidence::checkpoints_are_numbered_from_one(store).await;
-    letters::a_letter_goes_when_it_was_replayed(store).await;
-    letters::letters_come_in_pages_the_newest_first(store).await;
+    intake::a_letter_goes_when_it_was_replayed(store).await;
+    intake::rules_change_when_they_are_others(store).await;
+    intake::letters_come_in_pages_the_newest_first(store).await;
+    pages::a_page_is_changed_by_who_saw_it_last(store).await;
+    pages::pages_are_listed_in_order(store).await;
+    pages::an_incident_that_changed_is_looked_at(store).await;
     access::a_ticket_lets_in_once(store).await;
     access::a_token_ends_with_its_sessions(store).await;
     custody::leaves_of_one_incident(store).await;
@@ -53,6 +58,7 @@ pub async fn everything(store: &dyn Store) -> String {
     for incident in store.incidents(None, 1_000).await.unwrap() {
         say(&store.alerts_of(&incident.incident).await.unwrap());
         say(&store.orders_of(&incident.incident).await.unwrap());
+        say(&store.pages_of(&incident.incident).await.unwrap());
         say(&incident);
     }
     for record in store.evidence_list(None, None, 1_000).await.unwrap() {
@@ -60,6 +66,11 @@ pub async fn everything(store: &dyn Store) -> String {
         say(&store.checkpoints(record.view.bundle).await.unwrap());
         say(&record);
     }
+    let end_of_time = Instant(i128::from(i64::MAX));
+    for (incident, watch) in store.incidents_to_look_at(end_of_time, 1_000).await.unwrap() {
+        say(&(incident.incident, watch));
+    }
+    say(&store.pages_since(Instant(0), 1_000).await.unwrap());
     say(&store.hosts(None, 1_000).await.unwrap());
     say(&store.tokens().await.unwrap());
     say(&store.letters(None, 1_000).await.unwrap());

@@ -7,18 +7,21 @@
 mod conformance;
 pub mod sqlite;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wire::agent_api::HostFacts;
-use wire::api::{DeadLetter, EvidenceState, EvidenceView, Role, TimedEvent};
-use wire::assessment::Assessment;
+use wire::api::{DeadLetter, EvidenceState, EvidenceView, PageView, Role, TimedEvent};
+use wire::assessment::{Assessment, Severity};
 use wire::case::Case;
 use wire::custody::{HeadPoint, Leaf};
 use wire::order::OrderState;
 use wire::receipt::Receipt;
 use wire::signed::Signed;
 use wire::ticket::TicketKind;
-use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, LetterId, OrderId, Sha256, UploadId};
+use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, LetterId, OrderId, PageId, Sha256, UploadId};
 
 /// Events that are kept of one order; progress counts once.
 pub const ORDER_EVENTS_MAX: usize = 64;
@@ -241,6 +244,35 @@ pub struct SessionRecord {
     pub token: String,
 }
 
+/// Somebody is to be told of an incident over one channel, or was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PageRecord {
+    /// Which of the contact's channels, from 0.
+    pub channel: u32,
+    /// When it is to be tried, while it is queued.
+    pub due: Instant,
+    /// True when there were too many: it goes out together with others that are held for the same contact.
+    pub is_held: bool,
+    /// The incident's severity when it was decided; none for a test.
+    pub severity: Option<Severity>,
+    /// Counts the changes, from 1: whoever writes must have seen the last.
+    pub version: u64,
+    /// What people are shown.
+    pub view: PageView,
+}
+
+/// What the escalation of an incident remembers: what was told once is not told again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Watch {
+    /// The severity of the last look.
+    pub severity: Option<Severity>,
+    /// Since when it is that high. Lowering does not move it.
+    pub since: Option<Instant>,
+    /// Warnings that were given, vacant roles that were named: each by a word of its own.
+    pub told: BTreeSet<String>,
+}
+
 /// One change. Each says what it assumes, and that what its record names is there: its incident, its host, its bundle,
 /// its token. When that does not hold, the whole commit is a [`StoreError::Conflict`]. The changes of a commit are made in
 /// their order: an incident before its alerts.
@@ -295,6 +327,23 @@ pub enum Change {
     PutEvidenceView(Box<EvidenceView>),
     /// A transport checkpoint and its receipt; the number is one more than the last, and 1 in the first.
     AddCheckpoint(Box<CheckpointRecord>),
+    /// A new page; its id is new.
+    AddPage(Box<PageRecord>),
+    /// The page in a new version; the stored one is one less.
+    PutPage(Box<PageRecord>),
+    /// An incident that is there, in this version, was looked at; the next look is due then, or when the incident changes.
+    PutWatch {
+        /// The incident.
+        incident: IncidentId,
+        /// Its version when it was looked at.
+        version: u64,
+        /// What is remembered.
+        watch: Watch,
+        /// When the next look is due.
+        due: Option<Instant>,
+    },
+    /// An incident that is there is to be looked at now.
+    LookNow(IncidentId),
     /// A new ticket.
     AddTicket(Box<TicketRecord>),
     /// A ticket is used up: of this kind, not used, not ended at this time.
@@ -314,6 +363,8 @@ pub enum Change {
     LetterReplayed(LetterId, Instant),
     /// A dead letter that was replayed goes.
     RemoveLetter(LetterId),
+    /// Other rules of triage are in force than those of this digest, which now are.
+    SetRules(Sha256),
     /// A new token.
     AddToken(Box<TokenRecord>),
     /// A token that was not withdrawn is; its sessions end, and the key that it signs with is forgotten.
@@ -380,6 +431,18 @@ pub trait Store: Send + Sync {
     async fn last_incident_number(&self, year: i16) -> Result<u32, StoreError>;
     /// Numbers of alerts and of bundles of an incident.
     async fn counts(&self, incident: &IncidentId) -> Result<(u64, u64), StoreError>;
+
+    /// Incidents that are to be looked at by now, those first that wait longest. One that was added or put is, at once.
+    async fn incidents_to_look_at(&self, now: Instant, limit: u32) -> Result<Vec<(IncidentRecord, Watch)>, StoreError>;
+
+    /// Queued pages that are due by now, those first that wait longest.
+    async fn pages_due(&self, now: Instant, limit: u32) -> Result<Vec<PageRecord>, StoreError>;
+    /// The pages of an incident, the newest first, at most 1,000.
+    async fn pages_of(&self, incident: &IncidentId) -> Result<Vec<PageRecord>, StoreError>;
+    /// Pages that were decided since then, the newest first.
+    async fn pages_since(&self, since: Instant, limit: u32) -> Result<Vec<PageRecord>, StoreError>;
+    /// The page of this id.
+    async fn page(&self, page: PageId) -> Result<Option<PageRecord>, StoreError>;
 
     /// The host of this agent.
     async fn host(&self, agent: &AgentId) -> Result<Option<HostRecord>, StoreError>;

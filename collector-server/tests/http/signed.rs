@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use ring::hmac;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use server::app::{Actor, tokens};
 use server::store::{SharedKey, SourceSignature, Store as _};
 
@@ -18,7 +18,9 @@ async fn source(server: &Server, scheme: &str) -> (String, String) {
 }
 
 fn mac(message: &[u8]) -> Vec<u8> {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, KEY), message).as_ref().to_vec()
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(KEY).unwrap();
+    mac.update(message);
+    mac.finalize().into_bytes().to_vec()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -55,7 +55,7 @@ pub fn new_bundle_id() -> BundleId {
 async fn start(folder: &TempDir, limits: &Limits) -> Server {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let data = folder.path().join("data");
-    Server::start(Config { data, limits: limits.clone(), listen, names: Vec::new() }).await.unwrap()
+    Server::start(Config { data, limits: limits.clone(), listen, names: Vec::new(), site: None }).await.unwrap()
 }
 
 impl Site {

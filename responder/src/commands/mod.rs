@@ -4,6 +4,7 @@ mod alert;
 mod completions;
 mod custody;
 mod dispatch;
+mod escalation;
 mod evidence;
 mod follow;
 mod host;
@@ -47,6 +48,8 @@ enum Command {
     Incident(incident::Incident),
     /// Look at hosts with an agent, or let one in
     Host(host::Host),
+    /// See who can be told of incidents, or try a contact out
+    Escalation(escalation::Escalation),
     /// Tell a host to collect evidence, by an order that you sign
     Dispatch(dispatch::Dispatch),
     /// Watch an incident, or one order until it ended
@@ -73,6 +76,7 @@ impl Cli {
             Command::Alert(alert) => alert.run(),
             Command::Incident(incident) => incident.run(),
             Command::Host(host) => host.run(),
+            Command::Escalation(escalation) => escalation.run(),
             Command::Dispatch(dispatch) => dispatch.run(),
             Command::Follow(follow) => follow.run(),
             Command::Ticket(ticket) => ticket.run(),

@@ -58,7 +58,6 @@ impl Normaliser for Suricata {
         let mut alert = Alert::empty("suricata");
         alert.event = rule.key("signature").text().unwrap_or_else(|| format!("EVE {kind}"));
         alert.title.clone_from(&alert.event);
-        alert.words(alert.event.clone());
         alert.occurred_at = record.key("timestamp").time();
         alert.source_ref = reference(record);
         alert.vendor_severity = severity(rule);

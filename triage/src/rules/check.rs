@@ -14,6 +14,8 @@ impl Rules {
         self.check_together(reader);
         self.check_taxonomy(reader);
         self.calendars.check(reader);
+        self.checklists.check(self, reader);
+        self.timers.check(self, reader);
         self.clocks.check(&self.calendars, reader);
         self.escalation.check(&self.calendars, reader);
         for (n, raise) in self.severity.raise.iter().enumerate() {

@@ -17,14 +17,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use serde_json::Value;
-use tokio::sync::{Mutex, Semaphore, oneshot};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, oneshot};
 use triage::{Alert, Context, NotTaken, Parsed};
 use wire::api::{AlertReceived, AlertView, AlertsReply, LiveEvent, Page};
 use wire::{AlertId, Instant, Sha256};
 
 use super::letters::Undelivered;
 use super::signatures::Seen;
-use super::{Actor, App, Problem, ProblemKind, page_of, panic_text, random};
+use super::triage::off_thread;
+use super::{Actor, App, Problem, ProblemKind, page_of, random};
 use crate::objects::alert_path;
 use crate::store::{AlertRecord, StoreError};
 use batch::{Batch, Closed};
@@ -73,6 +74,13 @@ impl Default for Intake {
             queue: Queue::default(),
             seen: Seen::default(),
         }
+    }
+}
+
+impl Intake {
+    /// Waits until one more may be read.
+    pub(super) async fn turn_to_parse(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.parsing.acquire().await.map_err(internal)
     }
 }
 
@@ -181,16 +189,9 @@ impl App {
 
     /// What the bytes say, off the threads that serve: a mebibyte of records takes its time.
     async fn read_alerts(&self, delivery: &Delivery) -> Result<Vec<Incoming>, Problem> {
-        let _one_of_few = self.intake.parsing.acquire().await.map_err(internal)?;
+        let _one_of_few = self.intake.turn_to_parse().await?;
         let (raw, now, rules) = (delivery.raw.clone(), self.now(), self.site.rules()?);
-        let parsed = tokio::task::spawn_blocking(move || triage::normalise(&raw, now, &rules)).await;
-        let parsed = parsed.map_err(|ended| match ended.try_into_panic() {
-            Ok(panic) => {
-                Problem::new(ProblemKind::Internal, "the server failed on these alerts").cause(panic_text(&*panic))
-            }
-            Err(ended) => internal(ended),
-        })?;
-        match parsed {
+        match off_thread(move || triage::normalise(&raw, now, &rules)).await? {
             Ok(parsed) => parsed.into_iter().map(|one| incoming_of(delivery, one)).collect(),
             // A poll for findings that found none.
             Err(NotTaken::Empty) if !delivery.raw.trim_ascii().is_empty() => Ok(Vec::new()),
@@ -361,7 +362,7 @@ fn unix_ms(at: Instant) -> u64 {
     u64::try_from(at.0 / 1_000_000).unwrap_or(0)
 }
 
-fn not_taken_problem(not_taken: &NotTaken) -> Problem {
+pub(super) fn not_taken_problem(not_taken: &NotTaken) -> Problem {
     let text = not_taken.to_string();
     let (message, hint) = text.split_once("\n  hint: ").unwrap_or((&text, "send an alert as its product made it"));
     let kind = match not_taken {

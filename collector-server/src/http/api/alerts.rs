@@ -44,7 +44,7 @@ impl From {
 }
 
 /// Room for the body, taken before it is read: as much as it declares, or as much as it may be.
-pub struct Admitted(Room);
+pub struct Admitted(pub Room);
 
 impl FromRequestParts<Arc<App>> for Admitted {
     type Rejection = Problem;

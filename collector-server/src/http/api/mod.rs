@@ -3,11 +3,13 @@
 pub mod alerts;
 pub mod cases;
 pub mod custody;
+pub mod escalation;
 pub mod events;
 pub mod evidence;
 pub mod incidents;
 pub mod letters;
 pub mod orders;
+pub mod triage;
 
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};

@@ -1,8 +1,12 @@
 //! Records for the cases: each whole, with nothing left at its default that a backend could lose.
 
+use crate::store::{
+    AlertRecord, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, LetterRecord, NewLeaf, OrderRecord,
+    PageRecord, SessionRecord, TicketRecord, TokenRecord,
+};
 use serde_json::json;
 use wire::agent_api::HostFacts;
-use wire::api::{DeadLetter, EvidenceState, EvidenceView, Role, SignerTrust};
+use wire::api::{DeadLetter, EvidenceState, EvidenceView, PageState, PageView, Role, SignerTrust};
 use wire::assessment::{
     Assessment, Effect, EscalationPath, EvidencePlan, Host, HostRole, Indicator, Severity, Technique,
 };
@@ -11,12 +15,7 @@ use wire::order::OrderState;
 use wire::receipt::{RECEIPT_TYPE, Receipt};
 use wire::signed::Signed;
 use wire::ticket::TicketKind;
-use wire::{AlertId, BundleId, IncidentId, Instant, LetterId, OrderId, Phase, Sha256, Tier, UploadId};
-
-use crate::store::{
-    AlertRecord, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, LetterRecord, NewLeaf, OrderRecord,
-    SessionRecord, TicketRecord, TokenRecord,
-};
+use wire::{AlertId, BundleId, IncidentId, Instant, LetterId, OrderId, PageId, Phase, Sha256, Tier, UploadId};
 
 /// 2026-11-21, with nanoseconds.
 pub const T0: i128 = 1_795_283_148_123_456_789;
@@ -237,4 +236,28 @@ pub fn letter(n: u64) -> LetterRecord {
 
 pub fn session(n: u64, token: &str) -> SessionRecord {
     SessionRecord { expires: at(50), session: Sha256::of(&n.to_be_bytes()), token: token.into() }
+}
+
+pub fn page(n: u64, incident: Option<&IncidentId>) -> PageRecord {
+    PageRecord {
+        channel: 1,
+        due: at(i128::from(n)),
+        is_held: true,
+        severity: incident.map(|_| Severity::Sev1),
+        version: 1,
+        view: PageView {
+            attempts: 1,
+            channel: "smtp".into(),
+            contact: HOSTILE.into(),
+            created: at(i128::from(n)),
+            error: Some(HOSTILE.into()),
+            incident: incident.cloned(),
+            page: PageId::new(1_795_283_148_123, random(n)),
+            purpose: "escalation".into(),
+            role: "CISO".into(),
+            sent: None,
+            state: PageState::Queued,
+            step: 1,
+        },
+    }
 }

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteConnection;
 
 use super::super::{Change, StoreError};
-use super::{access, alerts, evidence, hosts, incidents, letters, orders};
+use super::{access, alerts, evidence, hosts, incidents, intake, orders, pages};
 
 /// Makes the changes in their order.
 pub(super) async fn make(connection: &mut SqliteConnection, changes: Vec<Change>) -> Result<(), StoreError> {
@@ -25,13 +25,20 @@ pub(super) async fn make(connection: &mut SqliteConnection, changes: Vec<Change>
             Change::Length(bundle, length) => evidence::length(connection, bundle, length).await?,
             Change::PutEvidenceView(view) => evidence::put_view(connection, *view).await?,
             Change::AddCheckpoint(checkpoint) => evidence::add_checkpoint(connection, &checkpoint).await?,
+            Change::AddPage(page) => pages::add(connection, &page).await?,
+            Change::PutPage(page) => pages::put(connection, &page).await?,
+            Change::PutWatch { incident, version, watch, due } => {
+                incidents::put_watch(connection, &incident, version, &watch, due).await?;
+            }
+            Change::LookNow(incident) => incidents::look_now(connection, &incident).await?,
             Change::AddTicket(ticket) => access::add_ticket(connection, &ticket).await?,
             Change::UseTicket { ticket, at, by, kind } => {
                 access::use_ticket(connection, ticket, at, &by, kind).await?;
             }
-            Change::AddLetter(letter) => letters::add(connection, &letter).await?,
-            Change::LetterReplayed(letter, at) => letters::replayed(connection, letter, at).await?,
-            Change::RemoveLetter(letter) => letters::remove(connection, letter).await?,
+            Change::AddLetter(letter) => intake::add(connection, &letter).await?,
+            Change::LetterReplayed(letter, at) => intake::replayed(connection, letter, at).await?,
+            Change::RemoveLetter(letter) => intake::remove(connection, letter).await?,
+            Change::SetRules(sha256) => intake::set_rules(connection, sha256).await?,
             Change::AddToken(token) => access::add_token(connection, &token).await?,
             Change::RevokeToken(token, at) => access::revoke_token(connection, &token, at).await?,
             Change::AddSession(session) => access::add_session(connection, &session).await?,

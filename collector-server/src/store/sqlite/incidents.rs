@@ -4,8 +4,8 @@ use sqlx::sqlite::SqliteConnection;
 use wire::assessment::Severity;
 use wire::{IncidentId, Instant};
 
-use super::super::{IncidentRecord, StoreError};
-use super::value::{self, Columns, count, instant, json};
+use super::super::{IncidentRecord, StoreError, Watch};
+use super::value::{self, Columns, count, instant, instant_or_null, json};
 
 fn read(row: &Columns<'_>) -> Result<IncidentRecord, StoreError> {
     Ok(IncidentRecord {
@@ -39,7 +39,7 @@ pub(super) async fn add(connection: &mut SqliteConnection, incident: &IncidentRe
     let (year, number) = number(&incident.incident).unzip();
     let sql = sqlx::query(
         "INSERT INTO incidents (incident, severity, opened, updated, version, title, assessment, case_file, year, \
-         number) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+         number, watch_due) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0)",
     )
     .bind(incident.incident.as_str())
     .bind(rank(incident.assessment.severity))
@@ -57,7 +57,7 @@ pub(super) async fn add(connection: &mut SqliteConnection, incident: &IncidentRe
 pub(super) async fn put(connection: &mut SqliteConnection, incident: &IncidentRecord) -> Result<(), StoreError> {
     let sql = sqlx::query(
         "UPDATE incidents SET severity = $2, opened = $3, updated = $4, version = $5, title = $6, assessment = $7, \
-         case_file = $8 WHERE incident = $1 AND version = $5 - 1",
+         case_file = $8, watch_due = 0 WHERE incident = $1 AND version = $5 - 1",
     )
     .bind(incident.incident.as_str())
     .bind(rank(incident.assessment.severity))
@@ -120,4 +120,34 @@ pub(super) async fn counts(connection: &mut SqliteConnection, incident: &Inciden
     let sql = sqlx::query(sql).bind(incident.as_str());
     let counts = value::one(connection, sql, |row| Ok((row.count("alerts")?, row.count("evidence")?))).await?;
     Ok(counts.unwrap_or_default())
+}
+
+pub(super) async fn to_look_at(
+    connection: &mut SqliteConnection,
+    now: Instant,
+    limit: u32,
+) -> Result<Vec<(IncidentRecord, Watch)>, StoreError> {
+    let sql = "SELECT * FROM incidents WHERE watch_due <= $1 ORDER BY watch_due, incident LIMIT $2";
+    let sql = sqlx::query(sql).bind(instant(now)?).bind(limit);
+    value::many(connection, sql, |row| Ok((read(row)?, row.json("watch")?))).await
+}
+
+pub(super) async fn put_watch(
+    connection: &mut SqliteConnection,
+    incident: &IncidentId,
+    version: u64,
+    watch: &Watch,
+    due: Option<Instant>,
+) -> Result<(), StoreError> {
+    let sql = sqlx::query("UPDATE incidents SET watch = $3, watch_due = $4 WHERE incident = $1 AND version = $2")
+        .bind(incident.as_str())
+        .bind(count(version)?)
+        .bind(json(watch)?)
+        .bind(instant_or_null(due)?);
+    value::change_one(connection, sql, || format!("incident {incident} was changed meanwhile")).await
+}
+
+pub(super) async fn look_now(connection: &mut SqliteConnection, incident: &IncidentId) -> Result<(), StoreError> {
+    let sql = sqlx::query("UPDATE incidents SET watch_due = 0 WHERE incident = $1").bind(incident.as_str());
+    value::change_one(connection, sql, || format!("incident {incident} is not there")).await
 }

@@ -10,8 +10,9 @@ mod custody;
 mod evidence;
 mod hosts;
 mod incidents;
-mod letters;
+mod intake;
 mod orders;
+mod pages;
 mod value;
 mod writer;
 
@@ -21,19 +22,18 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::{
+    AlertRecord, Change, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, LetterRecord, NewLeaf,
+    OrderRecord, PageRecord, SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, TokenRecord, Watch,
+};
 use async_trait::async_trait;
 use rustix::fs::{FlockOperation, flock};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
+use value::backend;
 use wire::api::EvidenceState;
 use wire::custody::HeadPoint;
-use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, LetterId, OrderId, Sha256, UploadId};
-
-use super::{
-    AlertRecord, Change, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, LetterRecord, NewLeaf,
-    OrderRecord, SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, TokenRecord,
-};
-use value::backend;
+use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, LetterId, OrderId, PageId, Sha256, UploadId};
 use writer::Writer;
 
 /// How long a statement waits for another process that writes.
@@ -185,6 +185,22 @@ impl Store for Sqlite {
         incidents::counts(&mut *self.reader().await?, incident).await
     }
 
+    async fn incidents_to_look_at(&self, now: Instant, limit: u32) -> Result<Vec<(IncidentRecord, Watch)>, StoreError> {
+        incidents::to_look_at(&mut *self.reader().await?, now, limit).await
+    }
+    async fn pages_due(&self, now: Instant, limit: u32) -> Result<Vec<PageRecord>, StoreError> {
+        pages::due(&mut *self.reader().await?, now, limit).await
+    }
+    async fn pages_of(&self, incident: &IncidentId) -> Result<Vec<PageRecord>, StoreError> {
+        pages::of_incident(&mut *self.reader().await?, incident).await
+    }
+    async fn pages_since(&self, since: Instant, limit: u32) -> Result<Vec<PageRecord>, StoreError> {
+        pages::since(&mut *self.reader().await?, since, limit).await
+    }
+    async fn page(&self, page: PageId) -> Result<Option<PageRecord>, StoreError> {
+        pages::by_id(&mut *self.reader().await?, page).await
+    }
+
     async fn host(&self, agent: &AgentId) -> Result<Option<HostRecord>, StoreError> {
         hosts::by_id(&mut *self.reader().await?, agent).await
     }
@@ -227,10 +243,10 @@ impl Store for Sqlite {
     }
 
     async fn letter(&self, letter: LetterId) -> Result<Option<LetterRecord>, StoreError> {
-        letters::by_id(&mut *self.reader().await?, letter).await
+        intake::by_id(&mut *self.reader().await?, letter).await
     }
     async fn letters(&self, after: Option<LetterId>, limit: u32) -> Result<Vec<LetterRecord>, StoreError> {
-        letters::list(&mut *self.reader().await?, after, limit).await
+        intake::list(&mut *self.reader().await?, after, limit).await
     }
 
     async fn ticket(&self, ticket: Sha256) -> Result<Option<TicketRecord>, StoreError> {

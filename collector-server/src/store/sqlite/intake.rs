@@ -1,8 +1,8 @@
-//! Dead letters.
+//! What alerts are taken in with: dead letters, and which rules were in force.
 
 use sqlx::sqlite::SqliteConnection;
 use wire::api::DeadLetter;
-use wire::{Instant, LetterId};
+use wire::{Instant, LetterId, Sha256};
 
 use super::super::{LetterRecord, StoreError};
 use super::value::{self, Columns, count, instant, instant_or_null};
@@ -54,6 +54,11 @@ pub(super) async fn remove(connection: &mut SqliteConnection, letter: LetterId) 
     let sql = "DELETE FROM dead_letters WHERE letter = $1 AND replayed IS NOT NULL";
     let sql = sqlx::query(sql).bind(letter.to_string());
     value::change_one(connection, sql, || format!("dead letter {letter} is not there, or was not replayed")).await
+}
+
+pub(super) async fn set_rules(connection: &mut SqliteConnection, sha256: Sha256) -> Result<(), StoreError> {
+    let sql = sqlx::query("UPDATE rules SET sha256 = $1 WHERE sha256 <> $1").bind(sha256.to_string());
+    value::change_one(connection, sql, || format!("the rules {sha256} were in force before")).await
 }
 
 pub(super) async fn by_id(

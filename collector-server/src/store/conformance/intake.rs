@@ -1,4 +1,6 @@
-//! Dead letters.
+//! Dead letters, and which rules were in force.
+
+use wire::Sha256;
 
 use super::fixtures::{at, letter};
 use super::{done, refused};
@@ -18,6 +20,14 @@ pub async fn a_letter_goes_when_it_was_replayed(store: &dyn Store) {
     assert_eq!(store.letter(id).await.unwrap(), Some(record));
     done(store, vec![Change::RemoveLetter(id)]).await;
     assert_eq!(store.letter(id).await.unwrap(), None);
+}
+
+pub async fn rules_change_when_they_are_others(store: &dyn Store) {
+    let [one, two] = [b"one", b"two"].map(|text| Change::SetRules(Sha256::of(text)));
+    done(store, vec![one.clone()]).await;
+    refused(store, one.clone()).await;
+    done(store, vec![two]).await;
+    done(store, vec![one]).await;
 }
 
 pub async fn letters_come_in_pages_the_newest_first(store: &dyn Store) {
