@@ -13,6 +13,7 @@ mod evidence;
 mod harness;
 mod ingest;
 mod letters;
+mod membership;
 mod orders;
 mod peers;
 mod signed;

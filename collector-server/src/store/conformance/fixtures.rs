@@ -1,9 +1,5 @@
 //! Records for the cases: each whole, with nothing left at its default that a backend could lose.
 
-use crate::store::{
-    AlertRecord, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, LetterRecord, NewLeaf, OrderRecord,
-    PageRecord, SessionRecord, TicketRecord, TokenRecord,
-};
 use serde_json::json;
 use wire::agent_api::HostFacts;
 use wire::api::{DeadLetter, EvidenceState, EvidenceView, PageState, PageView, Role, SignerTrust};
@@ -16,6 +12,11 @@ use wire::receipt::{RECEIPT_TYPE, Receipt};
 use wire::signed::Signed;
 use wire::ticket::TicketKind;
 use wire::{AlertId, BundleId, IncidentId, Instant, LetterId, OrderId, PageId, Phase, Sha256, Tier, UploadId};
+
+use crate::store::{
+    AlertRecord, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, LetterRecord, NewLeaf, OrderRecord,
+    PageRecord, SessionRecord, TicketRecord, TokenRecord,
+};
 
 /// 2026-11-21, with nanoseconds.
 pub const T0: i128 = 1_795_283_148_123_456_789;
@@ -99,7 +100,9 @@ pub fn alert(n: u64, incident: Option<&IncidentId>) -> AlertRecord {
         alert: AlertId::new(1_795_283_148_123, random(n)),
         assessment: assessment(Severity::Sev2),
         correlated: Some(HOSTILE.into()),
+        happened_secs: at(i128::from(n)).unix_seconds(),
         incident: incident.cloned(),
+        keys: [format!("host:h-{n}"), format!("account:{HOSTILE}-{n}")].into(),
         normalised: json!({"fields": {"fd.name": HOSTILE}, "n": u64::MAX}),
         raw_sha256: Sha256::of(&n.to_be_bytes()),
         received: at(i128::from(n)),
