@@ -10,8 +10,12 @@ use wire::Instant;
 use wire::assessment::{Assessment, HostRole, Severity};
 
 mod cef;
+mod crowdstrike;
+mod defender;
+mod elastic;
 mod osquery;
 mod qradar;
+mod scc;
 mod sigma;
 mod splunk;
 mod suricata;
