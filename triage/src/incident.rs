@@ -1,13 +1,13 @@
 //! The alerts of one incident, read together: which count, which agree, which systems are concerned.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::assessment::{Effect, Host, HostRole};
 
 use crate::Alert;
 use crate::alert::Marker;
 use crate::classify::{Meaning, Worth, classify};
-use crate::correlate::{Keys, are_independent, is_duplicate, keys, shared_name, tied};
+use crate::correlate::{Keys, are_independent, is_duplicate, keys, tied};
 use crate::false_positive::{FalsePositiveRule, Sign};
 use crate::rules::Rules;
 
@@ -42,6 +42,11 @@ impl<'a> Reading<'a> {
         let marks = [Marker::Prevented, Marker::Test, Marker::ClosedUpstream];
         self.benign_cause().is_none() && !marks.iter().any(|mark| self.alert.markers.contains(mark))
     }
+
+    /// True when it was stopped before it took effect.
+    pub fn is_prevented(&self) -> bool {
+        self.alert.markers.contains(&Marker::Prevented)
+    }
 }
 
 /// The alerts of one incident.
@@ -55,6 +60,8 @@ pub struct Incident<'a> {
     pub signals: BTreeSet<&'a str>,
     /// Those of them that do not come from alerts alone of what was stopped, made for a test or closed already.
     pub signals_in_force: BTreeSet<&'a str>,
+    /// Those that do not come from alerts alone of what was stopped.
+    pub signals_in_effect: BTreeSet<&'a str>,
     /// The types that follow from several alerts together: name, confidence in percent.
     pub together: Vec<(&'a str, u32)>,
     /// The rules by which they follow.
@@ -81,6 +88,7 @@ impl<'a> Incident<'a> {
             agreement: None,
             signals: BTreeSet::new(),
             signals_in_force: BTreeSet::new(),
+            signals_in_effect: BTreeSet::new(),
             together: Vec::new(),
             together_effects: Vec::new(),
             rules,
@@ -89,6 +97,8 @@ impl<'a> Incident<'a> {
         incident.signals = incident.counting().flat_map(signals).collect();
         incident.signals_in_force =
             incident.counting().filter(|reading| reading.is_in_force()).flat_map(signals).collect();
+        incident.signals_in_effect =
+            incident.counting().filter(|reading| !reading.is_prevented()).flat_map(signals).collect();
         incident.agreement = incident
             .pair(|reading| incident.shows_effect(reading))
             .map(|(a, b, reason)| format!("{} and {} agree: {reason}", a.alert.product, b.alert.product));
@@ -123,7 +133,9 @@ impl<'a> Incident<'a> {
 
     /// True when two independent sources that belong together say all of `signals` between them, each at least one.
     pub fn agree_on(&self, signals: &[String]) -> bool {
-        let says = |reading: &Reading| signals.iter().any(|name| reading.meaning.signals.contains(name.as_str()));
+        let says = |reading: &Reading| {
+            !reading.is_prevented() && signals.iter().any(|name| reading.meaning.signals.contains(name.as_str()))
+        };
         let all = |a: &Reading, b: &Reading| {
             signals.iter().all(|name| [a, b].iter().any(|one| one.meaning.signals.contains(name.as_str())))
         };
@@ -160,7 +172,12 @@ impl<'a> Incident<'a> {
             }
             self.together.push((&rule.incident_type, rule.confidence));
             self.signals.extend(rule.signals.iter().map(String::as_str));
-            self.signals_in_force.extend(rule.signals.iter().map(String::as_str));
+            // Each set on its own: what was stopped adds nothing to what took effect.
+            for set in [&mut self.signals_in_force, &mut self.signals_in_effect] {
+                if rule.all.iter().all(|name| set.contains(name.as_str())) {
+                    set.extend(rule.signals.iter().map(String::as_str));
+                }
+            }
             self.together_effects.push(Effect {
                 effect: format!("{} ({} %): {}", rule.incident_type, rule.confidence, rule.means),
                 input: format!("signals {}", rule.all.join(" + ")),
@@ -200,24 +217,44 @@ pub fn is_machine(name: &str) -> bool {
 
 /// One entry for each host, with all its names. It is shown under the listed name that people know best.
 pub fn merged<'a>(hosts: impl Iterator<Item = (&'a Alert, &'a Host)>) -> Vec<(Host, BTreeSet<&'a str>)> {
-    let mut groups: Vec<(Host, BTreeSet<&str>)> = Vec::new();
+    let mut groups: Vec<Option<(Host, BTreeSet<&str>)>> = Vec::new();
+    // By key, so that many hosts are not compared with each other: under which a group is found, and finds others.
+    let (mut stored, mut sought) = (BTreeMap::<String, Vec<usize>>::new(), BTreeMap::<String, Vec<usize>>::new());
+    // Where a group went that was merged into a later one.
+    let mut moved: Vec<usize> = Vec::new();
     for (alert, host) in hosts {
         let mut entry = (host.clone(), alert.names(host).collect::<BTreeSet<_>>());
-        let is_same = |group: &(Host, BTreeSet<&str>), names: &BTreeSet<&str>| {
-            group.1.contains(host.name.as_str())
-                || shared_name(group.1.iter().copied(), &names.iter().copied()).is_some()
+        // The same listed name is the same host, even one that every host has.
+        let mut keys = Keys::same(format!("listed:{}", host.name));
+        for name in &entry.1 {
+            let of_name = Keys::of_host(name);
+            keys.stored.extend(of_name.stored);
+            keys.sought.extend(of_name.sought);
+        }
+        let this = groups.len();
+        // All that are found become one with this: each key that found them leads here.
+        let find = |key: &String, index: &mut BTreeMap<String, Vec<usize>>| {
+            index.get_mut(key).map(|found| std::mem::replace(found, vec![this])).unwrap_or_default()
         };
-        // A host may tie two that were apart so far.
-        while let Some(at) = groups.iter().position(|group| is_same(group, &entry.1)) {
-            let (other, names) = groups.swap_remove(at);
+        let mut tied: BTreeSet<usize> = keys.sought.iter().flat_map(|key| find(key, &mut stored)).collect();
+        tied.extend(keys.stored.iter().flat_map(|key| find(key, &mut sought)));
+        for mut at in tied {
+            while moved[at] != at {
+                at = moved[at];
+            }
+            let Some((other, names)) = groups[at].take() else { continue };
+            moved[at] = this;
             entry.0.role = entry.0.role.min(other.role);
             entry.0.name =
                 std::cmp::min_by_key(entry.0.name, other.name, |name| (is_id(name), name.len(), name.clone()));
             entry.1.extend(names);
         }
-        groups.push(entry);
+        keys.sought.into_iter().for_each(|key| sought.entry(key).or_default().push(this));
+        keys.stored.into_iter().for_each(|key| stored.entry(key).or_default().push(this));
+        groups.push(Some(entry));
+        moved.push(this);
     }
-    groups
+    groups.into_iter().flatten().collect()
 }
 
 /// True for an instance id or an address, which tell people less than a name does.
