@@ -12,5 +12,6 @@ mod escalation;
 mod evidence;
 mod harness;
 mod ingest;
+mod membership;
 mod orders;
 mod peers;
