@@ -96,6 +96,7 @@ const SINGLE: &[File] = &[
 /// The files of recognitions, in the order in which they are tried.
 const RECOGNITIONS: &[File] = &[
     shipped!("recognise/alertmanager.yaml"),
+    shipped!("recognise/cef.yaml"),
     shipped!("recognise/crowdstrike.yaml"),
     shipped!("recognise/defender.yaml"),
     shipped!("recognise/elastic.yaml"),
@@ -106,6 +107,7 @@ const RECOGNITIONS: &[File] = &[
     shipped!("recognise/osquery.yaml"),
     shipped!("recognise/qradar.yaml"),
     shipped!("recognise/scc.yaml"),
+    shipped!("recognise/securityhub.yaml"),
     shipped!("recognise/sigma.yaml"),
     shipped!("recognise/splunk.yaml"),
     shipped!("recognise/suricata.yaml"),
@@ -124,6 +126,7 @@ const SOURCES: &[File] = &[
     shipped!("sources/alertmanager.yaml"),
     shipped!("sources/k8s_audit.yaml"),
     shipped!("sources/ocsf.yaml"),
+    shipped!("sources/securityhub.yaml"),
     shipped!("sources/sysdig.yaml"),
     shipped!("sources/scc.yaml"),
     shipped!("sources/crowdstrike.yaml"),
