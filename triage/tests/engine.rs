@@ -159,3 +159,39 @@ fn a_technique_alone_suggests_a_type() {
         assert!(!it.auto_close && it.disposition == "suspicious");
     }
 }
+
+/// Two names of one host are told by a third alert that knows both; many hosts are told apart quickly.
+#[test]
+fn hosts_are_one_when_a_name_ties_them() {
+    let named = |id: usize, name: &str| alert(&json!({ "event_type": "malware", "id": format!("{id}"), "host": name }));
+    let (a, b, mut both) = (named(1, "web-1"), named(2, "i-0f3a7c1d9e5b24a60"), named(3, "WEB-1.corp.example"));
+    both.alias("i-0f3a7c1d9e5b24a60", "WEB-1.corp.example");
+    let context = Context::shipped().unwrap();
+    assert_eq!(assess(&[&a, &b], &context).hosts.len(), 2);
+    for order in [[&a, &b, &both], [&both, &b, &a], [&b, &both, &a]] {
+        let hosts = assess(&order, &context).hosts;
+        assert_eq!((hosts.len(), hosts[0].name.as_str()), (1, "web-1"));
+    }
+    // A short name ties every full one, whichever comes between.
+    let all = [
+        named(1, "web-1"),
+        named(2, "web-1.corp.example"),
+        named(3, "web-1.lab.example"),
+        named(4, "web-1.lab.example"),
+    ];
+    for first in 0..all.len() {
+        let mut order: Vec<&Alert> = all.iter().collect();
+        order.rotate_left(first);
+        assert_eq!(assess(&order, &context).hosts.len(), 1);
+    }
+    let many: Vec<Alert> = (0..512)
+        .map(|id| {
+            let mut one = named(id, &format!("h-{id}-0"));
+            (1..64).for_each(|n| one.host(format!("h-{id}-{n}.corp.example"), wire::assessment::HostRole::Victim));
+            one
+        })
+        .collect();
+    let started = std::time::Instant::now();
+    assert_eq!(assess(&many.iter().collect::<Vec<_>>(), &context).hosts.len(), Alert::LIST_MAX);
+    assert!(started.elapsed().as_secs() < 60, "32768 hosts took {:?}", started.elapsed());
+}
