@@ -9,6 +9,7 @@ use wire::IncidentId;
 use wire::api::{HostView, IncidentSummary, IncidentView, Page};
 use wire::assessment::{Assessment, HostRole};
 
+use super::cases::standing::Facts;
 use super::{App, Problem, ProblemKind, alerts, page_of};
 use crate::store::{AlertRecord, HostRecord, IncidentRecord};
 
@@ -35,6 +36,10 @@ impl App {
     /// # Errors
     /// [`ProblemKind::NotFound`].
     pub async fn incident(&self, incident: &IncidentId) -> Result<IncidentView, Problem> {
+        Ok(self.incident_and_facts(incident).await?.0)
+    }
+
+    pub(super) async fn incident_and_facts(&self, incident: &IncidentId) -> Result<(IncidentView, Facts), Problem> {
         let record = self.incident_record(incident).await?;
         let alerts = self.store.alerts_of(incident).await?;
         let mut view = IncidentView {
@@ -50,10 +55,11 @@ impl App {
             pages: self.store.pages_of(incident).await?.into_iter().map(|page| page.view).collect(),
             summary: self.summary(&record).await?,
             timers: Vec::new(),
-            assessment: record.assessment,
+            assessment: record.assessment.clone(),
         };
         view.alerts = alerts.into_iter().map(alerts::view).collect();
         self.tell_membership(&mut view).await?;
+        let facts = self.tell_standing(&mut view, &record).await?;
         for one in std::iter::once(incident).chain(&view.absorbed) {
             view.evidence.extend(self.evidence_list(Some(one), None, EVIDENCE_MAX).await?.items);
             for order in self.store.orders_of(one).await? {
@@ -65,7 +71,7 @@ impl App {
             view.evidence.truncate(EVIDENCE_MAX as usize);
             view.orders.sort_by_key(|order| std::cmp::Reverse((order.issued, order.order)));
         }
-        Ok(view)
+        Ok((view, facts))
     }
 
     /// Says whether there is such an incident.

@@ -7,8 +7,9 @@ use wire::agent_api::{
     CheckpointsReply, EnrollReply, EnrollRequest, HostFacts, OrderReport, OrdersReply, RenewReply, RenewRequest,
 };
 use wire::api::{
-    AlertView, AlertsReply, DeadLetter, EscalationStatus, EscalationTest, EscalationTestReply, EvidenceView, HostView,
-    IncidentSummary, IncidentView, Me, OrderView, Page, ReplayReply, ReplayRequest, TicketReply, TicketRequest,
+    AlertView, AlertsReply, DeadLetter, Draft, EscalationStatus, EscalationTest, EscalationTestReply, EvidenceView,
+    HostView, IncidentSummary, IncidentView, Me, OrderView, Page, ReplayReply, ReplayRequest, TicketReply,
+    TicketRequest,
 };
 use wire::assessment::{Assessment, ForensicsPlan};
 use wire::case::{Action, ActionReply, HumanReport, TimelineEntry};
@@ -120,6 +121,8 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new(Get, "/api/v1/incidents/{incident}/timeline", Who::Analyst, |verb| on(verb, cases::timeline), "What happened in an incident, in words, the oldest first.")
         .query(properties::<cases::Entries>)
         .answers(Answer::Json(json::<Page<TimelineEntry>>)),
+    Endpoint::new(Get, "/api/v1/incidents/{incident}/drafts/{audience}", Who::Analyst, |verb| on(verb, cases::draft), "A text about an incident for somebody, to be read and mended before it is sent.")
+        .answers(Answer::Json(json::<Draft>)),
     Endpoint::new(Post, "/api/v1/incidents/{incident}/actions", Who::Responder, |verb| on(verb, cases::act), "Do something to an incident: acknowledge, note, override, close, merge …")
         .takes(Body::Json(json::<Action>), ACTION_BYTES_MAX)
         .answers(Answer::Json(json::<ActionReply>)),

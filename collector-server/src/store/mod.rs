@@ -479,6 +479,8 @@ pub trait Store: Send + Sync {
     /// Numbers of alerts and of bundles of an incident.
     async fn counts(&self, incident: &IncidentId) -> Result<(u64, u64), StoreError>;
 
+    /// What the escalation of an incident remembers.
+    async fn watch(&self, incident: &IncidentId) -> Result<Option<Watch>, StoreError>;
     /// Incidents that are to be looked at by now, those first that wait longest. One that was added or put is, at once.
     async fn incidents_to_look_at(&self, now: Instant, limit: u32) -> Result<Vec<(IncidentRecord, Watch)>, StoreError>;
 
