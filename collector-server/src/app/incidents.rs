@@ -9,6 +9,7 @@ use wire::IncidentId;
 use wire::api::{HostView, IncidentSummary, IncidentView, Page};
 use wire::assessment::{Assessment, HostRole};
 
+use super::escalation::standing::Standing;
 use super::{App, Problem, ProblemKind, alerts, page_of};
 use crate::store::{AlertRecord, HostRecord, IncidentRecord};
 
@@ -43,14 +44,17 @@ impl App {
         for order in self.store.orders_of(incident).await? {
             orders.push(self.order_view(order).await?);
         }
+        let pages = self.store.pages_of(incident).await?;
+        let watch = self.store.watch(incident).await?;
+        let standing = Standing::of(&record, &watch, &pages, &*self.site.rules()?, self.now());
         Ok(IncidentView {
             absorbed: Vec::new(),
             case: record.case.clone(),
             checklist: Vec::new(),
-            clocks: Vec::new(),
+            clocks: standing.clocks,
             edits: Vec::new(),
-            pages: self.store.pages_of(incident).await?.into_iter().map(|page| page.view).collect(),
-            timers: Vec::new(),
+            pages: pages.into_iter().map(|page| page.view).collect(),
+            timers: standing.timers,
             alerts: alerts.into_iter().map(alerts::view).collect(),
             summary: self.summary(&record).await?,
             assessment: record.assessment,

@@ -19,10 +19,10 @@ const KEY: [u8; 32] = [7; 32];
 const ROUTING_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A site's folder, with secrets and an address for each kind of peer.
-struct SiteFolder(tempfile::TempDir);
+pub struct SiteFolder(tempfile::TempDir);
 
 impl SiteFolder {
-    fn new(contacts: &str) -> Self {
+    pub fn new(contacts: &str) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         folder.secret("webhook.secret", &format!("whsec_{}", BASE64_STANDARD.encode(KEY)));
         folder.secret("pagerduty.key", ROUTING_KEY);
@@ -30,11 +30,11 @@ impl SiteFolder {
         folder
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn secret(&self, name: &str, text: &str) -> PathBuf {
+    pub fn secret(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
         std::fs::write(&path, format!("{text}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -42,7 +42,7 @@ impl SiteFolder {
     }
 
     /// Puts it in force.
-    fn serve(&self, server: &Server) {
+    pub fn serve(&self, server: &Server) {
         server.app.site.load(self.path()).unwrap_or_else(|error| panic!("{error:#}"));
     }
 
@@ -105,7 +105,7 @@ async fn test_mara(server: &Server) -> Value {
 }
 
 /// What a receiver does that follows the specification.
-fn verified(got: &Got) -> Value {
+pub fn verified(got: &Got) -> Value {
     let header = |name: &str| got.headers[name].as_str();
     let signed = format!("{}.{}.{}", header("webhook-id"), header("webhook-timestamp"), got.body);
     let signature = header("webhook-signature").strip_prefix("v1,").unwrap();

@@ -13,4 +13,5 @@ mod evidence;
 mod harness;
 mod ingest;
 mod orders;
+mod paging;
 mod peers;
