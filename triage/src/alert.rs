@@ -65,7 +65,7 @@ pub struct Alert {
     /// The product's own id of the record: two records with the same are one alert.
     #[serde(default)]
     pub source_ref: Option<String>,
-    /// ATT&CK ids as they arrived, retired ones too.
+    /// ATT&CK ids or names as they arrived, retired ones too.
     #[serde(default)]
     pub techniques: Vec<String>,
     /// What it says in words; rules look for phrases here.

@@ -12,6 +12,7 @@ use crate::incident::Incident;
 use crate::rules::{Mistakes, Rules};
 use crate::severity::{Rated, rate};
 use crate::taxonomy::IncidentType;
+use crate::techniques::is_id;
 use crate::{Alert, NotTaken, Override, normalise};
 
 /// What is known beside the alerts.
@@ -129,7 +130,8 @@ fn verdict(incident: &Incident, rated: &Rated, is_overridden: bool) -> Verdict {
         && !is_critical
         && !shows_effect
     {
-        return closed("benign", format!("{} ({}), owned by {}", sign.rule.why, sign.rule.rule, sign.rule.owner));
+        let disposition = if sign.rule.tests { "test" } else { "benign" };
+        return closed(disposition, format!("{} ({}), owned by {}", sign.rule.why, sign.rule.rule, sign.rule.owner));
     }
     if incident.agreement.is_some() || incident.all_marked(Marker::VendorConfirmed) {
         return open("true_positive");
@@ -172,6 +174,10 @@ fn techniques(incident: &Incident, decided: Option<&IncidentType>, rules: &Rules
     let added = incident.counting().flat_map(|reading| reading.meaning.techniques.iter().copied());
     let mut techniques: Vec<Technique> = Vec::new();
     for technique in own.chain(added).map(|id| rules.techniques.resolve(id)) {
+        // Some products put all sorts of words there.
+        if !is_id(&technique.id) {
+            continue;
+        }
         if techniques.len() < Alert::LIST_MAX && !techniques.iter().any(|one| one.id == technique.id) {
             techniques.push(technique);
         }

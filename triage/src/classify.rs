@@ -177,12 +177,13 @@ pub fn classify<'a>(alert: &Alert, rules: &'a Rules) -> Meaning<'a> {
         });
     }
     let sentences: Vec<String> = alert.text.iter().flat_map(|text| sentences(text)).collect();
+    let carried: Vec<String> = alert.techniques.iter().map(|id| rules.techniques.current(id)).collect();
     let files = rules.signals.recognitions.iter();
     for (version, rule) in files.flat_map(|file| file.rules.iter().map(|rule| (&file.version, rule))) {
         if rule.fallback && !decided.is_empty() {
             continue;
         }
-        let Some(input) = rule.holds(alert, &sentences, &rules.techniques) else { continue };
+        let Some(input) = rule.holds(alert, &sentences, &carried, &rules.techniques) else { continue };
         meaning.signals.extend(rule.signals.iter().map(String::as_str));
         for technique in &rule.techniques {
             if !meaning.techniques.contains(&technique.as_str()) {
@@ -212,19 +213,23 @@ impl Recognition {
     }
 
     /// What of the alert it looked at; `None` where it does not hold.
-    fn holds(&self, alert: &Alert, sentences: &[String], techniques: &Techniques) -> Option<String> {
+    fn holds(
+        &self,
+        alert: &Alert,
+        sentences: &[String],
+        carried: &[String],
+        techniques: &Techniques,
+    ) -> Option<String> {
         let Self { sources, events, labels, fields, .. } = self;
         let found = Scope { sources, events, labels, fields }.holds(alert)?;
         let mut inputs: Vec<String> = found.into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
         if !self.carries.is_empty() {
-            let mut ids = alert.techniques.iter().map(|id| techniques.current(id));
-            let fits = |id: &String| self.carries.iter().any(|pattern| glob(pattern, id));
-            inputs.push(format!("technique = {}", ids.find(fits)?));
+            let fits = |id: &&String| self.carries.iter().any(|pattern| glob(pattern, id));
+            inputs.push(format!("technique = {}", carried.iter().find(fits)?));
         }
         if !self.tactics.is_empty() {
-            let mut ids = alert.techniques.iter().map(|id| techniques.current(id));
-            let (id, tactic) = ids.find_map(|id| {
-                let tactic = techniques.tactics(&id).iter().find(|tactic| self.tactics.contains(tactic))?;
+            let (id, tactic) = carried.iter().find_map(|id| {
+                let tactic = techniques.tactics(id).iter().find(|tactic| self.tactics.contains(tactic))?;
                 Some((id, tactic))
             })?;
             inputs.push(format!("tactic = {tactic} ({id})"));

@@ -62,7 +62,7 @@ pub struct FalsePositiveRule {
     /// True for a benign cause of this very detection: the severity is one lower, and an analyst closes it.
     #[serde(default)]
     pub lowers: bool,
-    /// True for the tool of a security test: it is called a test, and an analyst closes it.
+    /// True for the tool of a security test: it is called a test, and an analyst closes it unless [`Self::closes`].
     #[serde(default)]
     pub tests: bool,
 }

@@ -102,26 +102,35 @@ impl<'a> Field<'a> {
         self.list().iter().take(crate::Alert::LIST_MAX).map(Field::of)
     }
 
-    /// A time: RFC 3339, the same without an offset (taken as UTC), or seconds, milliseconds or nanoseconds since the
-    /// epoch.
+    /// A time: RFC 3339, the same without an offset (taken as UTC), seconds, milliseconds or nanoseconds since the epoch,
+    /// or as CEF and `asctime` write it.
     pub fn time(self) -> Option<Instant> {
         match self.0? {
-            Value::Number(number) => since_epoch(number.as_i64()?),
+            Value::Number(number) => time(&number.to_string()),
             Value::String(text) => time(text.trim()),
             _ => None,
         }
     }
 }
 
+/// `Nov 21 2026 17:45:48.120`, as CEF and LEEF write it.
+const CEF_TIME: &str = "%b %d %Y %H:%M:%S%.f";
+/// `Sat Nov 21 17:45:48 2026`, as C's `asctime` does.
+const C_TIME: &str = "%a %b %d %H:%M:%S %Y";
+
 fn time(text: &str) -> Option<Instant> {
-    if let Ok(number) = text.parse::<i64>() {
+    // Parts of a unit are left out: `1795283148.25`.
+    let whole = text.split_once('.').filter(|(_, part)| part.bytes().all(|byte| byte.is_ascii_digit()));
+    if let Ok(number) = whole.map_or(text, |(whole, _)| whole).parse::<i64>() {
         return since_epoch(number);
     }
     if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
         return Some(Instant(timestamp.as_nanosecond()));
     }
-    let civil: jiff::civil::DateTime = text.parse().ok()?;
-    let zoned = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    let civil =
+        |format| jiff::civil::DateTime::strptime(format, text.trim_end_matches(" UTC").trim_end_matches(" GMT"));
+    let civil = text.parse().or_else(|_| civil(CEF_TIME)).or_else(|_| civil(C_TIME)).ok()?;
+    let zoned = jiff::civil::DateTime::to_zoned(civil, jiff::tz::TimeZone::UTC).ok()?;
     Some(Instant(zoned.timestamp().as_nanosecond()))
 }
 
@@ -160,6 +169,12 @@ mod tests {
             json!("2026-11-21T17:45:48"),
             json!(1_795_283_148),
             json!("1795283148"),
+            json!("1795283148.250"),
+            json!(1_795_283_148.5),
+            json!("2026-11-21T17:45:48.123+0000"),
+            json!("Nov 21 2026 17:45:48"),
+            json!("Nov 21 2026 17:45:48.120 UTC"),
+            json!("Sat Nov 21 17:45:48 2026 UTC"),
             json!(1_795_283_148_000_i64),
             json!(1_795_283_148_000_000_000_i64),
         ] {

@@ -36,6 +36,12 @@ impl<'a> Reading<'a> {
     pub fn benign_cause(&self) -> Option<&Sign<'a>> {
         self.signs.iter().find(|sign| sign.rule.lowers)
     }
+
+    /// True unless it was stopped, made for a test, closed already or has a benign cause.
+    pub fn is_in_force(&self) -> bool {
+        let marks = [Marker::Prevented, Marker::Test, Marker::ClosedUpstream];
+        self.benign_cause().is_none() && !marks.iter().any(|mark| self.alert.markers.contains(mark))
+    }
 }
 
 /// The alerts of one incident.
@@ -47,6 +53,8 @@ pub struct Incident<'a> {
     pub agreement: Option<String>,
     /// All signals of the alerts that count, and those that follow from several together.
     pub signals: BTreeSet<&'a str>,
+    /// Those of them that do not come from alerts alone of what was stopped, made for a test or closed already.
+    pub signals_in_force: BTreeSet<&'a str>,
     /// The types that follow from several alerts together: name, confidence in percent.
     pub together: Vec<(&'a str, u32)>,
     /// The rules by which they follow.
@@ -72,11 +80,15 @@ impl<'a> Incident<'a> {
             readings,
             agreement: None,
             signals: BTreeSet::new(),
+            signals_in_force: BTreeSet::new(),
             together: Vec::new(),
             together_effects: Vec::new(),
             rules,
         };
-        incident.signals = incident.counting().flat_map(|reading| reading.meaning.signals.iter().copied()).collect();
+        let signals = |reading: &'_ Reading<'a>| reading.meaning.signals.clone();
+        incident.signals = incident.counting().flat_map(signals).collect();
+        incident.signals_in_force =
+            incident.counting().filter(|reading| reading.is_in_force()).flat_map(signals).collect();
         incident.agreement = incident
             .pair(|reading| incident.shows_effect(reading))
             .map(|(a, b, reason)| format!("{} and {} agree: {reason}", a.alert.product, b.alert.product));
@@ -98,12 +110,7 @@ impl<'a> Incident<'a> {
 
     /// True when it shows that something of an intruder took effect.
     pub fn shows_effect(&self, reading: &Reading) -> bool {
-        let marked = |marker| reading.alert.markers.contains(&marker);
-        self.rules.signals.has(&reading.meaning.signals, Worth::Compromise)
-            && !marked(Marker::Prevented)
-            && !marked(Marker::Test)
-            && !marked(Marker::ClosedUpstream)
-            && reading.benign_cause().is_none()
+        self.rules.signals.has(&reading.meaning.signals, Worth::Compromise) && reading.is_in_force()
     }
 
     /// A sign of this kind in each alert that counts: the first of each, and none where one alert has none.
@@ -153,6 +160,7 @@ impl<'a> Incident<'a> {
             }
             self.together.push((&rule.incident_type, rule.confidence));
             self.signals.extend(rule.signals.iter().map(String::as_str));
+            self.signals_in_force.extend(rule.signals.iter().map(String::as_str));
             self.together_effects.push(Effect {
                 effect: format!("{} ({} %): {}", rule.incident_type, rule.confidence, rule.means),
                 input: format!("signals {}", rule.all.join(" + ")),

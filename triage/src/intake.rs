@@ -1,7 +1,10 @@
-//! Bytes into records: one object, an array, lines, or an envelope around several.
+//! Bytes into records: one object, an array, lines of JSON or of a log, or an envelope around several.
 //!
 //! No record is lost. What is no JSON becomes one alert that holds the text; what no normaliser understands is read by
 //! the generic one. Each alert carries the digest of its own bytes as they came.
+
+mod envelope;
+mod log_line;
 
 use std::ops::Range;
 
@@ -17,10 +20,7 @@ pub const BYTES_MAX: usize = 1 << 20;
 /// The most records that are taken in at once.
 pub const RECORDS_MAX: usize = 1000;
 /// How deep envelopes may be nested. JSON itself may be nested 127 deep, which `serde_json` sees to.
-const ENVELOPES_MAX: usize = 4;
-
-/// Keys under which products send lists of alerts: GuardDuty's GetFindings, CloudTrail and SNS, Alertmanager.
-const LISTS: &[&str] = &["findings", "records", "alerts", "events", "items"];
+const ENVELOPES_MAX: usize = 6;
 
 /// One record: its bytes as they came, and what they say.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,16 +76,25 @@ struct Intake<'a> {
 }
 
 impl Intake<'_> {
-    /// What is no JSON as a whole is taken line by line where it has lines of JSON, else as one text.
+    /// What is no JSON as a whole is taken line by line where it has lines of a form that is known, else as one text.
     fn unreadable(&mut self, raw: &[u8]) -> Result<(), NotTaken> {
-        let mut lines = raw.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-        if !lines.clone().any(|line| line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()) {
+        let lines: Vec<&[u8]> =
+            raw.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).collect();
+        let has_records = lines.iter().any(|line| is_json(line) || log_line::is_marked(line));
+        if !has_records && !lines.iter().all(|line| log_line::read(line).is_some()) {
             return self.take(raw.trim_ascii(), unknown(&text(raw)));
         }
-        lines.try_for_each(|line| match serde_json::from_slice::<IgnoredAny>(line) {
-            Ok(_) => self.records(line, 0),
-            Err(_) => self.take(line, unknown(&text(line))),
-        })
+        lines.into_iter().try_for_each(|line| self.line(line))
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), NotTaken> {
+        if is_json(line) {
+            return self.records(line, 0);
+        }
+        match log_line::read(line) {
+            Some(value) => self.take(line, known(&value, self.rules).unwrap_or_else(|| unknown(&value))),
+            None => self.take(line, unknown(&text(line))),
+        }
     }
 
     /// Takes `raw`, one JSON value, apart where it holds several alerts. What a normaliser knows as one alert stays one,
@@ -95,16 +104,35 @@ impl Intake<'_> {
         let Ok(value) = serde_json::from_slice::<Value>(raw) else {
             return self.take(raw, unknown(&text(raw)));
         };
-        let value = unwrapped(value);
         if let Some(alert) = known(&value, self.rules) {
             return self.take(raw, alert);
         }
-        if depth < ENVELOPES_MAX
-            && let Some(inner) = alerts_in(raw)
-        {
+        if depth == ENVELOPES_MAX {
+            return self.take(raw, unknown(&value));
+        }
+        if let Some(inner) = envelope::carried(&value) {
+            return self.carried(raw, &inner, depth);
+        }
+        if let Some(inner) = envelope::alerts_in(raw) {
             return inner.into_iter().try_for_each(|range| self.records(&raw[range], depth + 1));
         }
         self.take(raw, unknown(&value))
+    }
+
+    /// Takes what the envelope `raw` carries as `inner`. One record keeps the bytes of its envelope, as they came; of
+    /// several, each has its own.
+    fn carried(&mut self, raw: &[u8], inner: &[u8], depth: usize) -> Result<(), NotTaken> {
+        let before = self.taken.len();
+        if serde_json::from_slice::<IgnoredAny>(inner).is_ok() {
+            self.records(inner, depth + 1)?;
+        } else {
+            self.unreadable(inner)?;
+        }
+        if let [one] = &mut self.taken[before..] {
+            one.alert.raw_sha256 = Sha256::of(raw);
+            one.raw = raw.to_vec();
+        }
+        Ok(())
     }
 
     fn take(&mut self, raw: &[u8], mut alert: Alert) -> Result<(), NotTaken> {
@@ -135,74 +163,6 @@ fn text(raw: &[u8]) -> Value {
     Value::String(String::from_utf8_lossy(raw).into_owned())
 }
 
-/// Where the alerts are in an array or in an envelope; `None` when `raw` is one alert itself.
-fn alerts_in(raw: &[u8]) -> Option<Vec<Range<usize>>> {
-    let members = members(raw)?;
-    if raw.starts_with(b"[") {
-        return Some(members.into_iter().map(|(_, range)| range).collect());
-    }
-    // EventBridge wraps some lists once more, in `detail`.
-    let inside = |wanted: &[&str]| {
-        let is_wanted = |key: &str| wanted.iter().any(|one| one.eq_ignore_ascii_case(key));
-        members.iter().find(|(key, _)| is_wanted(key)).map(|(_, range)| range.clone())
-    };
-    let list = match inside(LISTS) {
-        Some(list) => list,
-        None => {
-            let detail = inside(&["detail"])?;
-            let start = detail.start;
-            let below = self::members(&raw[detail])?;
-            let (_, list) = below.into_iter().find(|(key, _)| LISTS.iter().any(|one| one.eq_ignore_ascii_case(key)))?;
-            list.start + start..list.end + start
-        }
-    };
-    let entries = self::members(raw.get(list.clone())?).filter(|_| raw.get(list.start) == Some(&b'['))?;
-    let is_object = |(_, range): &(String, Range<usize>)| raw.get(list.start + range.start) == Some(&b'{');
-    (!entries.is_empty() && entries.iter().all(is_object))
-        .then(|| entries.into_iter().map(|(_, range)| range.start + list.start..range.end + list.start).collect())
-}
-
-/// The entries of an array (with empty keys) or of an object, and where each value stands in `raw`.
-fn members(raw: &[u8]) -> Option<Vec<(String, Range<usize>)>> {
-    let is_object = match raw.first()? {
-        b'{' => true,
-        b'[' => false,
-        _ => return None,
-    };
-    let mut members = Vec::new();
-    let mut at = 1;
-    loop {
-        at = skip(raw, at, b",");
-        if matches!(raw.get(at)?, b'}' | b']') {
-            return Some(members);
-        }
-        let mut key = String::new();
-        if is_object {
-            let mut keys = Deserializer::from_slice(raw.get(at..)?).into_iter::<String>();
-            key = keys.next()?.ok()?;
-            at = skip(raw, at + keys.byte_offset(), b":");
-        }
-        let mut values = Deserializer::from_slice(raw.get(at..)?).into_iter::<IgnoredAny>();
-        values.next()?.ok()?;
-        let end = at + values.byte_offset();
-        members.push((key, at..end));
-        at = end;
-    }
-}
-
-/// Past white space and the separator. The value was read as a whole before, so what stands there is as it must be.
-fn skip(raw: &[u8], from: usize, separator: &[u8]) -> usize {
-    let rest = raw.get(from..).unwrap_or_default();
-    from + rest.iter().take_while(|byte| byte.is_ascii_whitespace() || separator.contains(byte)).count()
-}
-
-/// SNS delivers the alert as a text within its own object.
-fn unwrapped(value: Value) -> Value {
-    let inner = value
-        .get("Message")
-        .filter(|_| value.get("TopicArn").is_some())
-        .and_then(Value::as_str)
-        .and_then(|text| serde_json::from_str::<Value>(text).ok())
-        .filter(Value::is_object);
-    inner.unwrap_or(value)
+fn is_json(line: &[u8]) -> bool {
+    line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()
 }

@@ -13,6 +13,7 @@ pub mod classify;
 pub mod clocks;
 pub mod containment;
 pub mod correlate;
+pub mod drafts;
 pub mod escalation;
 pub mod evidence;
 pub mod false_positive;

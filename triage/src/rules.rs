@@ -18,6 +18,7 @@ use crate::checklist::Checklists;
 use crate::classify::Signals;
 use crate::clocks::Clocks;
 use crate::containment::ContainmentRules;
+use crate::drafts::Drafts;
 use crate::escalation::Escalation;
 use crate::evidence::EvidenceRules;
 use crate::false_positive::FalsePositives;
@@ -40,6 +41,8 @@ pub struct Rules {
     /// What to do to the hosts.
     pub containment: ContainmentRules,
     digest: Sha256,
+    /// What is told to whom.
+    pub drafts: Drafts,
     /// Whom to call.
     pub escalation: Escalation,
     /// What to collect.
@@ -78,6 +81,7 @@ const SINGLE: &[File] = &[
     shipped!("checklists.yaml"),
     shipped!("clocks.yaml"),
     shipped!("containment.yaml"),
+    shipped!("drafts.yaml"),
     shipped!("escalation.yaml"),
     shipped!("evidence.yaml"),
     shipped!("false_positives.yaml"),
@@ -92,12 +96,16 @@ const SINGLE: &[File] = &[
 /// The files of recognitions, in the order in which they are tried.
 const RECOGNITIONS: &[File] = &[
     shipped!("recognise/alertmanager.yaml"),
+    shipped!("recognise/crowdstrike.yaml"),
+    shipped!("recognise/defender.yaml"),
+    shipped!("recognise/elastic.yaml"),
     shipped!("recognise/falco.yaml"),
     shipped!("recognise/guardduty.yaml"),
     shipped!("recognise/k8s_audit.yaml"),
     shipped!("recognise/ocsf.yaml"),
     shipped!("recognise/osquery.yaml"),
     shipped!("recognise/qradar.yaml"),
+    shipped!("recognise/scc.yaml"),
     shipped!("recognise/sigma.yaml"),
     shipped!("recognise/splunk.yaml"),
     shipped!("recognise/suricata.yaml"),
@@ -105,6 +113,7 @@ const RECOGNITIONS: &[File] = &[
     shipped!("recognise/wazuh.yaml"),
     // What holds for several sources, after what each of them says itself.
     shipped!("recognise/commands.yaml"),
+    shipped!("recognise/tactics.yaml"),
     shipped!("recognise/words.yaml"),
     // Last: what is left.
     shipped!("recognise/techniques.yaml"),
@@ -116,11 +125,22 @@ const SOURCES: &[File] = &[
     shipped!("sources/k8s_audit.yaml"),
     shipped!("sources/ocsf.yaml"),
     shipped!("sources/sysdig.yaml"),
+    shipped!("sources/scc.yaml"),
+    shipped!("sources/crowdstrike.yaml"),
+    shipped!("sources/sentinel.yaml"),
+    shipped!("sources/defender_cloud.yaml"),
+    shipped!("sources/defender_xdr.yaml"),
+    shipped!("sources/defender.yaml"),
     shipped!("sources/splunk.yaml"),
     shipped!("sources/wazuh.yaml"),
     shipped!("sources/osquery.yaml"),
     shipped!("sources/sigma.yaml"),
     shipped!("sources/qradar.yaml"),
+    // What any product may write, after what is known of each.
+    shipped!("sources/cef.yaml"),
+    shipped!("sources/leef.yaml"),
+    // Any product's records in ECS, last.
+    shipped!("sources/elastic.yaml"),
 ];
 
 static SHIPPED: LazyLock<Result<Rules, Mistakes>> = LazyLock::new(|| Rules::with_site(&[]));
@@ -155,6 +175,7 @@ impl Rules {
         let checklists = reader.file("checklists.yaml");
         let clocks = reader.file("clocks.yaml");
         let containment = reader.file("containment.yaml");
+        let drafts = reader.file("drafts.yaml");
         let escalation = reader.file("escalation.yaml");
         let evidence = reader.file("evidence.yaml");
         let false_positives = reader.file("false_positives.yaml");
@@ -174,6 +195,7 @@ impl Rules {
                 clocks: clocks?,
                 containment: containment?,
                 digest,
+                drafts: drafts?,
                 escalation: escalation?,
                 evidence: evidence?,
                 false_positives: false_positives?,
@@ -353,6 +375,7 @@ mod tests {
                 "after: submission of first",
                 "unknown or missing earlier stage `first`",
             ),
+            ("drafts.yaml", "one.at | utc", "one.at | ucc", "the template for technical fails in line"),
             ("escalation.yaml", "rounds_max: 12", "rounds_max: 0", "unknown or missing schedule of `SEV1`"),
             (
                 "timers.yaml",

@@ -3,7 +3,7 @@
 //! The highest of: the type's default, lowered by one where nothing took effect; the dwell time; what raises it. A
 //! host's criticality raises by one. Nothing but evidence lowers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use wire::assessment::{Effect, Severity};
@@ -360,15 +360,17 @@ fn stayed(rated: &mut Rated, incident: &Incident, table: &SeverityRules) {
 impl Raise {
     /// What made it hold.
     fn holds(&self, incident: &Incident) -> Option<String> {
-        self.when.iter().find_map(|when| when.holds(incident))
+        // What was stopped sets off a trigger all the same; it is no access.
+        let signals = if self.trigger { &incident.signals } else { &incident.signals_in_force };
+        self.when.iter().find_map(|when| when.holds(incident, signals))
     }
 }
 
 impl When {
-    fn holds(&self, incident: &Incident) -> Option<String> {
+    fn holds(&self, incident: &Incident, signals: &BTreeSet<&str>) -> Option<String> {
         let mut inputs = Vec::new();
         if !self.signals.is_empty() {
-            self.signals.iter().all(|name| incident.signals.contains(name.as_str())).then_some(())?;
+            self.signals.iter().all(|name| signals.contains(name.as_str())).then_some(())?;
             inputs.push(format!("signals {}", self.signals.join(" + ")));
         }
         if self.sources > 1 {

@@ -28,10 +28,18 @@ pub struct Known {
 }
 
 impl Techniques {
-    /// The id as it is today, of whatever writing and age.
-    pub fn current(&self, id: &str) -> String {
-        let id = id.trim().to_uppercase();
-        self.retired.get(&id).cloned().unwrap_or(id)
+    /// The id as it is today, of whatever writing and age; also of a name (`Valid Accounts`, `VALID_ACCOUNTS`), which is
+    /// all that some products give.
+    pub fn current(&self, text: &str) -> String {
+        let text = text.trim();
+        if is_id(text) {
+            let id = text.to_uppercase();
+            return self.retired.get(&id).cloned().unwrap_or(id);
+        }
+        let plain = |name: &str| name.replace(['_', '-'], " ").to_lowercase();
+        let wanted = plain(text);
+        let found = self.techniques.iter().find(|(_, known)| plain(&known.name) == wanted);
+        found.map_or_else(|| text.to_owned(), |(id, _)| id.clone())
     }
 
     /// The technique of this id, kept with the retired one under which it arrived. What is not known keeps its id.
@@ -39,13 +47,14 @@ impl Techniques {
         let current = self.current(id);
         let known = self.known(&current);
         let arrived = id.trim().to_uppercase();
+        let is_retired = is_id(&arrived) && arrived != current;
         let above = current.split_once('.').and_then(|(above, _)| self.techniques.get(above));
         let own = self.techniques.get(&current);
         let names: Vec<&str> = above.into_iter().chain(own).map(|known| known.name.as_str()).collect();
         Technique {
             name: names.join(": "),
             tactic: known.and_then(|known| known.tactics.first().cloned()).unwrap_or_default(),
-            retired_id: (arrived != current).then_some(arrived),
+            retired_id: is_retired.then_some(arrived),
             id: current,
         }
     }
@@ -69,4 +78,10 @@ impl Techniques {
     fn known(&self, id: &str) -> Option<&Known> {
         self.techniques.get(id).or_else(|| self.techniques.get(id.split('.').next()?))
     }
+}
+
+/// `T1110`, `t1548.003`.
+pub fn is_id(text: &str) -> bool {
+    let is_number = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
+    text.strip_prefix(['T', 't']).is_some_and(is_number)
 }

@@ -13,6 +13,9 @@ use crate::fields::Field;
 use crate::matching::glob;
 use crate::normalise::kind_of;
 
+/// No technique's name is longer.
+const TECHNIQUE_NAME_MAX: usize = 80;
+
 impl Mapping {
     /// What `record` says; `None` when it is not this source's.
     pub fn read(&self, record: &Value) -> Option<Alert> {
@@ -79,11 +82,7 @@ impl Mapping {
     }
 
     fn host(&self, alert: &mut Alert, host: &HostMapping, record: Field) {
-        let records = host.each.as_ref().map_or_else(|| vec![record], |path| path.values(record));
-        for record in records {
-            if host.when.as_ref().is_some_and(|when| !when.holds(record)) {
-                continue;
-            }
+        for record in each(host.each.as_ref(), host.when.as_ref(), record) {
             let names = self.firsts(&host.names, record);
             if let [name] = names.as_slice() {
                 for other in self.all(&host.also, record) {
@@ -98,8 +97,9 @@ impl Mapping {
 
     fn lists(&self, alert: &mut Alert, record: Field) {
         let holds = |when: &Option<Condition>| when.as_ref().is_none_or(|when| when.holds(record));
-        for id in self.ids.iter().filter(|id| holds(&id.when)) {
-            for value in self.all(&id.paths, record) {
+        for id in &self.ids {
+            let records = each(id.each.as_ref(), id.when.as_ref(), record);
+            for value in records.into_iter().flat_map(|record| self.all(&id.paths, record)) {
                 if id.kind != HostIdKind::Fqdn || (value.contains('.') && value.parse::<IpAddr>().is_err()) {
                     alert.id(id.kind, value);
                 }
@@ -115,6 +115,8 @@ impl Mapping {
         for text in self.all(&self.techniques, record) {
             technique_ids(&text).for_each(|id| alert.technique(id));
         }
+        let names = self.all(&self.technique_names, record);
+        names.into_iter().filter(|name| name.len() <= TECHNIQUE_NAME_MAX).for_each(|name| alert.technique(name));
         self.all(&self.words, record).into_iter().for_each(|text| alert.words(text));
         alert.labels.extend(self.all(&self.labels, record));
         alert.triggers = self.all(&self.triggers, record);
@@ -148,6 +150,13 @@ impl Mapping {
         let texts = expressions.iter().flat_map(|one| one.texts(record, &self.nothing));
         texts.take(Alert::LIST_MAX).collect()
     }
+}
+
+/// The records that `path` leads to, else the whole one; those for which `when` holds.
+fn each<'a>(path: Option<&Path>, when: Option<&Condition>, record: Field<'a>) -> Vec<Field<'a>> {
+    let mut records = path.map_or_else(|| vec![record], |path| path.values(record));
+    records.retain(|record| when.is_none_or(|when| when.holds(*record)));
+    records
 }
 
 impl Condition {

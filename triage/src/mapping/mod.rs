@@ -76,6 +76,9 @@ pub struct Mapping {
     /// Texts with ATT&CK ids: all that stand in every one.
     #[serde(default)]
     pub techniques: Vec<Expression>,
+    /// Names of techniques, of products that give no ids: all of every one. What ATT&CK does not know is not shown.
+    #[serde(default)]
+    pub technique_names: Vec<Expression>,
     /// All of every one.
     #[serde(default)]
     pub labels: Vec<Expression>,
@@ -222,6 +225,9 @@ pub struct HostMapping {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdMapping {
+    /// Where each host's own record stands; all else is looked up from there.
+    #[serde(default)]
+    pub each: Option<Path>,
     /// Which kind. A name is an FQDN only when it has a dot and is no address.
     pub kind: HostIdKind,
     /// All of every one.

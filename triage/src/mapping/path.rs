@@ -202,6 +202,8 @@ pub enum Part {
     Text(String),
     /// What stands there.
     Path(Path),
+    /// What stands there behind the last `/`: `{resource|last}`.
+    Last(Path),
 }
 
 impl TryFrom<String> for Expression {
@@ -219,7 +221,10 @@ impl TryFrom<String> for Expression {
         while let Some((before, after)) = rest.split_once('{') {
             let (path, after) = after.split_once('}').ok_or_else(|| format!("`{text}` has a `{{` without its `}}`"))?;
             parts.push(Part::Text(before.to_owned()));
-            parts.push(Part::Path(Path::try_from(path.to_owned())?));
+            parts.push(match path.strip_suffix("|last") {
+                Some(path) => Part::Last(Path::try_from(path.to_owned())?),
+                None => Part::Path(Path::try_from(path.to_owned())?),
+            });
             rest = after;
         }
         parts.push(Part::Text(rest.to_owned()));
@@ -244,6 +249,11 @@ impl Expression {
                     .map(|part| match part {
                         Part::Text(text) => Some(text.clone()),
                         Part::Path(path) => of(path).into_iter().next(),
+                        Part::Last(path) => {
+                            let text = of(path).into_iter().next()?;
+                            let last = text.trim_end_matches('/').rsplit('/').next()?;
+                            (!last.is_empty()).then(|| last.to_owned())
+                        }
                     })
                     .collect();
                 whole.map(|text| capped(&text).to_owned()).into_iter().collect()

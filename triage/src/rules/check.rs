@@ -15,6 +15,7 @@ impl Rules {
         self.check_taxonomy(reader);
         self.calendars.check(reader);
         self.checklists.check(self, reader);
+        self.drafts.check(reader);
         self.timers.check(self, reader);
         self.clocks.check(&self.calendars, reader);
         self.escalation.check(&self.calendars, reader);

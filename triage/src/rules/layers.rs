@@ -13,7 +13,7 @@ use wire::profile::{Lines, Mistake, Text, did_you_mean, document, line_of};
 /// The keys that name an entry of a list: the first that all entries have, each with another value.
 const NAMES: &[&str] = &[
     "rule", "signal", "clock", "calendar", "holiday", "part", "role", "timer", "id", "name", "type", "action",
-    "profile", "stage", "severity", "family",
+    "profile", "stage", "severity", "audience", "family",
 ];
 
 /// A value of a file, and where it stands.

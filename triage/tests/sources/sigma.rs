@@ -20,6 +20,6 @@ fn matches_of_several_tools() {
 
 #[test]
 fn a_rules_description_is_no_evidence_and_test_in_its_title_closes_nothing() {
-    let got = check("sigma-zircolite-low.json", "security_alert", Sev4, &[("WS-7", VICTIM)], "tactic_reconnaissance");
+    let got = check("sigma-zircolite-low.json", "security_alert", Sev4, &[("WS-7", VICTIM)], "sigma_discovery");
     assert!(!got.auto_close);
 }
