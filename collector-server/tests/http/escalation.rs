@@ -182,13 +182,13 @@ async fn what_fails_says_why_and_nobody_is_sent_elsewhere() {
     peers.folder(&[0, 1, 2, 3]).serve(&server);
     let elsewhere = Peer::http().await;
     peers.webhook.answers([Reply::Elsewhere(elsewhere.url("/"))]);
-    peers.mail.answers([Reply::Says(550, "no such person")]);
+    peers.mail.answers([Reply::Says(550, "no such person: <mara@example.org>")]);
     peers.slack.answers([Reply::Says(404, "no /services/T0/B0/slack-secret\r\n\u{1b}[31mhere")]);
     peers.pagerduty.answers([Reply::Nothing]);
     test_mara(&server).await;
     for (channel, why) in [
         ("webhook", "302"),
-        ("smtp", "no such person"),
+        ("smtp", "no such person: <***>"),
         ("slack", "it answered 404 Not Found: no ***   [31mhere"),
         ("pagerduty", "no answer within 1 seconds"),
     ] {
@@ -254,4 +254,18 @@ fn mistakes_in_the_contacts_are_told_with_their_line_and_no_secret() {
     std::fs::remove_file(&secret).unwrap();
     std::os::unix::fs::symlink(exposed.path().join("pagerduty.key"), &secret).unwrap();
     assert!(exposed.mistakes().contains("webhook.secret"));
+}
+
+#[test]
+fn the_example_has_no_mistake() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/site/contacts.yaml");
+    let folder = SiteFolder::new(&std::fs::read_to_string(example).unwrap());
+    folder.secret("smtp.password", "correct horse");
+    folder.secret("slack-mara.url", "https://hooks.slack.example/services/T0/B0/x");
+    folder.secret("counsel.secret", &format!("whsec_{}", BASE64_STANDARD.encode(KEY)));
+    let site = Site::default();
+    site.load(folder.path()).unwrap();
+    let contacts = site.contacts();
+    let views: Vec<_> = contacts.contacts.iter().map(|contact| contact.view().channels.join(" ")).collect();
+    assert_eq!(views, ["pagerduty smtp", "slack smtp", "webhook"]);
 }

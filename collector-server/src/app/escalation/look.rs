@@ -65,6 +65,7 @@ impl App {
         }
         let (contacts, rules) = (self.site.contacts(), self.site.rules()?);
         let mut recent = self.recent_pages(now).await?;
+        let mut decided = Vec::with_capacity(due.len());
         for (record, watch) in due {
             let pages = self.store.pages_of(&record.incident).await?;
             let mut look = Look {
@@ -82,8 +83,15 @@ impl App {
             };
             look.decide()?;
             let (changes, leaves, queued) = look.finish();
-            if self.write_down(changes, leaves).await? {
-                recent.0.extend(queued);
+            recent.0.extend(queued);
+            decided.push((changes, leaves));
+        }
+        // Together, because each commit with a leaf makes the alerts that come in read again what they know. If one of
+        // the incidents was changed meanwhile, each goes by itself, and that one is looked at again.
+        let (changes, leaves): (Vec<_>, Vec<_>) = decided.iter().cloned().unzip();
+        if !self.write_down(changes.concat(), leaves.concat()).await? {
+            for (changes, leaves) in decided {
+                self.write_down(changes, leaves).await?;
             }
         }
         self.escalation.outbox.notify_one();
@@ -257,7 +265,9 @@ impl<'a> Look<'a> {
                         false
                     }
                     StageStatus::Warned => {
-                        stage.due_at.into_iter().for_each(|due| self.look_again(Instant(due.0 + 1)));
+                        if let Some(due) = stage.due_at {
+                            self.look_again(Instant(due.0 + 1));
+                        }
                         self.raise("clock_warned", &name, due, told)
                     }
                     StageStatus::Overdue => self.raise("clock_overdue", &name, due, told),
@@ -364,8 +374,9 @@ impl<'a> Look<'a> {
                 let (role, step) = (view.role.as_str(), view.step);
                 let new = NewPage { channel: page.channel, incident, purpose: &purpose, role, severity, step };
                 let contact = self.contacts.get(&view.contact);
-                let queued = contact.map(|contact| new.to(contact, self.now)).transpose()?.flatten();
-                queued.into_iter().for_each(|page| self.queue(page));
+                if let Some(page) = contact.map(|contact| new.to(contact, self.now)).transpose()?.flatten() {
+                    self.queue(page);
+                }
             }
         }
         Ok(())
