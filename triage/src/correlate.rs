@@ -82,8 +82,9 @@ const COMMON_SIGNS: &[&str] = &[
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 ];
 
-/// Kinds of indicators that tell one intrusion from another. A path or a process name is on every host.
-const TELLING: &[&str] = &["ip", "domain", "url", "sha256", "sha1", "md5", "email"];
+/// Kinds of indicators that tell one intrusion from another. A path or a process name is on every host. An alert group is
+/// what a product itself puts together.
+const TELLING: &[&str] = &["alert_group", "ip", "domain", "url", "sha256", "sha1", "md5", "email"];
 
 /// What ties an alert to others. Each list is sorted and at most [`KEYS_MAX`] long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -172,11 +173,11 @@ pub fn reason(key: &str, apart_secs: u64) -> String {
     let key = key.strip_prefix(SAMPLE).unwrap_or(key);
     let (kind, value) = key.split_once(':').unwrap_or(("key", key));
     let kind = if matches!(kind, "short" | "fqdn") { "host" } else { kind };
-    format!("same {kind} {value}, {} min apart", apart_secs / 60)
+    format!("same {} {value}, {} min apart", kind.replace('_', " "), apart_secs / 60)
 }
 
-/// The surest tie is the one that is shown.
-fn rank(key: &str) -> usize {
+/// How sure a key is; the least is the surest, and is the one that is shown.
+pub fn rank(key: &str) -> usize {
     const ORDER: &[&str] = &["agent", "instance", "host", "short", "fqdn", "account"];
     let kind = key.strip_prefix(SAMPLE).unwrap_or(key).split(':').next().unwrap_or_default();
     ORDER.iter().position(|one| *one == kind).unwrap_or(ORDER.len())

@@ -42,6 +42,11 @@ impl<'a> Reading<'a> {
         let marks = [Marker::Prevented, Marker::Test, Marker::ClosedUpstream];
         self.benign_cause().is_none() && !marks.iter().any(|mark| self.alert.markers.contains(mark))
     }
+
+    /// True when it was stopped before it took effect.
+    pub fn is_prevented(&self) -> bool {
+        self.alert.markers.contains(&Marker::Prevented)
+    }
 }
 
 /// The alerts of one incident.
@@ -55,6 +60,8 @@ pub struct Incident<'a> {
     pub signals: BTreeSet<&'a str>,
     /// Those of them that do not come from alerts alone of what was stopped, made for a test or closed already.
     pub signals_in_force: BTreeSet<&'a str>,
+    /// Those that do not come from alerts alone of what was stopped.
+    pub signals_in_effect: BTreeSet<&'a str>,
     /// The types that follow from several alerts together: name, confidence in percent.
     pub together: Vec<(&'a str, u32)>,
     /// The rules by which they follow.
@@ -81,6 +88,7 @@ impl<'a> Incident<'a> {
             agreement: None,
             signals: BTreeSet::new(),
             signals_in_force: BTreeSet::new(),
+            signals_in_effect: BTreeSet::new(),
             together: Vec::new(),
             together_effects: Vec::new(),
             rules,
@@ -89,6 +97,8 @@ impl<'a> Incident<'a> {
         incident.signals = incident.counting().flat_map(signals).collect();
         incident.signals_in_force =
             incident.counting().filter(|reading| reading.is_in_force()).flat_map(signals).collect();
+        incident.signals_in_effect =
+            incident.counting().filter(|reading| !reading.is_prevented()).flat_map(signals).collect();
         incident.agreement = incident
             .pair(|reading| incident.shows_effect(reading))
             .map(|(a, b, reason)| format!("{} and {} agree: {reason}", a.alert.product, b.alert.product));
@@ -123,7 +133,9 @@ impl<'a> Incident<'a> {
 
     /// True when two independent sources that belong together say all of `signals` between them, each at least one.
     pub fn agree_on(&self, signals: &[String]) -> bool {
-        let says = |reading: &Reading| signals.iter().any(|name| reading.meaning.signals.contains(name.as_str()));
+        let says = |reading: &Reading| {
+            !reading.is_prevented() && signals.iter().any(|name| reading.meaning.signals.contains(name.as_str()))
+        };
         let all = |a: &Reading, b: &Reading| {
             signals.iter().all(|name| [a, b].iter().any(|one| one.meaning.signals.contains(name.as_str())))
         };
@@ -160,7 +172,12 @@ impl<'a> Incident<'a> {
             }
             self.together.push((&rule.incident_type, rule.confidence));
             self.signals.extend(rule.signals.iter().map(String::as_str));
-            self.signals_in_force.extend(rule.signals.iter().map(String::as_str));
+            // Each set on its own: what was stopped adds nothing to what took effect.
+            for set in [&mut self.signals_in_force, &mut self.signals_in_effect] {
+                if rule.all.iter().all(|name| set.contains(name.as_str())) {
+                    set.extend(rule.signals.iter().map(String::as_str));
+                }
+            }
             self.together_effects.push(Effect {
                 effect: format!("{} ({} %): {}", rule.incident_type, rule.confidence, rule.means),
                 input: format!("signals {}", rule.all.join(" + ")),

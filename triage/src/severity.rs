@@ -84,6 +84,9 @@ pub struct Raise {
     /// True when it is named among the triggers that fired.
     #[serde(default)]
     pub trigger: bool,
+    /// True for a trigger that is an effect: what was stopped before it took effect does not set it off.
+    #[serde(default)]
+    pub in_effect: bool,
     /// At least this.
     pub severity: Severity,
     /// Any of these.
@@ -360,8 +363,12 @@ fn stayed(rated: &mut Rated, incident: &Incident, table: &SeverityRules) {
 impl Raise {
     /// What made it hold.
     fn holds(&self, incident: &Incident) -> Option<String> {
-        // What was stopped sets off a trigger all the same; it is no access.
-        let signals = if self.trigger { &incident.signals } else { &incident.signals_in_force };
+        // What was stopped sets off a trigger all the same, unless the trigger is the effect itself; it is no access.
+        let signals = match (self.trigger, self.in_effect) {
+            (true, false) => &incident.signals,
+            (true, true) => &incident.signals_in_effect,
+            (false, _) => &incident.signals_in_force,
+        };
         self.when.iter().find_map(|when| when.holds(incident, signals))
     }
 }

@@ -38,30 +38,38 @@ impl App {
     pub async fn incident(&self, incident: &IncidentId) -> Result<IncidentView, Problem> {
         let record = self.incident_record(incident).await?;
         let alerts = self.store.alerts_of(incident).await?;
-        let hosts = self.hosts_named(&record.assessment, &alerts).await?;
-        let evidence = self.evidence_list(Some(incident), None, EVIDENCE_MAX).await?.items;
-        let mut orders = Vec::new();
-        for order in self.store.orders_of(incident).await? {
-            orders.push(self.order_view(order).await?);
-        }
         let pages = self.store.pages_of(incident).await?;
         let watch = self.store.watch(incident).await?;
         let standing = Standing::of(&record, &watch, &pages, &*self.site.rules()?, self.now());
-        Ok(IncidentView {
+        let mut view = IncidentView {
             absorbed: Vec::new(),
+            alerts: Vec::new(),
             case: record.case.clone(),
             checklist: Vec::new(),
             clocks: standing.clocks,
             edits: Vec::new(),
+            evidence: Vec::new(),
+            hosts: self.hosts_named(&record.assessment, &alerts).await?,
+            orders: Vec::new(),
             pages: pages.into_iter().map(|page| page.view).collect(),
-            timers: standing.timers,
-            alerts: alerts.into_iter().map(alerts::view).collect(),
             summary: self.summary(&record).await?,
+            timers: standing.timers,
             assessment: record.assessment,
-            evidence,
-            hosts,
-            orders,
-        })
+        };
+        view.alerts = alerts.into_iter().map(alerts::view).collect();
+        self.tell_membership(&mut view).await?;
+        for one in std::iter::once(incident).chain(&view.absorbed) {
+            view.evidence.extend(self.evidence_list(Some(one), None, EVIDENCE_MAX).await?.items);
+            for order in self.store.orders_of(one).await? {
+                view.orders.push(self.order_view(order).await?);
+            }
+        }
+        if !view.absorbed.is_empty() {
+            view.evidence.sort_by_key(|bundle| std::cmp::Reverse((bundle.received, bundle.bundle)));
+            view.evidence.truncate(EVIDENCE_MAX as usize);
+            view.orders.sort_by_key(|order| std::cmp::Reverse((order.issued, order.order)));
+        }
+        Ok(view)
     }
 
     /// Says whether there is such an incident.

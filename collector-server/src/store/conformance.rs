@@ -6,6 +6,7 @@ mod custody;
 mod evidence;
 mod fixtures;
 mod incidents;
+mod membership;
 mod orders;
 mod pages;
 
@@ -28,6 +29,10 @@ pub async fn run(store: &dyn Store) {
     incidents::the_worst_come_first_and_pages_are_whole(store).await;
     incidents::alerts_are_listed_in_order(store).await;
     incidents::numbers_count_by_year(store).await;
+    membership::ties_are_exact_and_of_each_incident_the_nearest(store).await;
+    membership::alerts_move_with_their_keys_or_not_at_all(store).await;
+    membership::edits_are_kept_and_taken_back_once(store).await;
+    membership::what_was_absorbed_is_found_below_and_not_listed(store).await;
     orders::hosts_are_added_changed_and_seen(store).await;
     orders::an_order_goes_from_state_to_state(store).await;
     orders::an_order_is_unique_by_id_and_by_nonce(store).await;
@@ -44,6 +49,7 @@ pub async fn run(store: &dyn Store) {
     custody::leaves_of_one_incident(store).await;
     custody::many_write_and_the_log_has_no_gap(store).await;
     custody::numbers_beyond_the_backend_are_refused_and_never_wrapped(store).await;
+    membership::a_flood_on_one_key_hides_nothing_and_is_bounded(store).await;
     custody::the_log_is_the_tree_over_its_leaves(store).await;
 }
 
@@ -54,6 +60,7 @@ pub async fn everything(store: &dyn Store) -> String {
     for incident in store.incidents(None, 1_000).await.unwrap() {
         say(&store.alerts_of(&incident.incident).await.unwrap());
         say(&store.orders_of(&incident.incident).await.unwrap());
+        say(&store.edits_of(&incident.incident, 1_000).await.unwrap());
         say(&store.pages_of(&incident.incident).await.unwrap());
         say(&incident);
     }

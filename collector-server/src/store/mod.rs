@@ -7,7 +7,7 @@
 mod conformance;
 pub mod sqlite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -15,16 +15,21 @@ use serde_json::{Map, Value};
 use wire::agent_api::HostFacts;
 use wire::api::{EvidenceState, EvidenceView, PageView, Role, TimedEvent};
 use wire::assessment::{Assessment, Severity};
-use wire::case::Case;
+use wire::case::{Case, Edit, Stamp};
 use wire::custody::{HeadPoint, Leaf};
 use wire::order::OrderState;
 use wire::receipt::Receipt;
 use wire::signed::Signed;
 use wire::ticket::TicketKind;
-use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, OrderId, PageId, Sha256, UploadId};
+use wire::{AgentId, AlertId, BundleId, EditId, IncidentId, Instant, OrderId, PageId, Sha256, UploadId};
 
 /// Events that are kept of one order; progress counts once.
 pub const ORDER_EVENTS_MAX: usize = 64;
+
+/// Ties that are found for one alert.
+pub const TIES_MAX: u32 = 256;
+/// Absorbed incidents that are listed.
+pub const ABSORBED_MAX: u32 = 100;
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +49,14 @@ pub struct AlertRecord {
     pub alert: AlertId,
     /// What triage makes of it alone.
     pub assessment: Assessment,
-    /// Why it stands in its incident, when it did not open it.
+    /// Why it stood in its first incident, when it did not open it.
     pub correlated: Option<String>,
+    /// When it happened, in seconds since the epoch.
+    pub happened_secs: i64,
     /// The incident; none when it was closed by itself.
     pub incident: Option<IncidentId>,
+    /// Under which other alerts find it (`triage::correlate`).
+    pub keys: BTreeSet<String>,
     /// The normalised alert as JSON (`triage::Alert`).
     pub normalised: Value,
     /// Digest of its bytes, which lie in the object store as `alerts/<alert>`.
@@ -60,6 +69,17 @@ pub struct AlertRecord {
     pub source_ref: String,
     /// One line.
     pub title: String,
+}
+
+/// An incident that has something in common with an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tie {
+    /// When its nearest alert with this key happened, in seconds since the epoch.
+    pub happened_secs: i64,
+    /// It.
+    pub incident: IncidentId,
+    /// What they have in common.
+    pub key: String,
 }
 
 /// An incident. Its alerts, orders and evidence name it.
@@ -254,6 +274,19 @@ pub enum Change {
     AddAlert(Box<AlertRecord>),
     /// A new incident; its id is new.
     AddIncident(Box<IncidentRecord>),
+    /// Alerts go from one incident to another; all of them are in the first. Each is named once.
+    MoveAlerts {
+        /// Which.
+        alerts: Vec<AlertId>,
+        /// The incident that they are in.
+        from: IncidentId,
+        /// The incident that they will be in.
+        to: IncidentId,
+    },
+    /// A new change of membership; its id is new.
+    AddEdit(Box<Edit>),
+    /// A change of membership that was not taken back is: by whom, when and why.
+    UndoEdit(EditId, Stamp),
     /// The incident in a new version; the stored one is one less.
     PutIncident(Box<IncidentRecord>),
     /// Something was added to an incident that is there: it, and the one that it was merged into, were last updated then,
@@ -382,15 +415,29 @@ pub trait Store: Send + Sync {
     async fn alerts(&self, after: Option<AlertId>, limit: u32) -> Result<Vec<AlertRecord>, StoreError>;
     /// The alerts of an incident, the oldest first, at most 1,000.
     async fn alerts_of(&self, incident: &IncidentId) -> Result<Vec<AlertRecord>, StoreError>;
-    /// Alerts that came since then and belong to an incident, the newest first, at most 1,000: those that a new one may
-    /// belong to.
-    async fn alerts_since(&self, since: Instant) -> Result<Vec<AlertRecord>, StoreError>;
+    /// The ids of the alerts of an incident, the oldest first.
+    async fn alert_ids(&self, incident: &IncidentId, limit: u32) -> Result<Vec<AlertId>, StoreError>;
+    /// The first of these alerts that is not in that incident.
+    async fn alert_elsewhere(&self, alerts: &[AlertId], incident: &IncidentId) -> Result<Option<AlertId>, StoreError>;
+    /// The incidents with an alert that has one of these keys and happened at most so many seconds before or after: one tie
+    /// for each incident and key, at most [`TIES_MAX`], those that went on longest first. However many alerts share a key,
+    /// this takes as long as there are incidents that do.
+    async fn ties(&self, keys: &BTreeSet<String>, happened_secs: i64, window_secs: i64)
+    -> Result<Vec<Tie>, StoreError>;
 
     /// The incident of this id.
     async fn incident(&self, incident: &IncidentId) -> Result<Option<IncidentRecord>, StoreError>;
-    /// Incidents, the worst first and of those the last updated; `after` is the last one of the page before, and counts
+    /// Incidents that were not merged into another, the worst first and of those the last updated; `after` is the last one of the page before, and counts
     /// where it stands now. After one that is not there comes nothing.
     async fn incidents(&self, after: Option<&IncidentId>, limit: u32) -> Result<Vec<IncidentRecord>, StoreError>;
+    /// The incidents that were merged into this one, and into those, in the order of their ids, at most [`ABSORBED_MAX`].
+    async fn absorbed(&self, incident: &IncidentId) -> Result<Vec<IncidentId>, StoreError>;
+    /// The change of membership of this id.
+    async fn edit(&self, edit: EditId) -> Result<Option<Edit>, StoreError>;
+    /// The changes of membership of an incident, on either side, the newest first.
+    async fn edits_of(&self, incident: &IncidentId, limit: u32) -> Result<Vec<Edit>, StoreError>;
+    /// True when a person changed which alerts it has, or took such a change back.
+    async fn is_edited_by_people(&self, incident: &IncidentId) -> Result<bool, StoreError>;
     /// The number of the last incident of this year; 0 when there is none.
     async fn last_incident_number(&self, year: i16) -> Result<u32, StoreError>;
     /// Numbers of alerts and of bundles of an incident.

@@ -12,6 +12,7 @@ mod escalation;
 mod evidence;
 mod harness;
 mod ingest;
+mod membership;
 mod orders;
 mod paging;
 mod peers;

@@ -191,7 +191,7 @@ impl Levels {
 }
 
 /// Every `T1234` and `T1234.001` in a text, in upper case. Not `T12345`, nor one in the middle of a word.
-fn technique_ids(text: &str) -> impl Iterator<Item = String> {
+pub(crate) fn technique_ids(text: &str) -> impl Iterator<Item = String> + '_ {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.')).map(|word| word.trim_end_matches('.'));
     // `attack.t1059.001`, as Sigma writes it.
     let words = words.map(|word| word.find(".t1").or(word.find(".T1")).map_or(word, |at| &word[at + 1..]));

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use wire::assessment::HostRole;
 
 use crate::alert::{HostIdKind, Level, Marker};
+pub(crate) use apply::technique_ids;
 use path::{Expression, Path};
 
 /// How the records of one source are read. Lists of expressions without further words: the first that holds counts.

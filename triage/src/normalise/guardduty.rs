@@ -11,6 +11,7 @@ use super::Normaliser;
 use crate::Alert;
 use crate::alert::{HostIdKind, Level, Marker, VendorSeverity};
 use crate::fields::Field;
+use crate::mapping::technique_ids;
 
 /// See the module.
 pub struct GuardDuty;
@@ -29,7 +30,10 @@ impl Normaliser for GuardDuty {
         alert.title = finding.key("title").text().unwrap_or_else(|| alert.event.clone());
         alert.source_ref = finding.any(&["arn", "id"]).text();
         alert.words(finding.key("title").text_or_empty());
-        alert.words(finding.key("description").text_or_empty());
+        let description = finding.key("description").text_or_empty();
+        // An attack sequence lists its techniques there.
+        technique_ids(&description).for_each(|id| alert.technique(id));
+        alert.words(description);
         alert.set("cloud.account", finding.key("accountId").text_or_empty());
         alert.vendor_severity = severity(finding);
         let service = finding.key("service");
@@ -79,7 +83,12 @@ fn markers(alert: &mut Alert, finding: Field) {
         .and_then(|text| serde_json::from_str::<Value>(text).ok())
         .is_some_and(|value| Field::of(&value).key("sample").is_true());
     let generated = finding.at(&["resource", "accessKeyDetails", "accessKeyId"]).text();
-    if additional.key("sample").is_true() || in_text || generated.as_deref() == Some("GeneratedFindingAccessKeyId") {
+    let is_titled = alert.title.starts_with("[SAMPLE]");
+    if additional.key("sample").is_true()
+        || in_text
+        || is_titled
+        || generated.as_deref() == Some("GeneratedFindingAccessKeyId")
+    {
         alert.markers.insert(Marker::Sample);
     }
     if finding.at(&["service", "archived"]).is_true() {
@@ -94,7 +103,12 @@ fn resource(alert: &mut Alert, finding: Field) {
     let resource = finding.key("resource");
     let kind = resource.key("resourceType").text_or_empty();
     let key = resource.key("accessKeyDetails");
-    for user in [key.key("userName"), resource.at(&["kubernetesDetails", "kubernetesUserDetails", "username"])] {
+    let users = [
+        key.key("userName"),
+        resource.at(&["kubernetesDetails", "kubernetesUserDetails", "username"]),
+        resource.at(&["rdsDbUserDetails", "user"]),
+    ];
+    for user in users {
         if let Some(user) = user.text() {
             alert.set("actor.user", user.clone());
             alert.account(user);
@@ -105,8 +119,10 @@ fn resource(alert: &mut Alert, finding: Field) {
         key.key("principalId").text().and_then(|id| id.split_once(':').map(|(_, session)| session.to_owned()));
     let instance = resource.key("instanceDetails");
     let id = instance.key("instanceId").text();
-    // On findings about keys and buckets the instance is noise, unless it is the one whose credentials were used.
-    if kind.eq_ignore_ascii_case("Instance") || (id.is_some() && id == session) {
+    // On findings about keys and buckets the instance is noise, unless it is the one whose credentials were used. What
+    // Runtime Monitoring saw in a container, it saw on this instance.
+    let is_seen_there = kind.eq_ignore_ascii_case("Instance") || alert.event.contains(":Runtime/");
+    if is_seen_there || (id.is_some() && id == session) {
         machine(alert, instance);
     } else if let Some(id) = session.filter(|session| session.starts_with("i-")) {
         alert.host(id.clone(), HostRole::Victim);
@@ -114,6 +130,8 @@ fn resource(alert: &mut Alert, finding: Field) {
     }
     for (details, prefix, name) in [
         ("containerDetails", "container", "id"),
+        ("rdsDbInstanceDetails", "rds", "dbInstanceIdentifier"),
+        ("lambdaDetails", "lambda", "functionName"),
         ("eksClusterDetails", "eks", "name"),
         ("ecsClusterDetails", "ecs", "name"),
     ] {
@@ -121,7 +139,12 @@ fn resource(alert: &mut Alert, finding: Field) {
             alert.host(format!("{prefix}:{name}"), HostRole::Victim);
         }
     }
-    if kind.eq_ignore_ascii_case("S3Bucket") {
+    let workload = resource.at(&["kubernetesDetails", "kubernetesWorkloadDetails"]);
+    if let Some(name) = workload.key("name").text().filter(|_| is_pod(workload)) {
+        let namespace = workload.key("namespace").text().unwrap_or_else(|| "default".to_owned());
+        alert.host(format!("pod:{namespace}/{name}"), HostRole::Victim);
+    }
+    if kind.eq_ignore_ascii_case("S3Bucket") || kind.eq_ignore_ascii_case("S3Object") {
         // The bucket that the call was about; else all that the finding lists.
         let affected = finding.at(&["service", "action", "awsApiCallAction", "affectedResources", "AWS::S3::Bucket"]);
         let listed = resource.key("s3BucketDetails").entries().filter_map(|bucket| bucket.key("name").text());
@@ -129,6 +152,10 @@ fn resource(alert: &mut Alert, finding: Field) {
             alert.host(format!("s3:{name}"), HostRole::Victim);
         }
     }
+}
+
+fn is_pod(workload: Field) -> bool {
+    workload.key("type").text().is_some_and(|kind| kind.eq_ignore_ascii_case("pods"))
 }
 
 /// The instance goes by its id; the Name tag and the private DNS name are its other names.
@@ -163,6 +190,10 @@ fn action(alert: &mut Alert, action: Field) {
     let api = action.key("awsApiCallAction");
     alert.set("action.api", api.key("api").text_or_empty());
     let kubernetes = action.key("kubernetesApiCallAction");
+    // The API server refused it.
+    if kubernetes.key("statusCode").number().is_some_and(|code| (400.0..500.0).contains(&code)) {
+        alert.markers.insert(Marker::Prevented);
+    }
     let probes = action.at(&["portProbeAction", "portProbeDetails"]).entries();
     for from in [connection, api, kubernetes, action.key("rdsLoginAttemptAction")].into_iter().chain(probes) {
         if let Some(address) = from.key("remoteIpDetails").any(&["ipAddressV4", "ipAddressV6"]).text() {
@@ -201,6 +232,22 @@ fn malware_scan(alert: &mut Alert, scan: Field) {
 
 /// An attack sequence names its actors and endpoints apart; older ones name the user in the title only.
 fn sequence(alert: &mut Alert, sequence: Field) {
+    for resource in sequence.key("resources").entries() {
+        let name = resource.any(&["name", "uid"]).text_or_empty();
+        match resource.key("resourceType").text_or_empty().as_str() {
+            "EC2_INSTANCE" => {
+                let uid = resource.key("uid").text_or_empty();
+                let id = uid.rsplit('/').next().unwrap_or_default().to_owned();
+                alert.id(HostIdKind::InstanceId, id.clone());
+                alert.host(id, HostRole::Victim);
+            }
+            "S3_BUCKET" => alert.host(format!("s3:{name}"), HostRole::Victim),
+            "EKS_CLUSTER" => alert.host(format!("eks:{name}"), HostRole::Victim),
+            "ECS_CLUSTER" => alert.host(format!("ecs:{name}"), HostRole::Victim),
+            "CONTAINER" => alert.host(format!("container:{name}"), HostRole::Victim),
+            _ => {}
+        }
+    }
     for actor in sequence.key("actors").entries() {
         alert.account(actor.at(&["user", "name"]).text_or_empty());
     }

@@ -9,8 +9,12 @@ use triage::{Alert, Context, assess, normalise};
 use wire::Instant;
 use wire::assessment::{Assessment, HostRole, Severity};
 
+mod crowdstrike;
+mod defender;
+mod elastic;
 mod osquery;
 mod qradar;
+mod scc;
 mod sigma;
 mod splunk;
 mod suricata;

@@ -10,6 +10,7 @@ mod batch;
 pub mod doors;
 mod queue;
 mod recall;
+mod ties;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,11 +21,11 @@ use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore, oneshot};
 use triage::{Alert, Context, NotTaken, Parsed};
 use wire::api::{AlertReceived, AlertView, AlertsReply, LiveEvent, Page};
-use wire::{AlertId, Instant, Sha256};
+use wire::{AlertId, IncidentId, Instant, Sha256};
 
 use super::{Actor, App, Problem, ProblemKind, page_of, panic_text, random};
 use crate::objects::alert_path;
-use crate::store::{AlertRecord, StoreError};
+use crate::store::{AlertRecord, NewLeaf, StoreError};
 use batch::{Batch, Closed};
 use doors::{Doors, Room};
 use queue::{Portion, Queue};
@@ -37,8 +38,8 @@ const PARSES_MAX: usize = 4;
 /// Alerts in one commit.
 const AT_A_TIME: usize = 64;
 /// Tries of one commit, each on what the one before it ran into. Within one server alerts wait for each other, so only
-/// another server on the same store can make a try fail.
-const TRIES_MAX: u32 = 8;
+/// another server on the same store can make a try fail; the one that knows all it needs is faster, again and again.
+const TRIES_MAX: u32 = 64;
 
 /// Alerts are put into incidents one after the other, and what was read for the last ones is kept for the next.
 #[derive(Debug, Default)]
@@ -192,6 +193,7 @@ impl App {
             }
             let Closed { changes, leaves, placed, recall } = batch.close(&*self.store).await?;
             let told = leaves.len();
+            let said: Vec<_> = leaves.iter().filter_map(server_said).collect();
             match self.store.commit(changes, leaves).await {
                 Ok(head) => {
                     *turn = recall.after(told, head);
@@ -199,6 +201,9 @@ impl App {
                         if let Some(incident) = &one.incident {
                             self.live.tell(incident, LiveEvent::Alert { alert: one.alert, severity: one.severity });
                         }
+                    }
+                    for (incident, event) in said {
+                        self.live.tell(&incident, event);
                     }
                     return answers(went, &placed);
                 }
@@ -308,6 +313,22 @@ fn incoming_of(delivery: &Delivery, parsed: Parsed) -> Result<Incoming, Problem>
     Ok(Incoming { alert, id, raw: raw.into(), sent_by, source_ref })
 }
 
+/// What the server did to an incident beside placing an alert.
+fn server_said(leaf: &NewLeaf) -> Option<(IncidentId, LiveEvent)> {
+    let incident = leaf.incident.clone().filter(|_| leaf.actor == "server")?;
+    Some((incident, LiveEvent::Case { actor: leaf.actor.clone(), event: leaf.event.to_owned(), time: leaf.time }))
+}
+
+/// `INC-<year>-<number>`.
+pub(super) fn numbered(year: i16, number: u32) -> Result<IncidentId, Problem> {
+    format!("INC-{year}-{number:04}").parse().map_err(internal)
+}
+
+/// The year in which an incident is numbered.
+pub(super) fn year(at: Instant) -> i16 {
+    at.calendar().to_zoned(jiff::tz::TimeZone::UTC).year()
+}
+
 /// One answer for each alert of a request, in their order; of two that are the same, the second is a duplicate.
 fn answers(went: Vec<Went>, placed: &[AlertReceived]) -> Result<Vec<AlertReceived>, Problem> {
     let mut is_told = vec![false; placed.len()];
@@ -331,7 +352,7 @@ fn source_ref(alert: &Alert) -> String {
     }
 }
 
-fn unix_ms(at: Instant) -> u64 {
+pub(super) fn unix_ms(at: Instant) -> u64 {
     u64::try_from(at.0 / 1_000_000).unwrap_or(0)
 }
 

@@ -3,21 +3,18 @@
 //! It holds as long as the custody log has not grown: every change to an alert or an incident is a leaf, whoever makes
 //! it. Any other leaf makes it be read again too, which costs time and nothing else.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use triage::Alert;
-use triage::correlate::WINDOW_SECS;
 use wire::custody::HeadPoint;
 use wire::{IncidentId, Instant};
 
 use super::super::cases::judge::ASSESSED_MAX;
 use super::super::{Problem, ProblemKind};
-use super::internal;
+use super::{internal, numbered, year};
 use crate::store::{AlertRecord, IncidentRecord, Store};
 
-/// Alerts that a new one may belong to.
-const RECENT_MAX: usize = 1000;
 /// About what is kept between two batches, as JSON.
 const BYTES_MAX: usize = 64 << 20;
 
@@ -32,32 +29,20 @@ pub(super) struct Recall {
     incidents: HashMap<IncidentId, IncidentRecord>,
     /// By year, the number of the last incident.
     numbers: HashMap<i16, u32>,
-    /// Alerts of the last 24 hours that belong to an incident, the newest first.
-    recent: VecDeque<(IncidentId, Arc<Alert>)>,
 }
 
 impl Recall {
     /// This, when it is still right, or what the store says.
-    pub async fn refreshed(mut self, store: &dyn Store, now: Instant) -> Result<Self, Problem> {
+    pub async fn refreshed(self, store: &dyn Store, now: Instant) -> Result<Self, Problem> {
         let head = store.head().await?;
-        let since = Instant(now.0 - i128::from(WINDOW_SECS) * 1_000_000_000);
         if self.head == Some(head) {
-            while self.recent.back().is_some_and(|(_, alert)| alert.received < since) {
-                self.recent.pop_back();
-            }
             return Ok(self);
         }
         let mut read = Self { head: Some(head), ..Self::default() };
-        // Before the alerts: an incident that another server opens from here on takes this number, and ours conflicts.
-        // Read after them, the number would be the next one, and one host would have two incidents.
+        // Before anything else is looked up: an incident that another server opens from here on takes this number, and ours conflicts.
+        // Read later, the number would be the next one, and one host would have two incidents.
         let year = year(now);
         read.numbers.insert(year, store.last_incident_number(year).await?);
-        for mut record in store.alerts_since(since).await? {
-            if let Some(incident) = record.incident.take() {
-                let alert = read.read(record)?;
-                read.recent.push_back((incident, alert));
-            }
-        }
         Ok(read)
     }
 
@@ -70,11 +55,6 @@ impl Recall {
         }
         self.head = Some(head);
         self
-    }
-
-    /// The alerts that a new one may belong to, the newest first.
-    pub fn recent(&self) -> impl Iterator<Item = &(IncidentId, Arc<Alert>)> {
-        self.recent.iter()
     }
 
     /// An incident that an alert names.
@@ -98,22 +78,37 @@ impl Recall {
             Problem::new(ProblemKind::Internal, format!("there is no number left for an incident of {year}"))
         })?;
         self.numbers.insert(year, number);
-        format!("INC-{year}-{number:04}").parse().map_err(internal)
+        numbered(year, number)
     }
 
     /// Adds an alert to its incident, whose other alerts are read first unless it is new.
     pub async fn add(&mut self, store: &dyn Store, incident: &IncidentId, alert: Arc<Alert>) -> Result<(), Problem> {
-        if !self.alerts.contains_key(incident) {
-            let mut alerts = Vec::new();
-            for record in store.alerts_of(incident).await? {
-                alerts.push(self.read(record)?);
-            }
-            self.alerts.insert(incident.clone(), alerts);
-        }
+        self.load(store, incident).await?;
         self.bytes += serde_json::to_string(&alert).map_or(0, |json| json.len());
-        self.alerts.entry(incident.clone()).or_default().push(Arc::clone(&alert));
-        self.recent.push_front((incident.clone(), alert));
-        self.recent.truncate(RECENT_MAX);
+        self.alerts.entry(incident.clone()).or_default().push(alert);
+        Ok(())
+    }
+
+    /// All alerts of one incident become another's. How many that has then, as far as they are read.
+    pub async fn absorb(&mut self, store: &dyn Store, from: &IncidentId, into: &IncidentId) -> Result<usize, Problem> {
+        self.load(store, from).await?;
+        self.load(store, into).await?;
+        let moved = self.alerts.insert(from.clone(), Vec::new()).unwrap_or_default();
+        let alerts = self.alerts.entry(into.clone()).or_default();
+        alerts.extend(moved);
+        alerts.sort_by_key(|alert| alert.received);
+        Ok(alerts.len())
+    }
+
+    async fn load(&mut self, store: &dyn Store, incident: &IncidentId) -> Result<(), Problem> {
+        if self.alerts.contains_key(incident) {
+            return Ok(());
+        }
+        let mut alerts = Vec::new();
+        for record in store.alerts_of(incident).await? {
+            alerts.push(self.read(record)?);
+        }
+        self.alerts.insert(incident.clone(), alerts);
         Ok(())
     }
 
@@ -134,8 +129,4 @@ impl Recall {
         self.bytes += record.normalised.to_string().len();
         serde_json::from_value(record.normalised).map(Arc::new).map_err(internal)
     }
-}
-
-fn year(at: Instant) -> i16 {
-    at.calendar().to_zoned(jiff::tz::TimeZone::UTC).year()
 }

@@ -6,6 +6,7 @@
 
 mod answer;
 pub(super) mod judge;
+pub(super) mod membership;
 mod notification;
 mod texts;
 mod timeline;
@@ -73,7 +74,7 @@ impl App {
         let _turn = self.alerts.wait().await;
         for _ in 0..TRIES_MAX {
             let record = self.incident_record(incident).await?;
-            if let Some(other) = &record.case.merged_into {
+            if let Some(other) = record.case.merged_into.as_ref().filter(|_| !matches!(action, Action::Undo { .. })) {
                 return Err(Problem::new(ProblemKind::Conflict, format!("{incident} was merged into {other}"))
                     .hint(format!("do it to {other}, or undo the merge")));
             }
@@ -95,6 +96,16 @@ impl App {
     ) -> Result<Option<ActionReply>, Problem> {
         let rules = self.site.rules()?;
         let scene = Scene { by: by.to_string(), now: self.now(), record, rules: &rules };
+        let edited = match action {
+            Action::Merge { other, reason } => Some(self.merge(&scene, other, reason).await?),
+            Action::Move { alerts, reason, to } => Some(self.move_alerts(&scene, alerts, to, reason).await?),
+            Action::Split { alerts, reason } => Some(self.split(&scene, alerts, reason).await?),
+            Action::Undo { edit, reason } => Some(self.undo(&scene, *edit, reason).await?),
+            _ => None,
+        };
+        if let Some(membership::Edited { changes, leaves, reply }) = edited {
+            return Ok(self.write_down(changes, leaves).await?.then_some(reply));
+        }
         let mut case = record.case.clone();
         let mut assessment = None;
         let done = if let Action::Override { incident_type, reason, severity } = action {

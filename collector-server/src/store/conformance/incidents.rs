@@ -132,9 +132,6 @@ pub async fn alerts_are_listed_in_order(store: &dyn Store) {
     assert_eq!(pages, store.alerts(None, 1_000).await.unwrap());
     assert!([20, 21, 22, 23].iter().all(|n| pages.iter().any(|record| record.alert == alert(*n, None).alert)));
     assert_eq!(store.alerts(Some(alert(99, None).alert), 5).await.unwrap(), []);
-    assert_eq!(store.alerts_since(at(20)).await.unwrap(), listed(&[22, 21, 20]));
-    assert_eq!(store.alerts_since(at(21)).await.unwrap(), listed(&[22, 21]));
-    assert_eq!(store.alerts_since(at(23)).await.unwrap(), []);
 }
 
 pub async fn numbers_count_by_year(store: &dyn Store) {

@@ -1,9 +1,10 @@
 //! Alerts.
 
 use sqlx::sqlite::SqliteConnection;
-use wire::{AlertId, IncidentId, Instant};
+use wire::{AlertId, IncidentId};
 
 use super::super::{AlertRecord, StoreError};
+use super::membership;
 use super::value::{self, Columns, instant, json};
 
 fn read(row: &Columns<'_>) -> Result<AlertRecord, StoreError> {
@@ -11,7 +12,9 @@ fn read(row: &Columns<'_>) -> Result<AlertRecord, StoreError> {
         alert: row.parsed("alert")?,
         assessment: row.json("assessment")?,
         correlated: row.text_or_null("correlated")?,
+        happened_secs: row.seconds("happened")?,
         incident: row.parsed_or_null("incident")?,
+        keys: row.json("keys")?,
         normalised: row.json("normalised")?,
         raw_sha256: row.parsed("raw_sha256")?,
         received: row.instant("received")?,
@@ -24,7 +27,7 @@ fn read(row: &Columns<'_>) -> Result<AlertRecord, StoreError> {
 pub(super) async fn add(connection: &mut SqliteConnection, alert: &AlertRecord) -> Result<(), StoreError> {
     let sql = sqlx::query(
         "INSERT INTO alerts (alert, source_ref, incident, received, sent_by, title, correlated, raw_sha256, \
-         assessment, normalised) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+         assessment, normalised, happened, keys) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(alert.alert.to_string())
     .bind(&alert.source_ref)
@@ -35,8 +38,11 @@ pub(super) async fn add(connection: &mut SqliteConnection, alert: &AlertRecord) 
     .bind(&alert.correlated)
     .bind(alert.raw_sha256.to_string())
     .bind(json(&alert.assessment)?)
-    .bind(json(&alert.normalised)?);
-    value::add(connection, sql, || format!("alert {} or its source_ref", alert.alert)).await
+    .bind(json(&alert.normalised)?)
+    .bind(alert.happened_secs)
+    .bind(json(&alert.keys)?);
+    value::add(&mut *connection, sql, || format!("alert {} or its source_ref", alert.alert)).await?;
+    membership::add_keys(connection, alert).await
 }
 
 pub(super) async fn by_id(
@@ -79,8 +85,11 @@ pub(super) async fn of_incident(
     value::many(connection, sqlx::query(sql).bind(incident.as_str()), read).await
 }
 
-pub(super) async fn since(connection: &mut SqliteConnection, since: Instant) -> Result<Vec<AlertRecord>, StoreError> {
-    let sql = "SELECT * FROM alerts WHERE incident IS NOT NULL AND received >= $1 \
-               ORDER BY received DESC, alert DESC LIMIT 1000";
-    value::many(connection, sqlx::query(sql).bind(instant(since)?), read).await
+pub(super) async fn ids(
+    connection: &mut SqliteConnection,
+    incident: &IncidentId,
+    limit: u32,
+) -> Result<Vec<AlertId>, StoreError> {
+    let sql = "SELECT alert FROM alerts WHERE incident = $1 ORDER BY received, alert LIMIT $2";
+    value::many(connection, sqlx::query(sql).bind(incident.as_str()).bind(limit), |row| row.parsed("alert")).await
 }

@@ -3,13 +3,16 @@
 use sqlx::sqlite::SqliteConnection;
 
 use super::super::{Change, StoreError};
-use super::{access, alerts, evidence, hosts, incidents, orders, pages};
+use super::{access, alerts, evidence, hosts, incidents, membership, orders, pages};
 
 /// Makes the changes in their order.
 pub(super) async fn make(connection: &mut SqliteConnection, changes: Vec<Change>) -> Result<(), StoreError> {
     for change in changes {
         match change {
             Change::AddAlert(alert) => alerts::add(connection, &alert).await?,
+            Change::MoveAlerts { alerts, from, to } => membership::move_alerts(connection, &alerts, &from, &to).await?,
+            Change::AddEdit(edit) => membership::add_edit(connection, *edit).await?,
+            Change::UndoEdit(edit, stamp) => membership::undo_edit(connection, edit, &stamp).await?,
             Change::AddIncident(incident) => incidents::add(connection, &incident).await?,
             Change::PutIncident(incident) => incidents::put(connection, &incident).await?,
             Change::Touch(incident, at) => incidents::touch(connection, &incident, at).await?,

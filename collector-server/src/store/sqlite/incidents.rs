@@ -4,8 +4,8 @@ use sqlx::sqlite::SqliteConnection;
 use wire::assessment::Severity;
 use wire::{IncidentId, Instant};
 
-use super::super::{IncidentRecord, StoreError, Watch};
-use super::value::{self, Columns, count, instant, instant_or_null, json};
+use super::super::{ABSORBED_MAX, IncidentRecord, StoreError, Watch};
+use super::value::{self, Columns, backend, count, instant, instant_or_null, json};
 
 fn read(row: &Columns<'_>) -> Result<IncidentRecord, StoreError> {
     Ok(IncidentRecord {
@@ -39,7 +39,7 @@ pub(super) async fn add(connection: &mut SqliteConnection, incident: &IncidentRe
     let (year, number) = number(&incident.incident).unzip();
     let sql = sqlx::query(
         "INSERT INTO incidents (incident, severity, opened, updated, version, title, assessment, case_file, year, \
-         number, watch_due) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0)",
+         number, merged_into, watch_due) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0)",
     )
     .bind(incident.incident.as_str())
     .bind(rank(incident.assessment.severity))
@@ -50,14 +50,15 @@ pub(super) async fn add(connection: &mut SqliteConnection, incident: &IncidentRe
     .bind(json(&incident.assessment)?)
     .bind(json(&incident.case)?)
     .bind(year)
-    .bind(number);
+    .bind(number)
+    .bind(incident.case.merged_into.as_ref().map(IncidentId::as_str));
     value::add(connection, sql, || format!("incident {}", incident.incident)).await
 }
 
 pub(super) async fn put(connection: &mut SqliteConnection, incident: &IncidentRecord) -> Result<(), StoreError> {
     let sql = sqlx::query(
         "UPDATE incidents SET severity = $2, opened = $3, updated = $4, version = $5, title = $6, assessment = $7, \
-         case_file = $8, watch_due = 0 WHERE incident = $1 AND version = $5 - 1",
+         case_file = $8, merged_into = $9, watch_due = 0 WHERE incident = $1 AND version = $5 - 1",
     )
     .bind(incident.incident.as_str())
     .bind(rank(incident.assessment.severity))
@@ -66,7 +67,8 @@ pub(super) async fn put(connection: &mut SqliteConnection, incident: &IncidentRe
     .bind(count(incident.version)?)
     .bind(&incident.title)
     .bind(json(&incident.assessment)?)
-    .bind(json(&incident.case)?);
+    .bind(json(&incident.case)?)
+    .bind(incident.case.merged_into.as_ref().map(IncidentId::as_str));
     value::change_one(connection, sql, || format!("incident {} was changed meanwhile", incident.incident)).await
 }
 
@@ -75,9 +77,15 @@ pub(super) async fn touch(
     incident: &IncidentId,
     at: Instant,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE incidents SET updated = MAX(updated, $2) WHERE incident = $1";
+    // UNION, not UNION ALL: it ends whatever stands in the column.
+    let sql = "WITH RECURSIVE up (incident) AS (SELECT $1 UNION SELECT i.merged_into FROM incidents AS i \
+               JOIN up ON i.incident = up.incident WHERE i.merged_into IS NOT NULL) \
+               UPDATE incidents SET updated = MAX(updated, $2) WHERE incident IN (SELECT incident FROM up)";
     let sql = sqlx::query(sql).bind(incident.as_str()).bind(instant(at)?);
-    value::change_one(connection, sql, || format!("incident {incident} is not there")).await
+    match sql.execute(connection).await.map_err(backend)?.rows_affected() {
+        0 => Err(StoreError::Conflict(format!("incident {incident} is not there"))),
+        _ => Ok(()),
+    }
 }
 
 pub(super) async fn by_id(
@@ -95,17 +103,28 @@ pub(super) async fn list(
 ) -> Result<Vec<IncidentRecord>, StoreError> {
     let sql = match after {
         None => {
-            let sql = "SELECT * FROM incidents ORDER BY severity DESC, updated DESC, incident DESC LIMIT $1";
+            let sql = "SELECT * FROM incidents WHERE merged_into IS NULL ORDER BY severity DESC, updated DESC, incident DESC LIMIT $1";
             sqlx::query(sql).bind(limit)
         }
         Some(after) => {
             let sql = "SELECT * FROM incidents WHERE (severity, updated, incident) < \
                        (SELECT severity, updated, incident FROM incidents WHERE incident = $2) \
-                       ORDER BY severity DESC, updated DESC, incident DESC LIMIT $1";
+                       AND merged_into IS NULL ORDER BY severity DESC, updated DESC, incident DESC LIMIT $1";
             sqlx::query(sql).bind(limit).bind(after.as_str())
         }
     };
     value::many(connection, sql, read).await
+}
+
+pub(super) async fn absorbed(
+    connection: &mut SqliteConnection,
+    incident: &IncidentId,
+) -> Result<Vec<IncidentId>, StoreError> {
+    let sql = "WITH RECURSIVE down (incident) AS (SELECT incident FROM incidents WHERE merged_into = $1 \
+               UNION SELECT i.incident FROM incidents AS i JOIN down ON i.merged_into = down.incident LIMIT $2) \
+               SELECT incident FROM down WHERE incident <> $1 ORDER BY incident";
+    let sql = sqlx::query(sql).bind(incident.as_str()).bind(ABSORBED_MAX);
+    value::many(connection, sql, |row| row.parsed("incident")).await
 }
 
 pub(super) async fn last_number(connection: &mut SqliteConnection, year: i16) -> Result<u32, StoreError> {

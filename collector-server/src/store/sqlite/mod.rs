@@ -10,11 +10,13 @@ mod custody;
 mod evidence;
 mod hosts;
 mod incidents;
+mod membership;
 mod orders;
 mod pages;
 mod value;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -26,12 +28,13 @@ use rustix::fs::{FlockOperation, flock};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 use wire::api::EvidenceState;
+use wire::case::Edit;
 use wire::custody::HeadPoint;
-use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, OrderId, PageId, Sha256, UploadId};
+use wire::{AgentId, AlertId, BundleId, EditId, IncidentId, Instant, OrderId, PageId, Sha256, UploadId};
 
 use super::{
     AlertRecord, Change, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, NewLeaf, OrderRecord,
-    PageRecord, SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, TokenRecord, Watch,
+    PageRecord, SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, Tie, TokenRecord, Watch,
 };
 use value::backend;
 use writer::Writer;
@@ -168,8 +171,19 @@ impl Store for Sqlite {
     async fn alerts_of(&self, incident: &IncidentId) -> Result<Vec<AlertRecord>, StoreError> {
         alerts::of_incident(&mut *self.reader().await?, incident).await
     }
-    async fn alerts_since(&self, since: Instant) -> Result<Vec<AlertRecord>, StoreError> {
-        alerts::since(&mut *self.reader().await?, since).await
+    async fn alert_ids(&self, incident: &IncidentId, limit: u32) -> Result<Vec<AlertId>, StoreError> {
+        alerts::ids(&mut *self.reader().await?, incident, limit).await
+    }
+    async fn alert_elsewhere(&self, alerts: &[AlertId], incident: &IncidentId) -> Result<Option<AlertId>, StoreError> {
+        membership::elsewhere(&mut *self.reader().await?, alerts, incident).await
+    }
+    async fn ties(
+        &self,
+        keys: &BTreeSet<String>,
+        happened_secs: i64,
+        window_secs: i64,
+    ) -> Result<Vec<Tie>, StoreError> {
+        membership::ties(&mut *self.reader().await?, keys, happened_secs, window_secs).await
     }
 
     async fn incident(&self, incident: &IncidentId) -> Result<Option<IncidentRecord>, StoreError> {
@@ -177,6 +191,18 @@ impl Store for Sqlite {
     }
     async fn incidents(&self, after: Option<&IncidentId>, limit: u32) -> Result<Vec<IncidentRecord>, StoreError> {
         incidents::list(&mut *self.reader().await?, after, limit).await
+    }
+    async fn absorbed(&self, incident: &IncidentId) -> Result<Vec<IncidentId>, StoreError> {
+        incidents::absorbed(&mut *self.reader().await?, incident).await
+    }
+    async fn edit(&self, edit: EditId) -> Result<Option<Edit>, StoreError> {
+        membership::edit(&mut *self.reader().await?, edit).await
+    }
+    async fn edits_of(&self, incident: &IncidentId, limit: u32) -> Result<Vec<Edit>, StoreError> {
+        membership::edits_of(&mut *self.reader().await?, incident, limit).await
+    }
+    async fn is_edited_by_people(&self, incident: &IncidentId) -> Result<bool, StoreError> {
+        membership::is_edited_by_people(&mut *self.reader().await?, incident).await
     }
     async fn last_incident_number(&self, year: i16) -> Result<u32, StoreError> {
         incidents::last_number(&mut *self.reader().await?, year).await

@@ -102,6 +102,11 @@ impl Columns<'_> {
         value.map(|value| u64::try_from(value).map_err(|error| backend(Unreadable(name, error.into())))).transpose()
     }
 
+    /// A time in seconds, which may lie before the epoch.
+    pub fn seconds(&self, name: &'static str) -> Result<i64, StoreError> {
+        self.0.try_get(name).map_err(backend)
+    }
+
     pub fn instant(&self, name: &'static str) -> Result<Instant, StoreError> {
         let value: i64 = self.0.try_get(name).map_err(backend)?;
         Ok(Instant(i128::from(value)))

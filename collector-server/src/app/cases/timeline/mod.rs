@@ -16,7 +16,12 @@ impl App {
     /// [`super::ProblemKind::NotFound`].
     pub async fn timeline(&self, incident: &IncidentId, from: u64, limit: u32) -> Result<Page<TimelineEntry>, Problem> {
         self.incident_record(incident).await?;
-        let leaves = self.store.leaves(Some(incident), from, limit + 1).await?;
+        let mut leaves = self.store.leaves(Some(incident), from, limit + 1).await?;
+        for absorbed in self.store.absorbed(incident).await? {
+            leaves.extend(self.store.leaves(Some(&absorbed), from, limit + 1).await?);
+        }
+        leaves.sort_by_key(|stored| stored.leaf.seq);
+        leaves.truncate(limit as usize + 1);
         let page = page_of(leaves, limit, |stored| stored.leaf.seq.to_string());
         let items = page.items.into_iter().map(|stored| entry(incident, stored.leaf)).collect();
         Ok(Page { items, next: page.next })

@@ -72,6 +72,25 @@ impl Told<'_> {
                 self.get("at"),
                 self.get("receipt")
             ),
+            "incidents_merged" => {
+                format!("{} was merged into {}: {}", self.get("from"), self.get("to"), self.get("reason"))
+            }
+            "incidents_related" => format!("{} may have to do with it: {}.", self.get("other"), self.get("reason")),
+            "alerts_split" | "alerts_moved" => format!(
+                "{} alerts went from {} to {}: {}",
+                self.get("count"),
+                self.get("from"),
+                self.get("to"),
+                self.get("reason")
+            ),
+            "edit_undone" => format!(
+                "The {} of {} alerts from {} to {} is undone: {}",
+                self.get("kind"),
+                self.get("count"),
+                self.get("from"),
+                self.get("to"),
+                self.get("reason")
+            ),
             "incident_closed" => format!("Closed as {}{because}", self.words("disposition")),
             "incident_reopened" => format!("Opened again{because}"),
             _ => return None,
