@@ -1,13 +1,13 @@
 //! The alerts of one incident, read together: which count, which agree, which systems are concerned.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::assessment::{Effect, Host, HostRole};
 
 use crate::Alert;
 use crate::alert::Marker;
 use crate::classify::{Meaning, Worth, classify};
-use crate::correlate::{Keys, are_independent, is_duplicate, keys, shared_name, tied};
+use crate::correlate::{Keys, are_independent, is_duplicate, keys, tied};
 use crate::false_positive::{FalsePositiveRule, Sign};
 use crate::rules::Rules;
 
@@ -217,24 +217,44 @@ pub fn is_machine(name: &str) -> bool {
 
 /// One entry for each host, with all its names. It is shown under the listed name that people know best.
 pub fn merged<'a>(hosts: impl Iterator<Item = (&'a Alert, &'a Host)>) -> Vec<(Host, BTreeSet<&'a str>)> {
-    let mut groups: Vec<(Host, BTreeSet<&str>)> = Vec::new();
+    let mut groups: Vec<Option<(Host, BTreeSet<&str>)>> = Vec::new();
+    // By key, so that many hosts are not compared with each other: under which a group is found, and finds others.
+    let (mut stored, mut sought) = (BTreeMap::<String, Vec<usize>>::new(), BTreeMap::<String, Vec<usize>>::new());
+    // Where a group went that was merged into a later one.
+    let mut moved: Vec<usize> = Vec::new();
     for (alert, host) in hosts {
         let mut entry = (host.clone(), alert.names(host).collect::<BTreeSet<_>>());
-        let is_same = |group: &(Host, BTreeSet<&str>), names: &BTreeSet<&str>| {
-            group.1.contains(host.name.as_str())
-                || shared_name(group.1.iter().copied(), &names.iter().copied()).is_some()
+        // The same listed name is the same host, even one that every host has.
+        let mut keys = Keys::same(format!("listed:{}", host.name));
+        for name in &entry.1 {
+            let of_name = Keys::of_host(name);
+            keys.stored.extend(of_name.stored);
+            keys.sought.extend(of_name.sought);
+        }
+        let this = groups.len();
+        // All that are found become one with this: each key that found them leads here.
+        let find = |key: &String, index: &mut BTreeMap<String, Vec<usize>>| {
+            index.get_mut(key).map(|found| std::mem::replace(found, vec![this])).unwrap_or_default()
         };
-        // A host may tie two that were apart so far.
-        while let Some(at) = groups.iter().position(|group| is_same(group, &entry.1)) {
-            let (other, names) = groups.swap_remove(at);
+        let mut tied: BTreeSet<usize> = keys.sought.iter().flat_map(|key| find(key, &mut stored)).collect();
+        tied.extend(keys.stored.iter().flat_map(|key| find(key, &mut sought)));
+        for mut at in tied {
+            while moved[at] != at {
+                at = moved[at];
+            }
+            let Some((other, names)) = groups[at].take() else { continue };
+            moved[at] = this;
             entry.0.role = entry.0.role.min(other.role);
             entry.0.name =
                 std::cmp::min_by_key(entry.0.name, other.name, |name| (is_id(name), name.len(), name.clone()));
             entry.1.extend(names);
         }
-        groups.push(entry);
+        keys.sought.into_iter().for_each(|key| sought.entry(key).or_default().push(this));
+        keys.stored.into_iter().for_each(|key| stored.entry(key).or_default().push(this));
+        groups.push(Some(entry));
+        moved.push(this);
     }
-    groups
+    groups.into_iter().flatten().collect()
 }
 
 /// True for an instance id or an address, which tell people less than a name does.

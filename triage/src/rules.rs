@@ -96,6 +96,7 @@ const SINGLE: &[File] = &[
 /// The files of recognitions, in the order in which they are tried.
 const RECOGNITIONS: &[File] = &[
     shipped!("recognise/alertmanager.yaml"),
+    shipped!("recognise/cef.yaml"),
     shipped!("recognise/crowdstrike.yaml"),
     shipped!("recognise/defender.yaml"),
     shipped!("recognise/elastic.yaml"),

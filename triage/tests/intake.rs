@@ -97,7 +97,7 @@ fn lines_of_several_forms_lose_none() {
         <13>Nov 21 17:45:48 ids suricata[9]: {\"event_type\":\"b\",\"host\":\"h\"}\nplain words\n";
     let taken = taken(raw.as_bytes());
     let events: Vec<&str> = taken.iter().map(|one| one.alert.event.as_str()).collect();
-    assert_eq!(events, ["a", "", "100", "b", ""]);
+    assert_eq!(events, ["a", "", "worm (100)", "b", ""]);
     let lines: Vec<&str> = raw.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(taken.iter().map(|one| std::str::from_utf8(&one.raw).unwrap()).collect::<Vec<_>>(), lines);
     // Words with a line break in them are one text.

@@ -9,6 +9,7 @@ use triage::{Alert, Context, assess, normalise};
 use wire::Instant;
 use wire::assessment::{Assessment, HostRole, Severity};
 
+mod cef;
 mod crowdstrike;
 mod defender;
 mod elastic;
