@@ -24,6 +24,7 @@ use maud::Markup;
 use serde::Deserialize;
 use serde::de::value::{Error as DeserializeError, StrDeserializer};
 use wire::api::{EvidenceState, Me, Page};
+use wire::response::Audience;
 use wire::{AgentId, BundleId, IncidentId};
 
 use super::credential::{self, Who};
@@ -46,6 +47,7 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     let pages = Router::new()
         .route("/", get(board))
         .route("/incidents/{incident}", get(incident))
+        .route("/incidents/{incident}/drafts/{audience}", get(draft))
         .route("/escalation", get(escalation))
         .route("/report", get(report))
         .route("/evidence/{bundle}", get(evidence))
@@ -101,6 +103,16 @@ async fn incident(
     let view = app.incident(&incident).await?;
     let entries = app.timeline_end(&incident, TIMELINE_SHOWN).await?;
     Ok(ui::incident::page(frame(&me), &view, &entries))
+}
+
+async fn draft(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    Path((incident, audience)): Path<(IncidentId, Audience)>,
+) -> Result<Markup, Problem> {
+    let me = viewer(&app, &by)?;
+    let draft = app.draft(&by, &incident, audience).await?;
+    Ok(ui::draft::page(frame(&me), &incident, &draft))
 }
 
 async fn report(State(app): State<Arc<App>>, Caller(by): Caller) -> Result<Markup, Problem> {

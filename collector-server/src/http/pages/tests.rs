@@ -115,7 +115,7 @@ impl Server {
     }
 }
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "/",
     "/hosts",
     "/custody",
@@ -123,6 +123,7 @@ const PAGES: [&str; 7] = [
     "/evidence/019c0000-1111-7000-a000-00000000abc4",
     "/escalation",
     "/report",
+    "/incidents/INC-2026-0007/drafts/executive",
 ];
 
 #[tokio::test]

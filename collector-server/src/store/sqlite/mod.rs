@@ -212,7 +212,7 @@ impl Store for Sqlite {
         incidents::counts(&mut *self.reader().await?, incident).await
     }
 
-    async fn watch(&self, incident: &IncidentId) -> Result<Option<Watch>, StoreError> {
+    async fn watch(&self, incident: &IncidentId) -> Result<Watch, StoreError> {
         incidents::watch(&mut *self.reader().await?, incident).await
     }
     async fn incidents_to_look_at(&self, now: Instant, limit: u32) -> Result<Vec<(IncidentRecord, Watch)>, StoreError> {
