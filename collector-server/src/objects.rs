@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a segment of a bundle | `evidence/<bundle>/<offset as 20 digits>` |
 //! | an alert as it came | `alerts/<alert>` |
+//! | a request that could not be taken in | `dead-letters/<letter>` |
 //!
 //! What was put is durable when the call returns: the file, its name and its folder have been synced. A put that is
 //! broken off leaves at most a file with a `#` in its name, which no list shows.
@@ -22,7 +23,7 @@ use futures_util::{Stream, StreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutPayload};
-use wire::{AlertId, BundleId};
+use wire::{AlertId, BundleId, LetterId};
 
 pub use reader::SegmentReader;
 
@@ -30,7 +31,7 @@ pub use reader::SegmentReader;
 pub const PIECE_BYTES_MAX: u64 = 1 << 20;
 
 /// The folders at the top. They are made at the start, so that no put has to make them durable.
-const FOLDERS: [&str; 2] = ["alerts", "evidence"];
+const FOLDERS: [&str; 3] = ["alerts", "dead-letters", "evidence"];
 
 /// Why an object could not be put or read.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +88,11 @@ pub fn segment_path(bundle: BundleId, offset: u64) -> String {
 /// The path of an alert's bytes.
 pub fn alert_path(alert: AlertId) -> String {
     format!("alerts/{alert}")
+}
+
+/// The path of a dead letter.
+pub fn letter_path(letter: LetterId) -> String {
+    format!("dead-letters/{letter}")
 }
 
 /// See the module. Clones share one store.
@@ -162,6 +168,18 @@ impl Objects {
             return Err(ObjectError::TooLong { path: path.to_owned(), bytes, bytes_max });
         }
         found.bytes().await.map_err(|error| failure(path, error))
+    }
+
+    /// Takes a dead letter away, whose alerts lie elsewhere by now. Of one that is not there nothing is said.
+    ///
+    /// # Errors
+    /// [`ObjectError::Backend`].
+    pub async fn remove_letter(&self, letter: LetterId) -> Result<(), ObjectError> {
+        let path = letter_path(letter);
+        match self.store.delete(&ObjectPath::from(path.as_str())).await.map_err(|error| failure(&path, error)) {
+            Err(ObjectError::Missing(_)) => Ok(()),
+            done => done,
+        }
     }
 
     /// The paths and lengths of the objects below `folder`, in no order.

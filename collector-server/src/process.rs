@@ -66,6 +66,8 @@ pub struct Server {
     dir: DataDir,
     handle: Handle<SocketAddr>,
     listening: JoinHandle<std::io::Result<()>>,
+    /// The folder of the site's own files.
+    site: Option<PathBuf>,
 }
 
 impl Server {
@@ -103,11 +105,12 @@ impl Server {
         app.authority = Some(authority);
         app.limits = config.limits;
         app.site = site;
+        app.record_rules().await.map_err(|problem| anyhow::anyhow!("{}: {:?}", problem.message, problem.cause))?;
         let app = Arc::new(app);
         let handle = Handle::new();
         let listening = tokio::spawn(listen(listener, acceptor, handle.clone(), &app)?);
         let background = tokio::spawn(keep_up(Arc::clone(&app), dir.custody_heads()));
-        Ok(Self { address, app, background, dir, handle, listening })
+        Ok(Self { address, app, background, dir, handle, listening, site: config.site })
     }
 
     /// Digest of the CA's certificate.
@@ -118,6 +121,16 @@ impl Server {
     /// The data directory.
     pub fn folder(&self) -> &Path {
         self.dir.folder()
+    }
+
+    /// Reads the site's files again. With a mistake in them everything stays as it was.
+    ///
+    /// # Errors
+    /// The mistakes, or that nobody could be told of the change.
+    pub async fn reload(&self) -> anyhow::Result<()> {
+        let Some(folder) = &self.site else { return Ok(()) };
+        self.app.site.load(folder)?;
+        self.app.record_rules().await.map_err(|problem| anyhow::anyhow!("{}: {:?}", problem.message, problem.cause))
     }
 
     /// Ends the server: whoever waits is answered, what is under way ends, and the last custody head is written down.

@@ -1,11 +1,16 @@
 //! What the site says: its contacts, and what it has changed of what is shipped. The directory of
 //! `holdfast-server serve --site`, else `<data>/site` where it is there.
 
+mod rules;
+
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context as _;
-use triage::Rules;
+use triage::{Rules, SiteFile};
+
+pub use rules::BYTES_MAX as RULES_BYTES_MAX;
+pub use rules::FILES_MAX as RULES_FILES_MAX;
 
 use crate::app::escalation::contacts::Contacts;
 use crate::app::{Problem, ProblemKind};
@@ -28,6 +33,9 @@ impl Site {
         // A folder that is not there holds no mistake either.
         std::fs::read_dir(folder).with_context(of_site)?;
         let contacts = Contacts::load(folder).with_context(of_site)?;
+        let files = rules_files(folder).with_context(of_site)?;
+        let rules = Rules::with_site(&files).with_context(of_site)?;
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(rules));
         *self.contacts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(contacts);
         Ok(())
     }
@@ -51,4 +59,12 @@ impl Site {
         let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(rules.get_or_insert_with(|| Arc::new(shipped.clone()))))
     }
+}
+
+/// The files with rules in a site's folder.
+///
+/// # Errors
+/// What cannot be read, and what is too much.
+pub fn rules_files(folder: &Path) -> anyhow::Result<Vec<SiteFile>> {
+    rules::read(&folder.join(rules::FOLDER))
 }

@@ -354,7 +354,7 @@ pub struct ReplayReply {
 pub struct ReplayedIncident {
     /// Under the changed rules.
     pub after: Assessment,
-    /// As it is.
+    /// Under the rules in force.
     pub before: Assessment,
     /// Which.
     pub incident: IncidentId,

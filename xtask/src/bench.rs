@@ -2,6 +2,7 @@
 //!
 //! Nothing is asserted: a ratio is for people, and a busy machine moves it.
 
+mod intake;
 mod path;
 mod triage;
 mod volatile;
@@ -18,7 +19,7 @@ use crate::setup::{MUSL_GCC, TAR, UNSHARE, prepare};
 use crate::shell::{output, stage};
 
 /// See `cargo xtask --help`.
-pub const SUMMARY: &str = "the volatile tier, bundle writing and triage, each against its floor, as ratios";
+pub const SUMMARY: &str = "what is fast, each against its floor, as ratios; bench alerts [DIR]: alerts alone";
 
 const ROUNDS: usize = 5;
 
@@ -42,7 +43,11 @@ struct Bench {
 /// # Errors
 /// When a side of a comparison does not run.
 pub fn run(options: &[String]) -> anyhow::Result<()> {
-    only(options, &[])?;
+    match options {
+        [only_alerts] if only_alerts == "alerts" => return stage("alerts", || intake::measure(None)),
+        [only_alerts, folder] if only_alerts == "alerts" => return stage("alerts", || intake::measure(Some(folder))),
+        _ => only(options, &[])?,
+    }
     prepare(&[MUSL_GCC, TAR, UNSHARE])?;
     let agent = stage("the agent as it is shipped", || programs::agent(Build::Release))?;
     let (proc_loop, writing) =
@@ -53,6 +58,7 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
     rows.push(stage("bundle writing", || compare_writing(&writing))?);
     rows.push(stage("triage", || triage::compare(&bench))?);
     stage("the path, with 300 more processes", || path::measure(&bench.agent))?;
+    stage("alerts", || intake::measure(None))?;
     println!("\n{:<50} {:>12} {:>12} {:>7}  aim", "median of five", "baseline", "holdfast", "ratio");
     for Row { what, baseline, subject, aim } in rows {
         println!("{what:<50} {:>9} ms {:>9} ms {:>7}  {aim}", ms(baseline), ms(subject), ratio(subject, baseline));

@@ -14,13 +14,16 @@ pub mod hub;
 pub mod incidents;
 pub mod ingest;
 pub mod inside;
+pub mod letters;
 pub mod limits;
 pub mod live;
 pub mod orders;
 pub mod reports;
 pub mod sessions;
+pub mod signatures;
 pub mod tickets;
 pub mod tokens;
+pub mod triage;
 pub mod upkeep;
 pub mod uploads;
 
@@ -56,6 +59,8 @@ pub struct App {
     pub ingest: ingest::Queue,
     /// Alerts that come in.
     pub intake: alerts::Intake,
+    /// Requests whose alerts could not be taken in.
+    pub letters: letters::Letters,
     /// How much is taken.
     pub limits: limits::Limits,
     /// Tells of what happens, as it happens.
@@ -66,6 +71,8 @@ pub struct App {
     pub objects: Objects,
     /// How others find this server, and know it: it stands in tickets.
     pub reach: Reach,
+    /// Past incidents are assessed anew.
+    pub replaying: triage::Replaying,
     /// Signs receipts and custody heads.
     pub signer: SigningKey,
     /// What the site says.
@@ -105,6 +112,7 @@ impl App {
             escalation: escalation::Escalation::default(),
             host_writes: tokio::sync::Mutex::default(),
             hub: hub::Hub::default(),
+            letters: letters::Letters::default(),
             limits: limits::Limits::default(),
             ingest: ingest::Queue::default(),
             intake: alerts::Intake::default(),
@@ -112,6 +120,7 @@ impl App {
             looks: inside::Looks::default(),
             objects,
             reach,
+            replaying: triage::Replaying::default(),
             signer,
             site: Site::default(),
             stop: CancellationToken::new(),

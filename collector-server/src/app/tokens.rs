@@ -21,7 +21,7 @@ use wire::api::Role;
 use wire::{Instant, Sha256};
 
 use super::{Actor, App, Problem, ProblemKind, random};
-use crate::store::{Change, NewLeaf, Store, TokenRecord};
+use crate::store::{Change, NewLeaf, SourceSignature, Store, TokenRecord};
 
 /// What a token begins with, so that scanners for leaked secrets find it.
 pub const PREFIX: &str = "hf_";
@@ -124,13 +124,21 @@ impl App {
     /// [`ProblemKind::Credentials`]; [`ProblemKind::TooMany`] after too many wrong ones.
     pub async fn holder(&self, token: &str) -> Result<Actor, Problem> {
         let presented = parse(token).ok_or_else(not_let_in)?;
-        let record = self.store.token(presented.id).await?.ok_or_else(not_let_in)?;
+        let record = self.store.token(presented.id).await?;
+        // Whoever signs has no secret.
+        let record = record.filter(|record| !record.hash.is_empty()).ok_or_else(not_let_in)?;
         let digest = Sha256::of(token.as_bytes());
         let now = self.clock.boottime_ns();
         if !self.tokens.seen(|seen| seen.is_verified(&digest, &record.hash, now)) {
             self.check_secret(&record, presented.secret, digest, now).await?;
         }
         self.holder_of(record)
+    }
+
+    /// The token of this id, if its holder signs.
+    pub(super) async fn signing_token(&self, id: &str) -> Result<Option<TokenRecord>, Problem> {
+        let record = if is_id(id) { self.store.token(id).await? } else { None };
+        Ok(record.filter(|record| record.signature.is_some()))
     }
 
     /// Whose record it is, when it still lets in.
@@ -204,6 +212,51 @@ pub async fn add(
     role: Role,
     days: Option<u32>,
 ) -> Result<NewToken, Problem> {
+    let id = format!("{:016x}", u64::from_be_bytes(random()?));
+    let secret = BASE64_URL_SAFE_NO_PAD.encode(random::<32>()?);
+    let text = format!("{PREFIX}{id}_{secret}");
+    let record = TokenRecord {
+        created: now,
+        expires: ends(name, now, days)?,
+        hash: hash(&secret)?,
+        name: name.to_owned(),
+        revoked: None,
+        role,
+        signature: None,
+        token: id,
+    };
+    put(store, by, &record).await?;
+    Ok(NewToken { record, text })
+}
+
+/// Makes a token of a source that signs its requests: it has no secret but the key.
+///
+/// # Errors
+/// As [`add`].
+pub async fn add_signing(
+    store: &dyn Store,
+    now: Instant,
+    by: &Actor,
+    name: &str,
+    days: Option<u32>,
+    signature: SourceSignature,
+) -> Result<TokenRecord, Problem> {
+    let record = TokenRecord {
+        created: now,
+        expires: ends(name, now, days)?,
+        hash: String::new(),
+        name: name.to_owned(),
+        revoked: None,
+        role: Role::Source,
+        signature: Some(signature),
+        token: format!("{:016x}", u64::from_be_bytes(random()?)),
+    };
+    put(store, by, &record).await?;
+    Ok(record)
+}
+
+/// When a new token ends, after a look at what was asked for.
+fn ends(name: &str, now: Instant, days: Option<u32>) -> Result<Option<Instant>, Problem> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_name) {
         return Err(Problem::new(ProblemKind::Input, format!("{name:?} is no name for a token"))
@@ -212,20 +265,20 @@ pub async fn add(
     if days.is_some_and(|days| days == 0 || days > VALID_DAYS_MAX) {
         return Err(Problem::new(ProblemKind::Input, format!("a token is valid for 1 to {VALID_DAYS_MAX} days")));
     }
-    let expires = days.map(|days| Instant(now.0 + i128::from(days) * 86_400_000_000_000));
-    let id = format!("{:016x}", u64::from_be_bytes(random()?));
-    let secret = BASE64_URL_SAFE_NO_PAD.encode(random::<32>()?);
-    let text = format!("{PREFIX}{id}_{secret}");
-    let hash = hash(&secret)?;
-    let record =
-        TokenRecord { created: now, expires, hash, name: name.to_owned(), revoked: None, role, token: id.clone() };
+    Ok(days.map(|days| Instant(now.0 + i128::from(days) * 86_400_000_000_000)))
+}
+
+async fn put(store: &dyn Store, by: &Actor, record: &TokenRecord) -> Result<(), Problem> {
     let mut details = Map::new();
-    details.insert("expires".to_owned(), json!(expires));
-    details.insert("name".to_owned(), json!(name));
-    details.insert("role".to_owned(), json!(role));
-    let leaf = leaf(now, by, "token_added", &id, details);
+    details.insert("expires".to_owned(), json!(record.expires));
+    details.insert("name".to_owned(), json!(record.name));
+    details.insert("role".to_owned(), json!(record.role));
+    if let Some(signature) = &record.signature {
+        details.insert("signature".to_owned(), json!(signature.scheme));
+    }
+    let leaf = leaf(record.created, by, "token_added", &record.token, details);
     store.commit(vec![Change::AddToken(Box::new(record.clone()))], vec![leaf]).await?;
-    Ok(NewToken { record, text })
+    Ok(())
 }
 
 /// Withdraws a token; its sessions end with it.

@@ -13,6 +13,13 @@ impl App {
         if let Err(problem) = self.expire_orders().await {
             tracing::error!(message = problem.message, cause = problem.cause, "the orders were not looked through");
         }
+        if let Err(problem) = self.adopt_letters().await {
+            tracing::error!(
+                message = problem.message,
+                cause = problem.cause,
+                "the dead letters were not looked through"
+            );
+        }
         self.uploads.forget_idle(Duration::from_secs(self.limits.idle_secs));
         metrics::gauge!("holdfast_agents_connected").set(u32::try_from(self.hub.connected()).unwrap_or(u32::MAX));
     }

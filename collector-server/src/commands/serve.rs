@@ -47,7 +47,7 @@ fn host_name(text: &str) -> Result<String, String> {
 }
 
 impl Serve {
-    /// Runs until SIGTERM or SIGINT.
+    /// Runs until SIGTERM or SIGINT; SIGHUP has the site's files read again.
     ///
     /// # Errors
     /// [`Failure`].
@@ -55,6 +55,7 @@ impl Serve {
         install_log();
         crate::http::health::count_from_now_on();
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hangup = signal(SignalKind::hangup())?;
         let limits = Limits { idle_secs: self.idle_secs, ..Limits::default() };
         let site = self.site.or_else(|| Some(self.data.join("site")).filter(|folder| folder.is_dir()));
         let config = Config { data: self.data, limits, listen: self.listen, names: self.names, site };
@@ -64,9 +65,15 @@ impl Serve {
         if let Some(hint) = hint {
             writeln!(std::io::stderr(), "hint: {hint}")?;
         }
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                _ = hangup.recv() => match server.reload().await {
+                    Ok(()) => tracing::info!("the site's files were read again"),
+                    Err(error) => tracing::error!(error = format!("{error:#}"), "the site's files were not taken over"),
+                },
+            }
         }
         tracing::info!("stopping");
         Ok(server.stop().await?)

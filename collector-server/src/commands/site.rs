@@ -13,7 +13,7 @@ use crate::site::Site;
 /// What can be done with the site's files.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Look for mistakes, and for roles that nobody stands for; sends nothing
+    /// Look for mistakes in contacts and rules, and for roles that nobody stands for; sends nothing
     Check {
         /// The site's folder
         #[arg(long, value_name = "DIR")]
@@ -36,8 +36,13 @@ impl Command {
             let view = contact.view();
             writeln!(out, "{:<24}  {:<40}  {}", view.contact, view.roles.join(", "), view.channels.join(", "))?;
         }
+        let files = crate::site::rules_files(&folder)?;
         let rules = site.rules().map_err(|problem| anyhow!(problem.message))?;
         let vacant = escalation::vacant(&contacts, &rules);
+        for file in files {
+            writeln!(out, "{}", file.text.file)?;
+        }
+        writeln!(out, "rules      sha256 {}", rules.version())?;
         if !vacant.is_empty() {
             writeln!(std::io::stderr(), "hint: nobody stands for: {}", vacant.join(", "))?;
         }

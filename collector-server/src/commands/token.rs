@@ -1,7 +1,8 @@
 //! `holdfast-server token`: who may ask the server for anything. It works on the data directory, also while the server
 //! runs: SQLite lets several processes write, and a token is read again with each request.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,12 +12,15 @@ use clap::{Subcommand, ValueEnum};
 use wire::api::Role;
 
 use super::Failure;
+use crate::app::signatures::Scheme;
 use crate::app::{Actor, Problem, ProblemKind, tokens};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Store, TokenRecord};
+use crate::store::{SharedKey, SourceSignature, Store, TokenRecord};
 
 /// How long the first start of a server may take to make its records.
 const MADE_WITHIN: Duration = Duration::from_secs(5);
+/// A key and its line end, and more than a key may have.
+const KEY_FILE_BYTES_MAX: u64 = 4 << 10;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What can be done to tokens.
@@ -32,6 +36,12 @@ pub enum Token {
         /// Days until it ends; without end when absent
         #[arg(long)]
         days: Option<u32>,
+        /// The file with the key that the source signs with, or `-` for standard input: it gets an address, and no token
+        #[arg(long, value_name = "FILE", requires = "signature")]
+        hmac_key: Option<PathBuf>,
+        /// How the source signs: github, standard-webhooks, slack or hex:HEADER
+        #[arg(long, value_name = "SCHEME", requires = "hmac_key")]
+        signature: Option<Scheme>,
         /// See [`At`].
         #[command(flatten)]
         at: At,
@@ -92,7 +102,15 @@ impl Token {
     pub async fn run(self, clock: &dyn Clock) -> Result<(), Failure> {
         let mut out = std::io::stdout();
         match self {
-            Self::Add { name, role, days, at } => {
+            Self::Add { name, role, days, hmac_key: Some(file), signature: Some(scheme), at } => {
+                let signature = signature(&file, &scheme, role)?;
+                let store = open(&at.data, MADE_WITHIN).await?;
+                let now = clock.realtime();
+                let made = tokens::add_signing(&store, now, &Actor::Server, &name, days, signature).await;
+                store.close().await;
+                writeln!(out, "/api/v1/sources/{}/alerts", made.map_err(in_words)?.token)?;
+            }
+            Self::Add { name, role, days, at, .. } => {
                 let store = open(&at.data, MADE_WITHIN).await?;
                 let made = tokens::add(&store, clock.realtime(), &Actor::Server, &name, role.into(), days).await;
                 store.close().await;
@@ -118,6 +136,27 @@ impl Token {
         }
         Ok(())
     }
+}
+
+/// The key is read from a file, for a command line is seen by everybody on the host.
+fn signature(file: &Path, scheme: &Scheme, role: RoleName) -> Result<SourceSignature, Failure> {
+    if !matches!(role, RoleName::Source) {
+        let error = anyhow!("only a source can sign its requests");
+        return Err(Failure { code: super::USAGE, error, hint: Some("--role source".to_owned()) });
+    }
+    let mut text = Vec::new();
+    if file.as_os_str() == "-" {
+        std::io::stdin().lock().take(KEY_FILE_BYTES_MAX).read_to_end(&mut text)
+    } else {
+        File::open(file).and_then(|file| file.take(KEY_FILE_BYTES_MAX).read_to_end(&mut text))
+    }
+    .with_context(|| format!("the key in {} cannot be read", file.display()))?;
+    let key = scheme.key(&text).map_err(|wrong| Failure {
+        code: super::INPUT,
+        error: anyhow!("{} holds no key: {wrong}", file.display()),
+        hint: Some("the key alone, as the source's console shows it".to_owned()),
+    })?;
+    Ok(SourceSignature { key: SharedKey(key), scheme: scheme.to_string() })
 }
 
 /// What the operator is told at the start of a server on which nobody may do anything yet.
@@ -166,14 +205,17 @@ fn as_line(token: &TokenRecord) -> String {
         (None, Some(expires)) => format!("until {expires}"),
         (None, None) => "without end".to_owned(),
     };
+    let signs = token.signature.as_ref().map(|one| format!("  signs as {}", one.scheme)).unwrap_or_default();
     let TokenRecord { created, name, role, token, .. } = token;
-    format!("{token}  {:<9}  {name:<24}  made {created}  {state}", role_name(*role))
+    format!("{token}  {:<9}  {name:<24}  made {created}  {state}{signs}", role_name(*role))
 }
 
 fn as_json(token: &TokenRecord) -> String {
-    let TokenRecord { created, expires, name, revoked, role, token, .. } = token;
+    let TokenRecord { created, expires, name, revoked, role, signature, token, .. } = token;
+    let signature = signature.as_ref().map(|one| &one.scheme);
     serde_json::json!({
-        "created": created, "expires": expires, "name": name, "revoked": revoked, "role": role, "token": token,
+        "created": created, "expires": expires, "name": name, "revoked": revoked, "role": role, "signature": signature,
+        "token": token,
     })
     .to_string()
 }

@@ -48,6 +48,8 @@ pub enum Who {
     Agent,
     /// An enrolled agent, the holder of an upload ticket, or a responder.
     Upload,
+    /// A source that signs its requests: the handler checks that, for it needs the body.
+    Signature,
 }
 
 impl Who {
@@ -62,6 +64,7 @@ impl Who {
             Self::Responder => "a responder",
             Self::Agent => "an enrolled agent",
             Self::Upload => "an enrolled agent, the holder of an upload ticket, or a responder",
+            Self::Signature => "a source that signs its requests",
         }
     }
 
@@ -69,7 +72,7 @@ impl Who {
     pub const fn lets_in(self, actor: &Actor) -> bool {
         matches!(
             (self, actor),
-            (Self::Open | Self::Browser, _)
+            (Self::Open | Self::Browser | Self::Signature, _)
                 | (Self::Person, Actor::User { .. })
                 | (Self::Source, Actor::User { role: Role::Source | Role::Responder, .. })
                 | (Self::Analyst, Actor::User { role: Role::Analyst | Role::Responder, .. })
@@ -82,7 +85,7 @@ impl Who {
 
 /// The layer of one endpoint: lets the request pass with its [`Actor`] in the extensions, or answers it.
 pub async fn check(State((app, who)): State<(Arc<App>, Who)>, request: Request, next: Next) -> Response {
-    if who == Who::Open {
+    if matches!(who, Who::Open | Who::Signature) {
         return next.run(request).await;
     }
     let (mut parts, body) = request.into_parts();

@@ -7,14 +7,16 @@ use wire::agent_api::{
     CheckpointsReply, EnrollReply, EnrollRequest, HostFacts, OrderReport, OrdersReply, RenewReply, RenewRequest,
 };
 use wire::api::{
-    AlertView, AlertsReply, Draft, EscalationStatus, EscalationTest, EscalationTestReply, EvidenceView, HostView,
-    IncidentSummary, IncidentView, Me, OrderView, Page, TicketReply, TicketRequest,
+    AlertView, AlertsReply, DeadLetter, Draft, EscalationStatus, EscalationTest, EscalationTestReply, EvidenceView,
+    HostView, IncidentSummary, IncidentView, Me, OrderView, Page, ReplayReply, ReplayRequest, TicketReply,
+    TicketRequest,
 };
+use wire::assessment::{Assessment, ForensicsPlan};
 use wire::case::{Action, ActionReply, HumanReport, TimelineEntry};
 use wire::custody::Leaf;
 use wire::signed::Signed;
 
-use super::api::{alerts, cases, custody, escalation, events, evidence, incidents, orders};
+use super::api::{alerts, cases, custody, escalation, events, evidence, incidents, letters, orders, triage};
 use super::credential::Who;
 use super::endpoint::Verb::{Delete, Get, Head, Options, Patch, Post, Put};
 use super::endpoint::{Answer, Body, Endpoint, Header, json, properties};
@@ -25,6 +27,8 @@ use crate::app::alerts::ALERTS_BYTES_MAX;
 const ANY_TEXT: &[&str] = &["application/json", "application/x-ndjson", "text/plain"];
 /// An envelope around an order: the longest signed message in base64, and its signature.
 const ENVELOPE_BYTES_MAX: usize = 512 << 10;
+/// A mebibyte of YAML, with what JSON makes of its line ends and quotes.
+const RULES_BYTES_MAX: usize = 2 << 20;
 const REQUEST_BYTES_MAX: usize = 16 << 10;
 /// The longest text, with each of its characters escaped, or the ids of all alerts that are moved at once.
 const ACTION_BYTES_MAX: usize = 128 << 10;
@@ -81,6 +85,24 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new(Get, "/api/v1/alerts", Who::Analyst, |verb| on(verb, alerts::list), "Alerts, the newest first.")
         .query(properties::<alerts::Alerts>)
         .answers(Answer::Json(json::<Page<AlertView>>)),
+    Endpoint::new(Post, "/api/v1/sources/{token}/alerts", Who::Signature, |verb| on(verb, alerts::receive_signed), "Send alerts under the signature of their source.")
+        .query(properties::<alerts::From>)
+        .takes(Body::Text(ANY_TEXT), ALERTS_BYTES_MAX)
+        .answers(Answer::Json(json::<AlertsReply>)),
+    Endpoint::new(Post, "/api/v1/triage", Who::Person, |verb| on(verb, triage::assess), "What each alert is, how bad, and what to do about it. Nothing is kept.")
+        .takes(Body::Text(ANY_TEXT), ALERTS_BYTES_MAX)
+        .answers(Answer::Json(json::<Vec<Assessment>>)),
+    Endpoint::new(Get, "/api/v1/triage/plan", Who::Person, |verb| on(verb, triage::plan), "What to collect for an incident of a type.")
+        .query(properties::<triage::Plan>)
+        .answers(Answer::Json(json::<ForensicsPlan>)),
+    Endpoint::new(Post, "/api/v1/triage/replay", Who::Responder, |verb| on(verb, triage::replay), "What changed rules would make of past incidents. Nothing is changed.")
+        .takes(Body::Json(json::<ReplayRequest>), RULES_BYTES_MAX)
+        .answers(Answer::Json(json::<ReplayReply>)),
+    Endpoint::new(Get, "/api/v1/dead-letters", Who::Responder, |verb| on(verb, letters::list), "Requests whose alerts could not be taken in, the newest first.")
+        .query(properties::<letters::Letters>)
+        .answers(Answer::Json(json::<Page<DeadLetter>>)),
+    Endpoint::new(Post, "/api/v1/dead-letters/{letter}/replay", Who::Responder, |verb| on(verb, letters::replay), "Take the alerts of a dead letter in.")
+        .answers(Answer::Json(json::<AlertsReply>)),
     Endpoint::new(Post, "/api/v1/reports", Who::Analyst, |verb| on(verb, alerts::report), "Report what you saw: it becomes an alert like any other.")
         .takes(Body::Json(json::<HumanReport>), ACTION_BYTES_MAX)
         .answers(Answer::Json(json::<AlertsReply>)),

@@ -148,6 +148,7 @@ fn path_schema(name: &str, generator: &mut SchemaGenerator) -> Value {
         "audience" => generator.subschema_for::<wire::response::Audience>(),
         "bundle" => generator.subschema_for::<wire::BundleId>(),
         "incident" => generator.subschema_for::<wire::IncidentId>(),
+        "letter" => generator.subschema_for::<wire::LetterId>(),
         "order" => generator.subschema_for::<wire::OrderId>(),
         "upload" => generator.subschema_for::<wire::UploadId>(),
         _ => generator.subschema_for::<String>(),
@@ -252,7 +253,7 @@ fn error_statuses(endpoint: &Endpoint) -> Vec<u16> {
 /// Each of them is enough by itself; an empty list asks for none.
 fn security(who: Who) -> Value {
     match who {
-        Who::Open | Who::Browser => json!([]),
+        Who::Open | Who::Browser | Who::Signature => json!([]),
         Who::Person | Who::Source | Who::Analyst | Who::Responder => json!([{ "token": [] }, { "session": [] }]),
         Who::Agent => json!([{ "certificate": [] }]),
         Who::Upload => json!([{ "certificate": [] }, { "ticket": [] }, { "token": [] }, { "session": [] }]),

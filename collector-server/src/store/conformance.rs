@@ -6,6 +6,7 @@ mod custody;
 mod evidence;
 mod fixtures;
 mod incidents;
+mod intake;
 mod membership;
 mod orders;
 mod pages;
@@ -41,6 +42,9 @@ pub async fn run(store: &dyn Store) {
     evidence::a_bundle_is_shown_as_it_was_put(store).await;
     evidence::bundles_are_listed_in_order(store).await;
     evidence::checkpoints_are_numbered_from_one(store).await;
+    intake::a_letter_goes_when_it_was_replayed(store).await;
+    intake::rules_change_when_they_are_others(store).await;
+    intake::letters_come_in_pages_the_newest_first(store).await;
     pages::a_page_is_changed_by_who_saw_it_last(store).await;
     pages::pages_are_listed_in_order(store).await;
     pages::an_incident_that_changed_is_looked_at(store).await;
@@ -76,6 +80,7 @@ pub async fn everything(store: &dyn Store) -> String {
     say(&store.pages_since(Instant(0), 1_000).await.unwrap());
     say(&store.hosts(None, 1_000).await.unwrap());
     say(&store.tokens().await.unwrap());
+    say(&store.letters(None, 1_000).await.unwrap());
     for n in 0..8_u64 {
         let id = Sha256::of(&n.to_be_bytes());
         say(&(store.ticket(id).await.unwrap(), store.session(id).await.unwrap()));

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wire::agent_api::HostFacts;
-use wire::api::{EvidenceState, EvidenceView, PageView, Role, TimedEvent};
+use wire::api::{DeadLetter, EvidenceState, EvidenceView, PageView, Role, TimedEvent};
 use wire::assessment::{Assessment, Severity};
 use wire::case::{Case, Edit, Stamp};
 use wire::custody::{HeadPoint, Leaf};
@@ -21,7 +21,7 @@ use wire::order::OrderState;
 use wire::receipt::Receipt;
 use wire::signed::Signed;
 use wire::ticket::TicketKind;
-use wire::{AgentId, AlertId, BundleId, EditId, IncidentId, Instant, OrderId, PageId, Sha256, UploadId};
+use wire::{AgentId, AlertId, BundleId, EditId, IncidentId, Instant, LetterId, OrderId, PageId, Sha256, UploadId};
 
 /// Events that are kept of one order; progress counts once.
 pub const ORDER_EVENTS_MAX: usize = 64;
@@ -211,7 +211,7 @@ pub struct TokenRecord {
     pub created: Instant,
     /// When it ends.
     pub expires: Option<Instant>,
-    /// argon2id over the secret, in the PHC string format.
+    /// argon2id over the secret, in the PHC string format; empty when its holder signs instead.
     pub hash: String,
     /// Who it belongs to.
     pub name: String,
@@ -219,8 +219,38 @@ pub struct TokenRecord {
     pub revoked: Option<Instant>,
     /// What it lets its holder do.
     pub role: Role,
+    /// How its holder signs. Forgotten when the token is withdrawn.
+    pub signature: Option<SourceSignature>,
     /// Its id: 16 hex digits.
     pub token: String,
+}
+
+/// How a source signs its requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSignature {
+    /// The key that it shares with the server.
+    pub key: SharedKey,
+    /// `github`, `standard-webhooks`, `slack` or `hex:HEADER`.
+    pub scheme: String,
+}
+
+/// A key that two sides share. It is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SharedKey(pub Vec<u8>);
+
+impl std::fmt::Debug for SharedKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A request whose alerts could not be taken in. Its bytes lie in the object store as `dead-letters/<letter>`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LetterRecord {
+    /// The id of the token that it came with.
+    pub ingest_token: Option<String>,
+    /// What people are shown.
+    pub view: DeadLetter,
 }
 
 /// A browser's session.
@@ -360,9 +390,17 @@ pub enum Change {
         /// Its kind.
         kind: TicketKind,
     },
+    /// A new dead letter; its id is new.
+    AddLetter(Box<LetterRecord>),
+    /// A dead letter that was not replayed was, now.
+    LetterReplayed(LetterId, Instant),
+    /// A dead letter that was replayed goes.
+    RemoveLetter(LetterId),
+    /// Other rules of triage are in force than those of this digest, which now are.
+    SetRules(Sha256),
     /// A new token.
     AddToken(Box<TokenRecord>),
-    /// A token that was not withdrawn is, and its sessions end.
+    /// A token that was not withdrawn is; its sessions end, and the key that it signs with is forgotten.
     RevokeToken(String, Instant),
     /// A new session of a token that was not withdrawn.
     AddSession(SessionRecord),
@@ -484,6 +522,11 @@ pub trait Store: Send + Sync {
     async fn segments(&self, bundle: BundleId) -> Result<Vec<(u64, u64)>, StoreError>;
     /// The transport checkpoints of a bundle, in order.
     async fn checkpoints(&self, bundle: BundleId) -> Result<Vec<CheckpointRecord>, StoreError>;
+
+    /// The dead letter of this id.
+    async fn letter(&self, letter: LetterId) -> Result<Option<LetterRecord>, StoreError>;
+    /// Dead letters, the newest first. After one that is not there comes nothing.
+    async fn letters(&self, after: Option<LetterId>, limit: u32) -> Result<Vec<LetterRecord>, StoreError>;
 
     /// The ticket of this id.
     async fn ticket(&self, ticket: Sha256) -> Result<Option<TicketRecord>, StoreError>;

@@ -122,6 +122,14 @@ impl Server {
         self.folder.path().join("holdfast.db")
     }
 
+    /// Another process changes the records, behind the server's back.
+    pub async fn sql(&self, sql: &str) {
+        use sqlx::ConnectOptions as _;
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database());
+        let mut connection = options.connect().await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+    }
+
     /// Enrols a host; the certificate that it would connect with.
     pub async fn enrol(&self, name: &str, seed: u8) -> (AgentId, With) {
         let key = SigningKey::from_seed(&[seed; 32]);

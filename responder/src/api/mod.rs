@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use reqwest::blocking::{Client, ClientBuilder, RequestBuilder, Response};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Certificate, Method, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -30,6 +30,10 @@ const ROWS_MAX: usize = 10_000;
 /// As many as the server gives at once.
 const PAGE_ROWS: u32 = 500;
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
+/// Tries after the first of what may be asked again, and the pauses before them.
+const TRIES_MAX: u32 = 6;
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 /// For each answer, and for each piece of a long one.
 const WAIT: Duration = Duration::from_mins(1);
 
@@ -92,6 +96,23 @@ impl Api {
         self.json(self.send(request)?)
     }
 
+    /// The answer to a POST that changes nothing when it comes twice. A server that is full, or that wants this sender to
+    /// slow down, is asked again, after as long as it says.
+    pub fn post_patiently(&self, path: &str, content_type: &str, body: &[u8]) -> Result<Value, Failure> {
+        for tried in 0_u32.. {
+            let request = self.request(Method::POST, path).header(CONTENT_TYPE, content_type).body(body.to_vec());
+            let response = request.send().map_err(|error| no_answer(&self.server, error))?;
+            if response.status().is_success() {
+                return self.json(response);
+            }
+            if tried == TRIES_MAX || !matches!(response.status().as_u16(), 429 | 503) {
+                return Err(failure::of_answer(&self.server, response));
+            }
+            std::thread::sleep(pause(tried, response.headers()));
+        }
+        Err(not_understood(&self.server, "it always asks to be asked again"))
+    }
+
     /// All rows of a list, page by page, as one page.
     pub fn list(&self, path: &str) -> Result<Value, Failure> {
         let mut rows: Vec<Value> = Vec::new();
@@ -142,6 +163,13 @@ impl Api {
         let client = built(builder(server)).unwrap();
         Self { client, server: server.to_owned(), token: Secret::new("t0ken") }
     }
+}
+
+/// How long to wait: as long as the server says, and twice as long each time where that is longer.
+fn pause(tried: u32, headers: &HeaderMap) -> Duration {
+    let said = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let doubled = PAUSE_MIN * 2_u32.saturating_pow(tried);
+    Duration::from_secs(said.unwrap_or(0)).max(doubled).min(PAUSE_MAX)
 }
 
 /// Reads an answer as what the contract says it is.
@@ -229,6 +257,33 @@ pub fn not_understood(server: &str, what: &str) -> Failure {
 mod tests {
     use super::fake::{Answer, Fake};
     use super::*;
+
+    #[test]
+    fn a_server_that_is_full_is_asked_again() {
+        let mut asked = 0;
+        let fake = Fake::serve(move |_| {
+            asked += 1;
+            match asked {
+                1 => Answer::new(503, &[("retry-after", "0")], "{}"),
+                2 => Answer::error(429, "{}"),
+                _ => Answer::json("{}"),
+            }
+        });
+        Api::of_test(&fake.url).post_patiently("/x", "application/json", b"[]").unwrap();
+        assert_eq!(fake.requests().len(), 3);
+        let fake = Fake::serve(|_| Answer::error(500, "{}"));
+        Api::of_test(&fake.url).post_patiently("/x", "application/json", b"[]").unwrap_err();
+        assert_eq!(fake.requests().len(), 1);
+        let mut headers = HeaderMap::new();
+        assert_eq!(
+            (pause(0, &headers), pause(2, &headers), pause(99, &headers)),
+            (PAUSE_MIN, 4 * PAUSE_MIN, PAUSE_MAX)
+        );
+        headers.insert(RETRY_AFTER, 7.into());
+        assert_eq!(pause(0, &headers), Duration::from_secs(7));
+        headers.insert(RETRY_AFTER, 1_000_000.into());
+        assert_eq!(pause(0, &headers), PAUSE_MAX);
+    }
 
     #[test]
     fn an_address_is_an_origin() {

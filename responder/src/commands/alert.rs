@@ -8,10 +8,10 @@ use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use reqwest::Method;
 use serde_json::Value;
-use wire::AlertId;
-use wire::api::{AlertReceived, AlertView, AlertsReply, Me, Role};
+use wire::api::{AlertReceived, AlertView, AlertsReply, DeadLetter, Me, Page, Role};
+use wire::{AlertId, LetterId};
 
-use super::{Failure, INPUT, IO, UNAVAILABLE, USAGE};
+use super::{Failure, INPUT, IO, UNAVAILABLE, USAGE, more};
 use crate::api::{self, Api};
 use crate::config::Config;
 use crate::escape::shown;
@@ -40,6 +40,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List the requests whose alerts could not be taken in, or take one in now
+    DeadLetters {
+        #[command(subcommand)]
+        replay: Option<DeadLetters>,
+        /// Print the server's answer as JSON.
+        #[arg(long, global = true)]
+        json: bool,
+    },
     /// Show an alert: what triage makes of it alone, or its bytes as they came
     Show {
         /// The alert's id, as `incident show` has it.
@@ -53,11 +61,21 @@ enum Command {
     },
 }
 
+#[derive(Subcommand)]
+enum DeadLetters {
+    /// Take the alerts of a dead letter in
+    Replay {
+        /// Its id, as the list has it.
+        letter: LetterId,
+    },
+}
+
 impl Alert {
     /// Runs the sub-command.
     pub fn run(self) -> Result<u8, Failure> {
         match self.command {
             Command::Send { file, source, json } => send(&file, source.as_deref(), json)?,
+            Command::DeadLetters { replay, json } => dead_letters(replay.as_ref(), json)?,
             Command::Show { alert, raw: true, .. } => raw(&Api::of(&Config::load()?)?, alert)?,
             Command::Show { alert, json, .. } => {
                 let api = Api::of(&Config::load()?)?;
@@ -80,8 +98,38 @@ fn send(file: &Path, source: Option<&str>, json: bool) -> Result<(), Failure> {
         Some(source) => format!("/api/v1/alerts?source={}", api::percent_encoded(source)),
         None => "/api/v1/alerts".to_owned(),
     };
-    let answer = api.post(&path, "application/json", body)?;
+    let answer = api.post_patiently(&path, "application/json", &body)?;
     if json { print(&format!("{answer}\n")) } else { told(&api, answer) }
+}
+
+fn dead_letters(replay: Option<&DeadLetters>, json: bool) -> Result<(), Failure> {
+    let api = Api::of(&Config::load()?)?;
+    let answer = match replay {
+        Some(DeadLetters::Replay { letter }) => {
+            api.post(&format!("/api/v1/dead-letters/{letter}/replay"), "application/json", Vec::new())?
+        }
+        None => api.list("/api/v1/dead-letters")?,
+    };
+    match replay {
+        _ if json => print(&format!("{answer}\n")),
+        Some(_) => told(&api, answer),
+        None => {
+            let page: Page<DeadLetter> = api::read(api.server(), answer)?;
+            more(&page);
+            print(&letters(&page.items))
+        }
+    }
+}
+
+/// One letter, and why it is one, on two lines.
+fn letters(letters: &[DeadLetter]) -> String {
+    let line = |letter: &DeadLetter| {
+        let state = letter.replayed.map_or_else(|| "waits".to_owned(), |at| format!("replayed {}", time(at)));
+        let (received, sent_by) = (time(letter.received), shown(&letter.sent_by));
+        let DeadLetter { bytes, letter, reason, .. } = letter;
+        format!("{letter}  {received}  {sent_by}, {bytes} bytes, {state}\n    {}\n", shown(reason))
+    };
+    letters.iter().map(line).collect()
 }
 
 /// As they came, but for a terminal, which would obey what stands in them.

@@ -18,12 +18,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use serde_json::Value;
-use tokio::sync::{Mutex, Semaphore, oneshot};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, oneshot};
 use triage::{Alert, Context, NotTaken, Parsed};
 use wire::api::{AlertReceived, AlertView, AlertsReply, LiveEvent, Page};
 use wire::{AlertId, IncidentId, Instant, Sha256};
 
-use super::{Actor, App, Problem, ProblemKind, page_of, panic_text, random};
+use super::letters::Undelivered;
+use super::signatures::Seen;
+use super::triage::off_thread;
+use super::{Actor, App, Problem, ProblemKind, page_of, random};
 use crate::objects::alert_path;
 use crate::store::{AlertRecord, NewLeaf, StoreError};
 use batch::{Batch, Closed};
@@ -60,11 +63,25 @@ pub struct Intake {
     /// One for each request whose bytes are being read as alerts.
     parsing: Semaphore,
     queue: Queue,
+    /// Requests that were signed and may come once only.
+    pub seen: Seen,
 }
 
 impl Default for Intake {
     fn default() -> Self {
-        Self { doors: Doors::default(), parsing: Semaphore::new(PARSES_MAX), queue: Queue::default() }
+        Self {
+            doors: Doors::default(),
+            parsing: Semaphore::new(PARSES_MAX),
+            queue: Queue::default(),
+            seen: Seen::default(),
+        }
+    }
+}
+
+impl Intake {
+    /// Waits until one more may be read.
+    pub(super) async fn turn_to_parse(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.parsing.acquire().await.map_err(internal)
     }
 }
 
@@ -131,12 +148,29 @@ impl App {
         self.take_in(Delivery::new(by, product, raw, room)).await
     }
 
-    /// Takes in all alerts of a request.
+    /// Takes in all alerts of a request. One that cannot be taken in for what it holds, or for what fails here, is kept as
+    /// a dead letter, and the answer says so.
     ///
     /// # Errors
     /// [`ProblemKind::Input`], [`ProblemKind::TooLarge`]: nothing was taken. Any other: alerts before the one that failed
     /// may have been taken; sent again, they are duplicates.
     pub async fn take_in(self: &Arc<Self>, delivery: Delivery) -> Result<AlertsReply, Problem> {
+        let undelivered = Undelivered {
+            ingest_token: delivery.token.clone(),
+            raw: delivery.raw.clone(),
+            sent_by: delivery.sent_by.clone(),
+            source: delivery.product.clone(),
+        };
+        match self.take_in_all(delivery).await {
+            Err(why) if matches!(why.kind, ProblemKind::Internal | ProblemKind::TooLarge) => {
+                Err(self.keep_letter(undelivered, why).await)
+            }
+            taken => taken,
+        }
+    }
+
+    /// The same, of which nothing is kept when it fails.
+    pub(super) async fn take_in_all(self: &Arc<Self>, delivery: Delivery) -> Result<AlertsReply, Problem> {
         let mut incoming = self.read_alerts(&delivery).await?.into_iter();
         let room = Arc::new(delivery.room);
         let (mut portions, mut answers) = (Vec::new(), Vec::new());
@@ -156,16 +190,9 @@ impl App {
 
     /// What the bytes say, off the threads that serve: a mebibyte of records takes its time.
     async fn read_alerts(&self, delivery: &Delivery) -> Result<Vec<Incoming>, Problem> {
-        let _one_of_few = self.intake.parsing.acquire().await.map_err(internal)?;
+        let _one_of_few = self.intake.turn_to_parse().await?;
         let (raw, now, rules) = (delivery.raw.clone(), self.now(), self.site.rules()?);
-        let parsed = tokio::task::spawn_blocking(move || triage::normalise(&raw, now, &rules)).await;
-        let parsed = parsed.map_err(|ended| match ended.try_into_panic() {
-            Ok(panic) => {
-                Problem::new(ProblemKind::Internal, "the server failed on these alerts").cause(panic_text(&*panic))
-            }
-            Err(ended) => internal(ended),
-        })?;
-        match parsed {
+        match off_thread(move || triage::normalise(&raw, now, &rules)).await? {
             Ok(parsed) => parsed.into_iter().map(|one| incoming_of(delivery, one)).collect(),
             // A poll for findings that found none.
             Err(NotTaken::Empty) if !delivery.raw.trim_ascii().is_empty() => Ok(Vec::new()),
@@ -356,7 +383,7 @@ pub(super) fn unix_ms(at: Instant) -> u64 {
     u64::try_from(at.0 / 1_000_000).unwrap_or(0)
 }
 
-fn not_taken_problem(not_taken: &NotTaken) -> Problem {
+pub(super) fn not_taken_problem(not_taken: &NotTaken) -> Problem {
     let text = not_taken.to_string();
     let (message, hint) = text.split_once("\n  hint: ").unwrap_or((&text, "send an alert as its product made it"));
     let kind = match not_taken {

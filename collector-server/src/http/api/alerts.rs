@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -43,7 +44,7 @@ impl From {
 }
 
 /// Room for the body, taken before it is read: as much as it declares, or as much as it may be.
-pub struct Admitted(Room);
+pub struct Admitted(pub Room);
 
 impl FromRequestParts<Arc<App>> for Admitted {
     type Rejection = Problem;
@@ -63,6 +64,28 @@ pub async fn receive(
     Body(raw): Body,
 ) -> Result<Json<AlertsReply>, Problem> {
     app.take_in(Delivery::new(&by, from.product()?, raw, room)).await.map(Json)
+}
+
+/// A request without a credential, whose body is signed. Nothing of it is looked at before its signature was.
+pub async fn receive_signed(
+    State(app): State<Arc<App>>,
+    Path(token): Path<String>,
+    Query(from): Query<From>,
+    headers: HeaderMap,
+    Body(raw): Body,
+) -> Result<Json<AlertsReply>, Problem> {
+    // Of a header that is there twice nobody knows which one was meant.
+    let header = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok())
+    };
+    let product = from.product()?;
+    let (by, request) = app.signer_of(&token, &header, &raw).await?;
+    let taken = app.receive_alerts(&by, product, raw).await;
+    if taken.is_err() {
+        app.intake.seen.forget(request);
+    }
+    taken.map(Json)
 }
 
 /// Which part of the alerts.

@@ -7,7 +7,9 @@ pub mod escalation;
 pub mod events;
 pub mod evidence;
 pub mod incidents;
+pub mod letters;
 pub mod orders;
+pub mod triage;
 
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};

@@ -6,7 +6,7 @@ use wire::ticket::TicketKind;
 
 use super::fixtures::{HOSTILE, at, session, ticket, token};
 use super::{done, opened, refused};
-use crate::store::{Change, Store};
+use crate::store::{Change, SharedKey, SourceSignature, Store};
 
 pub async fn a_ticket_lets_in_once(store: &dyn Store) {
     let id = opened(store, "INC-ticket").await;
@@ -30,11 +30,13 @@ pub async fn a_ticket_lets_in_once(store: &dyn Store) {
 
 pub async fn a_token_ends_with_its_sessions(store: &dyn Store) {
     let (mut zoe, ada) = (token("00000000000000aa", "zoe"), token("00000000000000bb", "ada"));
+    zoe.signature = Some(SourceSignature { key: SharedKey(vec![0, 0xff, 7]), scheme: "hex:X-Signature".into() });
     refused(store, Change::RevokeToken(zoe.token.clone(), at(1))).await;
     refused(store, Change::AddSession(session(1, &zoe.token))).await;
     done(store, vec![Change::AddToken(zoe.clone().into()), Change::AddToken(ada.clone().into())]).await;
     refused(store, Change::AddToken(zoe.clone().into())).await;
     assert_eq!(store.tokens().await.unwrap(), [ada.clone(), zoe.clone()]);
+    assert!(format!("{zoe:?}").contains("key: ***"));
 
     let sessions = [session(1, &zoe.token), session(2, &zoe.token), session(3, &ada.token), session(4, &ada.token)];
     done(store, sessions.iter().cloned().map(Change::AddSession).collect()).await;
@@ -42,7 +44,7 @@ pub async fn a_token_ends_with_its_sessions(store: &dyn Store) {
     assert_eq!(store.session(sessions[0].session).await.unwrap().as_ref(), Some(&sessions[0]));
     done(store, vec![Change::EndSession(sessions[3].session), Change::EndSession(sessions[3].session)]).await;
     done(store, vec![Change::RevokeToken(zoe.token.clone(), at(2))]).await;
-    zoe.revoked = Some(at(2));
+    (zoe.revoked, zoe.signature) = (Some(at(2)), None);
     assert_eq!(store.token(&zoe.token).await.unwrap(), Some(zoe.clone()));
     let left = join_all(sessions.iter().map(|session| store.session(session.session))).await;
     let left: Vec<_> = left.into_iter().filter_map(Result::unwrap).collect();

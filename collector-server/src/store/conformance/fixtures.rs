@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use wire::agent_api::HostFacts;
-use wire::api::{EvidenceState, EvidenceView, PageState, PageView, Role, SignerTrust};
+use wire::api::{DeadLetter, EvidenceState, EvidenceView, PageState, PageView, Role, SignerTrust};
 use wire::assessment::{
     Assessment, Effect, EscalationPath, EvidencePlan, Host, HostRole, Indicator, Severity, Technique,
 };
@@ -11,11 +11,11 @@ use wire::order::OrderState;
 use wire::receipt::{RECEIPT_TYPE, Receipt};
 use wire::signed::Signed;
 use wire::ticket::TicketKind;
-use wire::{AlertId, BundleId, IncidentId, Instant, OrderId, PageId, Phase, Sha256, Tier, UploadId};
+use wire::{AlertId, BundleId, IncidentId, Instant, LetterId, OrderId, PageId, Phase, Sha256, Tier, UploadId};
 
 use crate::store::{
-    AlertRecord, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, NewLeaf, OrderRecord, PageRecord,
-    SessionRecord, TicketRecord, TokenRecord,
+    AlertRecord, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, LetterRecord, NewLeaf, OrderRecord,
+    PageRecord, SessionRecord, TicketRecord, TokenRecord,
 };
 
 /// 2026-11-21, with nanoseconds.
@@ -216,7 +216,24 @@ pub fn token(id: &str, name: &str) -> TokenRecord {
         name: name.into(),
         revoked: None,
         role: Role::Responder,
+        signature: None,
         token: id.into(),
+    }
+}
+
+pub fn letter(n: u64) -> LetterRecord {
+    LetterRecord {
+        ingest_token: Some("00000000000000aa".into()),
+        view: DeadLetter {
+            bytes: n,
+            letter: LetterId::new(1_795_283_148_123, random(n)),
+            reason: HOSTILE.into(),
+            received: at(i128::from(n / 2)),
+            replayed: None,
+            sent_by: "source:falco".into(),
+            sha256: Sha256::of(&n.to_be_bytes()),
+            source: Some("falco".into()),
+        },
     }
 }
 

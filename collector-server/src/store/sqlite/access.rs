@@ -1,10 +1,12 @@
 //! Who may come in: tickets, tokens, browser sessions.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use sqlx::sqlite::SqliteConnection;
 use wire::ticket::TicketKind;
 use wire::{IncidentId, Instant, Sha256};
 
-use super::super::{SessionRecord, StoreError, TicketRecord, TokenRecord};
+use super::super::{SessionRecord, SharedKey, SourceSignature, StoreError, TicketRecord, TokenRecord};
 use super::value::{self, Columns, backend, instant, instant_or_null, word};
 
 fn read_ticket(row: &Columns<'_>) -> Result<TicketRecord, StoreError> {
@@ -27,8 +29,16 @@ fn read_token(row: &Columns<'_>) -> Result<TokenRecord, StoreError> {
         name: row.text("name")?,
         revoked: row.instant_or_null("revoked")?,
         role: row.word("role")?,
+        signature: signature(row)?,
         token: row.text("token")?,
     })
+}
+
+fn signature(row: &Columns<'_>) -> Result<Option<SourceSignature>, StoreError> {
+    let (Some(scheme), Some(key)) = (row.text_or_null("signature")?, row.text_or_null("hmac_key")?) else {
+        return Ok(None);
+    };
+    Ok(Some(SourceSignature { key: SharedKey(BASE64_STANDARD.decode(key).map_err(backend)?), scheme }))
 }
 
 fn read_session(row: &Columns<'_>) -> Result<SessionRecord, StoreError> {
@@ -62,8 +72,8 @@ pub(super) async fn use_ticket(
 }
 
 pub(super) async fn add_token(connection: &mut SqliteConnection, token: &TokenRecord) -> Result<(), StoreError> {
-    let sql = "INSERT INTO tokens (token, name, role, hash, created, expires, revoked) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let sql = "INSERT INTO tokens (token, name, role, hash, created, expires, revoked, signature, hmac_key) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let sql = sqlx::query(sql)
         .bind(&token.token)
         .bind(&token.name)
@@ -71,7 +81,9 @@ pub(super) async fn add_token(connection: &mut SqliteConnection, token: &TokenRe
         .bind(&token.hash)
         .bind(instant(token.created)?)
         .bind(instant_or_null(token.expires)?)
-        .bind(instant_or_null(token.revoked)?);
+        .bind(instant_or_null(token.revoked)?)
+        .bind(token.signature.as_ref().map(|signature| &signature.scheme))
+        .bind(token.signature.as_ref().map(|signature| BASE64_STANDARD.encode(&signature.key.0)));
     value::add(connection, sql, || format!("token {}", token.token)).await
 }
 
@@ -80,7 +92,7 @@ pub(super) async fn revoke_token(
     token: &str,
     at: Instant,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE tokens SET revoked = $2 WHERE token = $1 AND revoked IS NULL";
+    let sql = "UPDATE tokens SET revoked = $2, hmac_key = NULL WHERE token = $1 AND revoked IS NULL";
     let sql = sqlx::query(sql).bind(token).bind(instant(at)?);
     value::change_one(connection, sql, || format!("token {token} is not there, or was withdrawn")).await?;
     let sql = sqlx::query("DELETE FROM sessions WHERE token = $1").bind(token);

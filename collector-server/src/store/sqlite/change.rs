@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteConnection;
 
 use super::super::{Change, StoreError};
-use super::{access, alerts, evidence, hosts, incidents, membership, orders, pages};
+use super::{access, alerts, evidence, hosts, incidents, intake, membership, orders, pages};
 
 /// Makes the changes in their order.
 pub(super) async fn make(connection: &mut SqliteConnection, changes: Vec<Change>) -> Result<(), StoreError> {
@@ -38,6 +38,10 @@ pub(super) async fn make(connection: &mut SqliteConnection, changes: Vec<Change>
             Change::UseTicket { ticket, at, by, kind } => {
                 access::use_ticket(connection, ticket, at, &by, kind).await?;
             }
+            Change::AddLetter(letter) => intake::add(connection, &letter).await?,
+            Change::LetterReplayed(letter, at) => intake::replayed(connection, letter, at).await?,
+            Change::RemoveLetter(letter) => intake::remove(connection, letter).await?,
+            Change::SetRules(sha256) => intake::set_rules(connection, sha256).await?,
             Change::AddToken(token) => access::add_token(connection, &token).await?,
             Change::RevokeToken(token, at) => access::revoke_token(connection, &token, at).await?,
             Change::AddSession(session) => access::add_session(connection, &session).await?,

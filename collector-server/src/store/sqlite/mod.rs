@@ -10,6 +10,7 @@ mod custody;
 mod evidence;
 mod hosts;
 mod incidents;
+mod intake;
 mod membership;
 mod orders;
 mod pages;
@@ -30,11 +31,11 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use wire::api::EvidenceState;
 use wire::case::Edit;
 use wire::custody::HeadPoint;
-use wire::{AgentId, AlertId, BundleId, EditId, IncidentId, Instant, OrderId, PageId, Sha256, UploadId};
+use wire::{AgentId, AlertId, BundleId, EditId, IncidentId, Instant, LetterId, OrderId, PageId, Sha256, UploadId};
 
 use super::{
-    AlertRecord, Change, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, NewLeaf, OrderRecord,
-    PageRecord, SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, Tie, TokenRecord, Watch,
+    AlertRecord, Change, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, LetterRecord, NewLeaf,
+    OrderRecord, PageRecord, SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, Tie, TokenRecord, Watch,
 };
 use value::backend;
 use writer::Writer;
@@ -269,6 +270,13 @@ impl Store for Sqlite {
     }
     async fn checkpoints(&self, bundle: BundleId) -> Result<Vec<CheckpointRecord>, StoreError> {
         evidence::checkpoints(&mut *self.reader().await?, bundle).await
+    }
+
+    async fn letter(&self, letter: LetterId) -> Result<Option<LetterRecord>, StoreError> {
+        intake::by_id(&mut *self.reader().await?, letter).await
+    }
+    async fn letters(&self, after: Option<LetterId>, limit: u32) -> Result<Vec<LetterRecord>, StoreError> {
+        intake::list(&mut *self.reader().await?, after, limit).await
     }
 
     async fn ticket(&self, ticket: Sha256) -> Result<Option<TicketRecord>, StoreError> {
