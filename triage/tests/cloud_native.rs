@@ -168,7 +168,7 @@ fn kubernetes_requests() {
             ("list secrets eve@corp.example 200", "credential_compromise", Sev3),
             ("list secrets system:serviceaccount:shop:default 200", "credential_compromise", Sev3),
             ("list secrets system:anonymous 200", "credential_compromise", Sev2),
-            ("list secrets system:anonymous 403", "credential_compromise", Sev3),
+            ("list secrets system:anonymous 403", "unauthorized_access", Sev4),
             ("get pods system:anonymous 200", "unauthorized_access", Sev3),
             ("get pods system:anonymous 403", "unauthorized_access", Sev4),
             ("create daemonsets system:anonymous 201", "malware_infection", Sev2),
