@@ -8,6 +8,7 @@ mod config;
 mod escape;
 mod extract;
 mod order_key;
+mod rules;
 mod secret;
 mod server_key;
 mod show;

@@ -255,6 +255,78 @@ impl ForensicsPlan {
     }
 }
 
+/// What changed rules would make of past alerts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Replay {
+    /// The digest of the changed rules.
+    pub after: Sha256,
+    /// How many alerts were assessed.
+    pub alerts: u64,
+    /// The digest of the rules that they are compared with.
+    pub before: Sha256,
+    /// What comes out differently, in the order of the alerts.
+    pub differences: Vec<Difference>,
+}
+
+/// An alert, or an incident, of which changed rules make something else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Difference {
+    /// Under the changed rules.
+    pub after: Judgement,
+    /// The digests of the alerts: one, or all of an incident.
+    pub alerts: Vec<Sha256>,
+    /// Under the rules that they are compared with.
+    pub before: Judgement,
+    /// The keys of [`Judgement`] that differ.
+    pub changed: Vec<String>,
+    /// One line about the first alert.
+    pub title: String,
+}
+
+/// The parts of an [`Assessment`] on which people and automation act.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Judgement {
+    /// See [`Assessment::auto_close`].
+    pub auto_close: bool,
+    /// See [`Assessment::disposition`].
+    pub disposition: String,
+    /// See [`Assessment::escalation_path`].
+    pub escalation_path: EscalationPath,
+    /// See [`Assessment::incident_type`].
+    pub incident_type: String,
+    /// See [`Assessment::severity`].
+    pub severity: Severity,
+    /// See [`Assessment::severity_explanation`]. A difference in it alone is none.
+    pub severity_explanation: Vec<Effect>,
+}
+
+impl From<Assessment> for Judgement {
+    fn from(assessment: Assessment) -> Self {
+        Self {
+            auto_close: assessment.auto_close,
+            disposition: assessment.disposition,
+            escalation_path: assessment.escalation_path,
+            incident_type: assessment.incident_type,
+            severity: assessment.severity,
+            severity_explanation: assessment.severity_explanation,
+        }
+    }
+}
+
+impl Judgement {
+    /// The keys in which `other` differs.
+    pub fn differs_in(&self, other: &Self) -> Vec<String> {
+        let keys = [
+            ("auto_close", self.auto_close != other.auto_close),
+            ("disposition", self.disposition != other.disposition),
+            ("escalation_path", self.escalation_path != other.escalation_path),
+            ("incident_type", self.incident_type != other.incident_type),
+            ("severity", self.severity != other.severity),
+        ];
+        keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
+    }
+}
+
 /// A proposed containment action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Containment {

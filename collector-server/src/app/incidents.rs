@@ -9,6 +9,7 @@ use wire::IncidentId;
 use wire::api::{HostView, IncidentSummary, IncidentView, Page};
 use wire::assessment::{Assessment, HostRole};
 
+use super::escalation::standing::Standing;
 use super::{App, Problem, ProblemKind, alerts, page_of};
 use crate::store::{AlertRecord, HostRecord, IncidentRecord};
 
@@ -37,19 +38,22 @@ impl App {
     pub async fn incident(&self, incident: &IncidentId) -> Result<IncidentView, Problem> {
         let record = self.incident_record(incident).await?;
         let alerts = self.store.alerts_of(incident).await?;
+        let pages = self.store.pages_of(incident).await?;
+        let watch = self.store.watch(incident).await?;
+        let standing = Standing::of(&record, &watch, &pages, &*self.site.rules()?, self.now());
         let mut view = IncidentView {
             absorbed: Vec::new(),
             alerts: Vec::new(),
             case: record.case.clone(),
             checklist: Vec::new(),
-            clocks: Vec::new(),
+            clocks: standing.clocks,
             edits: Vec::new(),
             evidence: Vec::new(),
             hosts: self.hosts_named(&record.assessment, &alerts).await?,
             orders: Vec::new(),
-            pages: self.store.pages_of(incident).await?.into_iter().map(|page| page.view).collect(),
+            pages: pages.into_iter().map(|page| page.view).collect(),
             summary: self.summary(&record).await?,
-            timers: Vec::new(),
+            timers: standing.timers,
             assessment: record.assessment,
         };
         view.alerts = alerts.into_iter().map(alerts::view).collect();

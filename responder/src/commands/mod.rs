@@ -40,7 +40,7 @@ enum Command {
     Login(login::Login),
     /// Make, choose or show the key that signs your orders
     Keys(keys::Keys),
-    /// Say what an alert is, how bad, and what to do about it; needs no server
+    /// Say what an alert is, how bad, and what to do about it; replay alerts under changed rules; needs no server
     Triage(triage::Triage),
     /// Send alerts, or look at one
     Alert(alert::Alert),
@@ -56,7 +56,7 @@ enum Command {
     Follow(follow::Follow),
     /// Print a ticket with which a host that has no agent uploads one bundle
     Ticket(ticket::Ticket),
-    /// List bundles, take one home and verify it, or bring one
+    /// Plan a collection, list bundles, take one home and verify it, or bring one
     Evidence(evidence::Evidence),
     /// Look at the custody log, or prove that nobody rewrote it
     Custody(custody::Custody),

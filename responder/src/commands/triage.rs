@@ -1,7 +1,11 @@
-//! `holdfast triage`: what an alert is, how bad, whom to wake and what to collect, without a server.
+//! `holdfast triage`: what an alert is, how bad, whom to wake and what to collect, without a server. And what changed
+//! rules would make of past alerts.
 //!
-//! Exit codes: 0 SEV3 and SEV4, 10 SEV2, 20 SEV1, the worst of several alerts; 64 usage; 65 no alert in it; 74 reading
-//! or writing failed.
+//! Exit codes: 0 SEV3 and SEV4, 10 SEV2, 20 SEV1, the worst of several alerts; 64 usage; 65 no alert in it, or mistakes
+//! in the rules; 74 reading or writing failed. Of `replay`: 0 nothing changes, 10 something does.
+
+mod check;
+mod replay;
 
 use std::fs::File;
 use std::io::{self, Read as _, Write};
@@ -9,27 +13,54 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use triage::{Context, NotTaken, triage_incident};
-use wire::Instant;
 use wire::assessment::{Assessment, HostRole, Severity};
 
 use super::{Failure, INPUT, IO};
 use crate::escape::shown;
+use crate::rules;
+use crate::show::now;
 
 /// Say what an alert is, how bad, and what to do about it. Needs no server.
 #[derive(clap::Args)]
-#[command(after_help = "Exit codes: 0 SEV3 and SEV4, 10 SEV2, 20 SEV1 (the worst of several), 64 usage, 65 no alert \
-    in it, 74 input or output failed.")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Exit codes: 0 SEV3 and SEV4, 10 SEV2, 20 SEV1 (the worst of several), 64 usage, 65 no alert in it or \
+    mistakes in the rules, 74 input or output failed."
+)]
 pub struct Triage {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The alert or alerts (JSON, an array, or one per line), or `-` for standard input.
-    file: PathBuf,
+    #[arg(required = true)]
+    file: Option<PathBuf>,
+    /// The folder of your site's rules, which override the shipped ones entry by entry.
+    #[arg(long, value_name = "DIR")]
+    rules: Option<PathBuf>,
     /// Print one JSON object per alert, each on its line.
     #[arg(long)]
     json: bool,
 }
 
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Show what changed rules would make of past alerts
+    Replay(replay::Replay),
+    /// Check a site's rules
+    Rules {
+        #[command(subcommand)]
+        command: check::Rules,
+    },
+}
+
 impl Triage {
     /// Assesses each alert by itself and prints what it comes to. Returns the exit code.
     pub fn run(&self) -> Result<u8, Failure> {
+        match &self.command {
+            Some(Command::Replay(replay)) => return replay.run(),
+            Some(Command::Rules { command }) => return command.run().map(|()| 0),
+            None => {}
+        }
         let assessments = self.assess()?;
         match self.print(&mut io::stdout().lock(), &assessments) {
             // A reader that has seen enough (`| head`) does not change the answer.
@@ -39,16 +70,10 @@ impl Triage {
     }
 
     fn assess(&self) -> Result<Vec<Assessment>, Failure> {
-        let raw = read(&self.file)?;
-        let received = Instant(jiff::Timestamp::now().as_nanosecond());
-        let context = Context::shipped().map_err(|mistakes| Failure::new(INPUT, anyhow!("{mistakes}")))?;
-        triage_incident(&raw, received, &context).map_err(|error| {
-            let hint = match error {
-                NotTaken::Empty => "give the alert as the product wrote it",
-                NotTaken::TooLong(_) | NotTaken::TooMany => "cut it into several files",
-            };
-            Failure::new(INPUT, anyhow!("{}: {error}", self.file.display())).hint(hint)
-        })
+        let file = self.file.as_deref().unwrap_or(Path::new("-"));
+        let raw = read(file)?;
+        let rules = rules::of(self.rules.as_deref())?;
+        triage_incident(&raw, now(), &Context::with(&rules)).map_err(|error| not_taken(file, &error))
     }
 
     fn print(&self, out: &mut impl Write, assessments: &[Assessment]) -> io::Result<()> {
@@ -65,6 +90,14 @@ impl Triage {
         }
         out.flush()
     }
+}
+
+fn not_taken(file: &Path, error: &NotTaken) -> Failure {
+    let hint = match error {
+        NotTaken::Empty => "give the alert as the product wrote it",
+        NotTaken::TooLong(_) | NotTaken::TooMany => "cut it into several files",
+    };
+    Failure::new(INPUT, anyhow!("{}: {error}", file.display())).hint(hint)
 }
 
 /// That of the worst.
@@ -176,10 +209,14 @@ const fn role(role: HostRole) -> &'static str {
 mod tests {
     use super::*;
 
+    fn of(file: &Path, json: bool) -> Triage {
+        Triage { command: None, file: Some(file.to_owned()), rules: None, json }
+    }
+
     fn run(raw: &str, json: bool) -> (u8, String) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), raw).unwrap();
-        let command = Triage { file: file.path().to_owned(), json };
+        let command = of(file.path(), json);
         let assessments = command.assess().unwrap();
         let mut out = Vec::new();
         command.print(&mut out, &assessments).unwrap();
@@ -207,8 +244,7 @@ mod tests {
     #[test]
     fn no_alert_is_an_input_error_and_no_file_an_io_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let code =
-            |file: &Path| Triage { file: file.to_owned(), json: false }.assess().map_err(|failure| failure.code).err();
+        let code = |file: &Path| of(file, false).assess().map_err(|failure| failure.code).err();
         assert_eq!(code(file.path()), Some(INPUT));
         assert_eq!(code(Path::new("/nowhere")), Some(IO));
         std::fs::write(file.path(), vec![b'x'; triage::BYTES_MAX + 1]).unwrap();

@@ -212,6 +212,9 @@ impl Store for Sqlite {
         incidents::counts(&mut *self.reader().await?, incident).await
     }
 
+    async fn watch(&self, incident: &IncidentId) -> Result<Watch, StoreError> {
+        incidents::watch(&mut *self.reader().await?, incident).await
+    }
     async fn incidents_to_look_at(&self, now: Instant, limit: u32) -> Result<Vec<(IncidentRecord, Watch)>, StoreError> {
         incidents::to_look_at(&mut *self.reader().await?, now, limit).await
     }

@@ -1,7 +1,9 @@
-//! `holdfast evidence`: the bundles on the server. List them, take one home and verify it, bring one.
+//! `holdfast evidence`: what to collect, and the bundles on the server. List them, take one home and verify it, bring
+//! one.
 
 mod add;
 mod get;
+mod plan;
 
 use std::path::PathBuf;
 
@@ -14,7 +16,7 @@ use crate::api::{self, Api};
 use crate::config::Config;
 use crate::show::{Look, Table, ago, bytes, now, print, remark};
 
-/// List bundles, take one home and verify it, or bring one.
+/// Plan a collection, list bundles, take one home and verify it, or bring one.
 #[derive(clap::Args)]
 pub struct Evidence {
     #[command(subcommand)]
@@ -43,6 +45,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say what to collect for a type of incident, and the command for it; needs no server
+    Plan(plan::Plan),
     /// Attach a bundle that came on another way, through the same verification
     Add {
         /// The incident that it belongs to.
@@ -61,6 +65,10 @@ enum Command {
 impl Evidence {
     /// Runs the sub-command.
     pub fn run(self) -> Result<u8, Failure> {
+        // Needs no server, so no configuration either.
+        if let Command::Plan(plan) = &self.command {
+            return plan.run().map(|()| 0);
+        }
         let config = Config::load()?;
         let api = Api::of(&config)?;
         match self.command {
@@ -71,6 +79,7 @@ impl Evidence {
                 };
                 list(&api, &path, json).map(|()| 0)
             }
+            Command::Plan(plan) => plan.run().map(|()| 0),
             Command::Get { bundle, output, json } => get::get(&api, bundle, &output, json),
             Command::Add { incident, bundle, stream, json } => add::add(&api, &incident, &bundle, stream, json),
         }
