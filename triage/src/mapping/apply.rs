@@ -116,6 +116,10 @@ impl Mapping {
             };
         }
         alert.ids.retain(|id| id.value != other_name);
+        let victims = alert.hosts.iter().filter(|host| host.role == HostRole::Victim).map(|host| host.name.clone());
+        for name in victims.collect::<Vec<_>>() {
+            alert.fqdn(name);
+        }
     }
 
     fn lists(&self, alert: &mut Alert, record: Field) {
@@ -123,8 +127,9 @@ impl Mapping {
         for id in &self.ids {
             let records = each(id.each.as_ref(), id.when.as_ref(), record);
             for value in records.into_iter().flat_map(|record| self.all(&id.paths, record)) {
-                if id.kind != HostIdKind::Fqdn || (value.contains('.') && value.parse::<IpAddr>().is_err()) {
-                    alert.id(id.kind, value);
+                match id.kind {
+                    HostIdKind::Fqdn => alert.fqdn(value),
+                    kind => alert.id(kind, value),
                 }
             }
         }

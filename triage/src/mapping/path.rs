@@ -319,6 +319,21 @@ mod tests {
         }
         assert!(Path::try_from(["a"; STEPS_MAX].join(".")).is_ok());
         assert!(Expression::try_from("{a".to_owned()).is_err());
+        assert!(Expression::try_from("{a|first}".to_owned()).is_err());
+    }
+
+    #[test]
+    fn templates_take_the_first_the_last_or_all() {
+        let record = json!({ "command": ["sh", "-c", "id"], "resource": "projects/1/zones/a", "none": [] });
+        for (template, wanted) in [
+            ("run {command}", Some("run sh")),
+            ("run {command|joined}", Some("run sh -c id")),
+            ("in {resource|last}", Some("in a")),
+            ("run {none|joined}", None),
+        ] {
+            let texts = Expression::try_from(template.to_owned()).unwrap().texts(Field::of(&record), &[]);
+            assert_eq!(texts.first().map(String::as_str), wanted, "{template}");
+        }
     }
 
     #[test]
