@@ -544,6 +544,8 @@ pub trait Store: Send + Sync {
     /// Leaves from this number on, of one incident or of all.
     async fn leaves(&self, incident: Option<&IncidentId>, from: u64, limit: u32)
     -> Result<Vec<StoredLeaf>, StoreError>;
+    /// The last leaves of an incident, the newest first.
+    async fn last_leaves(&self, incident: &IncidentId, limit: u32) -> Result<Vec<StoredLeaf>, StoreError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

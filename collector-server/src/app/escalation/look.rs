@@ -68,7 +68,9 @@ impl App {
         let mut decided = Vec::with_capacity(due.len());
         for (record, watch) in due {
             let pages = self.store.pages_of(&record.incident).await?;
+            let absorbed = self.absorbed_records(&record.incident).await?;
             let mut look = Look {
+                absorbed,
                 changes: Vec::new(),
                 contacts: &contacts,
                 leaves: Vec::new(),
@@ -101,6 +103,8 @@ impl App {
 
 /// One look at one incident.
 struct Look<'a> {
+    /// The incidents that it absorbed.
+    absorbed: Vec<IncidentRecord>,
     changes: Vec<Change>,
     contacts: &'a Contacts,
     leaves: Vec<NewLeaf>,
@@ -224,7 +228,8 @@ impl<'a> Look<'a> {
 
     /// Warns of what is due soon, once, and pages the owner of what is overdue, once.
     fn tick(&mut self) -> Result<(), Problem> {
-        let standing = Standing::of(&self.record, &self.watch, &self.pages, self.rules, self.now);
+        let (record, absorbed) = (&self.record, &self.absorbed);
+        let standing = Standing::of(record, absorbed, &self.watch, &self.pages, self.rules, self.now);
         for timer in standing.timers {
             let (name, due) = (&timer.timer, timer.due_at);
             let told = details([

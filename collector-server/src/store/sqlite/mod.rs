@@ -304,6 +304,10 @@ impl Store for Sqlite {
         custody::leaves(&mut *self.reader().await?, incident, from, limit).await
     }
 
+    async fn last_leaves(&self, incident: &IncidentId, limit: u32) -> Result<Vec<StoredLeaf>, StoreError> {
+        custody::last_leaves(&mut *self.reader().await?, incident, limit).await
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         // Through the writer: a store that only reads does not answer.
         self.commit(Vec::new(), Vec::new()).await.map(|_| ())
