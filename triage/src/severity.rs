@@ -420,7 +420,8 @@ fn would_change(rated: &Rated, best: &Candidate, table: &SeverityRules) -> Vec<S
     let undone = best.lowered.as_ref().map(|weakness| weakness.lowers.would.clone());
     let mut would: Vec<String> = undone.into_iter().chain(raises.map(|raise| raise.would.clone())).collect();
     would.truncate(WOULD_MAX);
-    if best.lowered.is_none() && rated.severity > Severity::Sev4 && rated.triggers.is_empty() {
+    let is_by_type = best.lowered.is_none() && rated.severity == best.severity;
+    if is_by_type && rated.severity > Severity::Sev4 && rated.triggers.is_empty() {
         would.push(table.would_lower.clone());
     }
     would
