@@ -3,8 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use harness::programs::{holdfast, root};
-use harness::{Running, Site};
+use harness::{Running, Site, holdfast, root};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -36,8 +35,7 @@ const KEYS: [&str; 22] = [
 ];
 
 fn fixture(name: &str) -> String {
-    let path = root().join("triage/fixtures").join(name);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    std::fs::read_to_string(root().join("triage/fixtures").join(name)).unwrap()
 }
 
 fn offline(line: &str) -> harness::Ended {
@@ -94,7 +92,7 @@ fn sent(site: &Site, product: &str, alert: &Value) -> String {
     let request = site.client().post(format!("{}/api/v1/alerts?source={product}", site.url()));
     let answer = request.bearer_auth(token).header("content-type", "application/json").body(alert.to_string());
     let answer: Value = serde_json::from_str(&answer.send().unwrap().text().unwrap()).unwrap();
-    answer["alerts"][0]["incident"].as_str().unwrap_or_else(|| panic!("no incident: {answer}")).to_owned()
+    answer["alerts"][0]["incident"].as_str().unwrap().to_owned()
 }
 
 #[test]
