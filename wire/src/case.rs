@@ -308,14 +308,14 @@ pub enum Action {
     },
     /// A notification was sent.
     Submit {
-        /// When; now when absent.
+        /// When it was sent; now when absent.
         at: Option<Instant>,
-        /// What the receiver gave for it.
+        /// The clock's name, e.g. `gdpr_art_33`.
+        #[schemars(length(max = NAME_BYTES_MAX), regex(pattern = LINE))]
+        clock: String,
+        /// What the receiver gave for it: a number, a link.
         #[schemars(length(max = TEXT_BYTES_MAX), regex(pattern = SAID))]
         receipt: String,
-        /// The regime's name.
-        #[schemars(length(max = NAME_BYTES_MAX), regex(pattern = LINE))]
-        regime: String,
         /// Which of its stages.
         #[schemars(length(max = NAME_BYTES_MAX), regex(pattern = LINE))]
         stage: String,

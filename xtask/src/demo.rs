@@ -39,11 +39,13 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
     let host = chapters::enroll(&mut story)?;
     let incident = chapters::alerts(&mut story, &url, &host)?;
     chapters::triage(&mut story, &incident)?;
+    chapters::answer(&mut story, &incident)?;
     chapters::dispatch(&mut story, &incident, &host)?;
     let evidence = chapters::evidence(&mut story, &incident)?;
     chapters::verify(&mut story, &evidence)?;
     chapters::verify_by_hand(&mut story, &evidence)?;
     chapters::somebody_changes_a_byte(&mut story, &evidence)?;
+    chapters::timeline(&mut story, &incident)?;
     chapters::custody(&mut story)?;
 
     story.chapter("In the browser");

@@ -38,7 +38,7 @@ impl App {
         tell("timestamp", json!(seen_at));
         tell("reported_by", json!(by.to_string()));
         for (key, value) in [("contact", &report.contact), ("host", &report.host), ("user", &report.user)] {
-            if let Some(value) = value.as_deref().filter(|value| !value.trim().is_empty()) {
+            if let Some(value) = value {
                 tell(key, json!(line(&format!("the {key}"), value, LINE_BYTES_MAX)?));
             }
         }

@@ -265,12 +265,12 @@ async fn checklist_clocks_timers_and_drafts_follow_what_people_say() {
     act(&server, "INC-2026-0001", &json!({"do": "acknowledge"})).await;
     act(&server, "INC-2026-0001", &json!({"do": "step", "step": step, "outcome": "done"})).await;
     act(&server, "INC-2026-0001", &json!({"do": "anchor", "anchor": "aware_at", "reason": "a call"})).await;
-    let sent = json!({"do": "submit", "regime": "gdpr_art_33", "stage": "notification", "receipt": "DPA 2026/117"});
+    let sent = json!({"do": "submit", "clock": "gdpr_art_33", "stage": "notification", "receipt": "DPA 2026/117"});
     act(&server, "INC-2026-0001", &sent).await;
     for (bad, hint) in [
         (json!({"do": "step", "step": "no.such", "outcome": "done"}), "checklist"),
         (json!({"do": "step", "step": step, "outcome": "waived"}), "sentence"),
-        (json!({"do": "submit", "regime": "gdpr_art_33", "stage": "notificaton", "receipt": "x"}), "notification"),
+        (json!({"do": "submit", "clock": "gdpr_art_33", "stage": "notificaton", "receipt": "x"}), "notification"),
         (json!({"do": "decide", "clock": "gdpr_art33", "applies": true, "reason": "x"}), "gdpr_art_33"),
     ] {
         let error = refused(&server, "INC-2026-0001", &bad, 400).await;

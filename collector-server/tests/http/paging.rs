@@ -295,7 +295,7 @@ async fn clocks_tick_from_the_fact_that_starts_them_to_the_receipt() {
     assert!(purposes(&line.lead).contains(&about));
     pass(&server, 60 * MINUTE).await;
     assert_eq!((of_stage(&server, "clock_warned").await, of_stage(&server, "clock_overdue").await), (1, 1));
-    let submit = json!({ "do": "submit", "regime": "nis2_art_23", "stage": stage["stage"], "receipt": "CSIRT-77" });
+    let submit = json!({ "do": "submit", "clock": "nis2_art_23", "stage": stage["stage"], "receipt": "CSIRT-77" });
     act(&server, ID, &submit).await;
     assert_eq!(clock(&server).await["stages"][0]["state"], "submitted_late");
     pass(&server, 60 * MINUTE).await;

@@ -113,6 +113,39 @@ pub fn triage(story: &mut Story, incident: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Somebody takes it on.
+pub fn answer(story: &mut Story, incident: &str) -> anyhow::Result<()> {
+    story.chapter("Somebody has it");
+    story.tell("Answering stops the next in line from being woken. What people decide is kept with who, when and why.");
+    for words in [
+        &["incident", "ack", incident][..],
+        &["incident", "note", incident, "--update", "Taking the volatile evidence first."],
+        &["incident", "anchor", incident, "aware_at", "--reason", "both alerts were read"],
+    ] {
+        let said = story.run("holdfast", words, &[0])?;
+        story.show(&said);
+    }
+    story.tell("Awareness starts notification clocks (guidance, not legal advice):");
+    let shown = story.ask(&["incident", "show", incident, "--json"])?;
+    let clocks = shown["clocks"].as_array().context("an incident has clocks")?;
+    let stages = clocks.iter().flat_map(|clock| {
+        let stages = clock["stages"].as_array().into_iter().flatten();
+        stages.filter_map(|stage| Some(format!("{}: {}", clock["regime"].as_str()?, stage["due_at"].as_str()?)))
+    });
+    let running: Vec<String> = stages.take(4).collect();
+    ensure!(!running.is_empty(), "awareness starts clocks: {clocks:?}");
+    running.iter().for_each(|line| story.show(line));
+    Ok(())
+}
+
+/// What happened, in words.
+pub fn timeline(story: &mut Story, incident: &str) -> anyhow::Result<()> {
+    story.chapter("The timeline");
+    let said = story.run("holdfast", &["incident", "timeline", incident], &[0])?;
+    story.show(&said);
+    Ok(())
+}
+
 /// A signed order, followed live.
 pub fn dispatch(story: &mut Story, incident: &str, agent: &str) -> anyhow::Result<()> {
     story.chapter("Dispatch");

@@ -192,8 +192,8 @@ fn apply(case: &mut Case, scene: &Scene<'_>, action: &Action) -> Result<Done, Pr
         Action::Phase { phase, reason } => work::phase(case, scene, *phase, reason),
         Action::Reopen { reason } => verdict::reopen(case, reason),
         Action::Step { note, outcome, step } => work::step(case, scene, step, (*outcome, note)),
-        Action::Submit { at, receipt, regime, stage } => {
-            notification::submit(case, scene, (regime, stage), (*at, receipt))
+        Action::Submit { at, clock, receipt, stage } => {
+            notification::submit(case, scene, (clock, stage), (*at, receipt))
         }
         Action::Merge { .. }
         | Action::Move { .. }

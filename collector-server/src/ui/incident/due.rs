@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use wire::api::IncidentView;
 use wire::response::{Anchor, ClockState, StageState, StageStatus, TimerState, TimerStatus};
 
-use super::act::{choice, folded, form, line, may, moment, perhaps, words};
+use super::act::{choice, folded, form, line, may, moment, words};
 use crate::ui::Frame;
 use crate::ui::parts::{badge, time};
 use crate::ui::text::{self, shown};
@@ -100,7 +100,7 @@ fn entry(frame: Frame<'_>, view: &IncidentView, clock: &ClockState) -> Markup {
                         input type="hidden" name="clock" value=(clock.clock);
                         (choice("stage", "Sent", clock.stages.iter().map(|one| (one.stage.as_str(), words(&one.stage)))))
                         (moment("at", "When"))
-                        (perhaps("receipt", "Receipt", "number or link"))
+                        (line("receipt", "Receipt", "number or link"))
                     }, "Enter"))
                 }
             }

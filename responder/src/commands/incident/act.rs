@@ -284,7 +284,7 @@ impl Act {
                 (on, Action::Decide { applies: matches!(applies, YesNo::Yes), clock, reason })
             }
             Self::Clock(Clock::Submit { on, clock, stage, receipt, at }) => {
-                (on, Action::Submit { at, receipt, regime: clock, stage })
+                (on, Action::Submit { at, clock, receipt, stage })
             }
         })
     }
@@ -396,7 +396,7 @@ mod tests {
             ),
             (
                 vec!["clock", "submit", one, "gdpr_art_33", "notification", "--receipt", "r"],
-                json!({"do": "submit", "at": null, "regime": "gdpr_art_33", "stage": "notification", "receipt": "r"}),
+                json!({"do": "submit", "at": null, "clock": "gdpr_art_33", "stage": "notification", "receipt": "r"}),
             ),
         ] {
             assert_eq!(sent(&words), wanted);
