@@ -238,6 +238,9 @@ pub fn merged<'a>(hosts: impl Iterator<Item = (&'a Alert, &'a Host)>) -> Vec<(Ho
         };
         let mut tied: BTreeSet<usize> = keys.sought.iter().flat_map(|key| find(key, &mut stored)).collect();
         tied.extend(keys.stored.iter().flat_map(|key| find(key, &mut sought)));
+        // There before the others move: two that are tied may be one already, which is this by then.
+        groups.push(None);
+        moved.push(this);
         for mut at in tied {
             while moved[at] != at {
                 at = moved[at];
@@ -251,8 +254,7 @@ pub fn merged<'a>(hosts: impl Iterator<Item = (&'a Alert, &'a Host)>) -> Vec<(Ho
         }
         keys.sought.into_iter().for_each(|key| sought.entry(key).or_default().push(this));
         keys.stored.into_iter().for_each(|key| stored.entry(key).or_default().push(this));
-        groups.push(Some(entry));
-        moved.push(this);
+        groups[this] = Some(entry);
     }
     groups.into_iter().flatten().collect()
 }

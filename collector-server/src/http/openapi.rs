@@ -145,6 +145,7 @@ fn path_schema(name: &str, generator: &mut SchemaGenerator) -> Value {
     match name {
         "agent" => generator.subschema_for::<wire::AgentId>(),
         "alert" => generator.subschema_for::<wire::AlertId>(),
+        "audience" => generator.subschema_for::<wire::response::Audience>(),
         "bundle" => generator.subschema_for::<wire::BundleId>(),
         "incident" => generator.subschema_for::<wire::IncidentId>(),
         "letter" => generator.subschema_for::<wire::LetterId>(),

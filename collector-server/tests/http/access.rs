@@ -29,7 +29,11 @@ async fn endpoints_by_credentials_are_as_they_were() {
     }
     table.push('\n');
     for endpoint in ENDPOINTS {
-        let path = endpoint.path.replace("{incident}", "INC-2026-0001").replace("{agent}", "web-1");
+        let path = endpoint
+            .path
+            .replace("{incident}", "INC-2026-0001")
+            .replace("{agent}", "web-1")
+            .replace("{audience}", "legal");
         let path = endpoint.path_parameters().fold(path, |path, name| path.replace(&format!("{{{name}}}"), UUID));
         write!(table, "{:<55}", format!("{} {}", endpoint.verb.name(), endpoint.path)).unwrap();
         for (name, with) in &with {

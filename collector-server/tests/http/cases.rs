@@ -75,7 +75,10 @@ async fn each_action_changes_the_case_and_stands_in_the_timeline() {
         server.clock.pass(60);
         let before = view(&server, "INC-2026-0001").await;
         let reply = act(&server, "INC-2026-0001", &action).await;
-        assert_eq!((&reply["incident"], &reply["warnings"]), (&json!("INC-2026-0001"), &json!([])), "{action}");
+        // What is left undone is said, and prevents nothing.
+        let is_warned = ["phase", "close"].contains(&action["do"].as_str().unwrap());
+        assert_eq!(reply["incident"], "INC-2026-0001", "{action}");
+        assert_eq!(reply["warnings"].to_string().contains("steps are open"), is_warned, "{action}");
         let timeline = server.get(&format!("{INC}/timeline?limit=500")).await.is(200).json();
         let last = timeline["items"].as_array().unwrap().last().unwrap().clone();
         assert_eq!((&last["event"], &last["text"]), (&json!(event), &json!(text)));
@@ -242,4 +245,51 @@ async fn what_a_person_saw_is_an_alert_like_any_other() {
         server.get(&format!("/api/v1/alerts?after={next}")).await.is(200).json()["items"].as_array().unwrap().len(),
         1
     );
+}
+
+#[tokio::test]
+async fn checklist_clocks_timers_and_drafts_follow_what_people_say() {
+    let server = opened().await;
+    let before = view(&server, "INC-2026-0001").await;
+    let steps = before["checklist"].as_array().unwrap();
+    let step = steps.iter().find(|step| step["required"] == true).unwrap()["id"].as_str().unwrap().to_owned();
+    let respond = |view: &Value| {
+        let timers = view["timers"].as_array().unwrap();
+        timers.iter().find(|timer| timer["timer"] == "respond").unwrap()["met_at"].clone()
+    };
+    assert_eq!(respond(&before), Value::Null);
+    assert!(before["clocks"].as_array().unwrap().iter().any(|clock| clock["clock"] == "gdpr_art_33"));
+
+    let early = act(&server, "INC-2026-0001", &json!({"do": "phase", "phase": "containment"})).await;
+    assert!(early["warnings"][0].as_str().unwrap().contains("steps are open"), "{early}");
+    act(&server, "INC-2026-0001", &json!({"do": "acknowledge"})).await;
+    act(&server, "INC-2026-0001", &json!({"do": "step", "step": step, "outcome": "done"})).await;
+    act(&server, "INC-2026-0001", &json!({"do": "anchor", "anchor": "aware_at", "reason": "a call"})).await;
+    let sent = json!({"do": "submit", "regime": "gdpr_art_33", "stage": "notification", "receipt": "DPA 2026/117"});
+    act(&server, "INC-2026-0001", &sent).await;
+    for (bad, hint) in [
+        (json!({"do": "step", "step": "no.such", "outcome": "done"}), "checklist"),
+        (json!({"do": "step", "step": step, "outcome": "waived"}), "sentence"),
+        (json!({"do": "submit", "regime": "gdpr_art_33", "stage": "notificaton", "receipt": "x"}), "notification"),
+        (json!({"do": "decide", "clock": "gdpr_art33", "applies": true, "reason": "x"}), "gdpr_art_33"),
+    ] {
+        let error = refused(&server, "INC-2026-0001", &bad, 400).await;
+        assert!(error["hint"].as_str().unwrap().contains(hint), "{error}");
+    }
+    let after = view(&server, "INC-2026-0001").await;
+    assert!(respond(&after).is_string());
+    let clocks = after["clocks"].as_array().unwrap();
+    let stages = &clocks.iter().find(|clock| clock["clock"] == "gdpr_art_33").unwrap()["stages"];
+    assert!(stages.to_string().contains("DPA 2026/117"), "{stages}");
+
+    act(&server, "INC-2026-0001", &json!({"do": "note", "text": "web-1 is cut off", "update": true})).await;
+    for audience in ["technical", "executive", "legal", "customers", "regulator"] {
+        let draft = server.get(&format!("{INC}/drafts/{audience}")).await.is(200).json();
+        assert_eq!(draft["audience"], audience);
+        let text = draft["text"].as_str().unwrap();
+        assert!(!text.is_empty());
+        assert_eq!(text.contains("web-1"), !["customers", "regulator"].contains(&audience), "{audience}: {text}");
+    }
+    server.get(&format!("{INC}/drafts/press")).await.is(400);
+    server.get("/api/v1/incidents/INC-2026-9999/drafts/legal").await.is(404);
 }

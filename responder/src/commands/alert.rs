@@ -186,7 +186,8 @@ fn may_read(api: &Api) -> bool {
     me.is_ok_and(|me| me.role != Role::Source)
 }
 
-fn line(alert: &AlertReceived, look: Look) -> String {
+/// What became of an alert, in a line.
+pub fn line(alert: &AlertReceived, look: Look) -> String {
     let what = match (&alert.incident, alert.duplicate) {
         (None, _) => "closed by itself: a test, or closed by its source".to_owned(),
         (Some(incident), true) => format!("{incident}  a duplicate: nothing changed"),

@@ -11,6 +11,7 @@ mod host;
 mod incident;
 mod keys;
 mod login;
+mod report;
 mod ticket;
 mod triage;
 mod verify;
@@ -44,7 +45,9 @@ enum Command {
     Triage(triage::Triage),
     /// Send alerts, or look at one
     Alert(alert::Alert),
-    /// Look at incidents
+    /// Report what you saw: it becomes an alert like any other
+    Report(report::Report),
+    /// Look at incidents, and work on them
     Incident(incident::Incident),
     /// Look at hosts with an agent, or let one in
     Host(host::Host),
@@ -74,6 +77,7 @@ impl Cli {
             Command::Keys(keys) => keys.run(),
             Command::Triage(triage) => triage.run(),
             Command::Alert(alert) => alert.run(),
+            Command::Report(report) => report.run(),
             Command::Incident(incident) => incident.run(),
             Command::Host(host) => host.run(),
             Command::Escalation(escalation) => escalation.run(),

@@ -5,6 +5,7 @@
 //! so that within one server none conflicts; what another server changed meanwhile is read again.
 
 mod answer;
+mod drafts;
 pub(super) mod judge;
 pub(super) mod membership;
 mod notification;
@@ -150,7 +151,7 @@ impl App {
     }
 
     /// Commits, and tells those who follow the incidents; false when what the changes assumed no longer holds.
-    async fn write_down(&self, changes: Vec<Change>, leaves: Vec<NewLeaf>) -> Result<bool, Problem> {
+    pub(super) async fn write_down(&self, changes: Vec<Change>, leaves: Vec<NewLeaf>) -> Result<bool, Problem> {
         let told: Vec<_> = leaves
             .iter()
             .filter_map(|leaf| {
@@ -188,7 +189,7 @@ fn apply(case: &mut Case, scene: &Scene<'_>, action: &Action) -> Result<Done, Pr
         Action::Close { disposition, reason } => verdict::close(case, scene, *disposition, reason),
         Action::Decide { applies, clock, reason } => notification::decide(case, scene, clock, (*applies, reason)),
         Action::Note { text, update } => answer::note(case, scene, text, *update),
-        Action::Phase { phase, reason } => work::phase(case, *phase, reason),
+        Action::Phase { phase, reason } => work::phase(case, scene, *phase, reason),
         Action::Reopen { reason } => verdict::reopen(case, reason),
         Action::Step { note, outcome, step } => work::step(case, scene, step, (*outcome, note)),
         Action::Submit { at, receipt, regime, stage } => {

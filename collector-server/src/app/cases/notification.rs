@@ -1,6 +1,7 @@
 //! The facts that start notification clocks, whether clocks apply, and what was sent.
 
 use serde_json::json;
+use triage::clocks::Clock;
 use wire::Instant;
 use wire::case::{AnchorSet, Case, KEPT_MAX};
 use wire::response::{Anchor, ClockDecision, ClockSubmission};
@@ -26,7 +27,7 @@ pub fn anchor(
 
 /// Whether a clock applies; of several decisions the newest counts, and all are kept.
 pub fn decide(case: &mut Case, scene: &Scene<'_>, clock: &str, (applies, why): (bool, &str)) -> Result<Done, Problem> {
-    let (clock, why) = (name("the clock", clock)?, said("the reason", why)?);
+    let (clock, why) = (known(scene, clock)?.clock.clone(), said("the reason", why)?);
     if case.decisions.len() >= KEPT_MAX {
         return Err(full("decisions", KEPT_MAX));
     }
@@ -42,7 +43,13 @@ pub fn submit(
     (clock, stage): (&str, &str),
     (at, receipt): (Option<Instant>, &str),
 ) -> Result<Done, Problem> {
-    let (clock, stage) = (name("the regime", clock)?, name("the stage", stage)?);
+    let (known, stage) = (known(scene, clock)?, name("the stage", stage)?);
+    if !known.stages.iter().any(|one| one.stage == stage) {
+        let stages = known.stages.iter().map(|one| one.stage.as_str()).collect::<Vec<_>>();
+        return Err(Problem::new(ProblemKind::Input, format!("{} has no stage {stage:?}", known.clock))
+            .hint(format!("it has {}", stages.join(", "))));
+    }
+    let clock = known.clock.clone();
     let (at, receipt) = (past(scene, at)?, said("the receipt", receipt)?);
     let is_same = |there: &ClockSubmission| {
         there.clock == clock && there.stage == stage && there.receipt.as_ref() == Some(&receipt)
@@ -57,6 +64,19 @@ pub fn submit(
         details([("at", json!(at)), ("clock", json!(clock)), ("receipt", json!(receipt)), ("stage", json!(stage))]);
     case.submissions.push(ClockSubmission { at, by: scene.by.clone(), clock, receipt: Some(receipt), stage });
     Ok(Done::new("notification_submitted", told))
+}
+
+/// The clock that is meant, by its name or the regime's.
+fn known<'a>(scene: &Scene<'a>, word: &str) -> Result<&'a Clock, Problem> {
+    let word = name("the clock", word)?;
+    let clocks = &scene.rules.clocks.clocks;
+    clocks.iter().find(|one| one.clock == word || one.regime == word).ok_or_else(|| {
+        let hint = wire::suggest::nearest(&word, clocks.iter().map(|one| one.clock.as_str())).map_or_else(
+            || "the clocks of an incident are in: holdfast incident show".to_owned(),
+            |near| format!("did you mean {near}?"),
+        );
+        Problem::new(ProblemKind::Input, format!("the rules have no clock {word:?}")).hint(hint)
+    })
 }
 
 /// Nothing was so, or was sent, at a time that is still to come.

@@ -3,6 +3,7 @@
 use serde_json::json;
 use wire::assessment::{Assessment, Severity};
 use wire::case::{Case, Closing, Disposition, Overridden};
+use wire::response::Phase;
 
 use super::super::{Problem, ProblemKind, details};
 use super::texts::{said, text};
@@ -59,7 +60,8 @@ pub fn close(case: &mut Case, scene: &Scene<'_>, disposition: Disposition, reaso
     }
     let told = details([("disposition", json!(disposition)), ("reason", json!(reason))]);
     case.closed = Some(Closing { disposition, stamp: scene.stamp(reason) });
-    Ok(Done::new("incident_closed", told))
+    let open = super::work::open_before(case, scene, Phase::PostIncident);
+    Ok(Done { warnings: open.into_iter().collect(), ..Done::new("incident_closed", told) })
 }
 
 /// It is not over.

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use wire::api::Page;
+use wire::api::{Draft, Page};
 use wire::case::{Action, ActionReply, TimelineEntry};
 
 use super::{Limit, id};
@@ -40,4 +40,12 @@ pub async fn timeline(
 ) -> Result<Json<Page<TimelineEntry>>, Problem> {
     let from = asked.after.map_or(0, |after| after.saturating_add(1));
     app.timeline(&id("incident id", &incident)?, from, asked.limit.get()?).await.map(Json)
+}
+
+pub async fn draft(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    Path((incident, audience)): Path<(String, String)>,
+) -> Result<Json<Draft>, Problem> {
+    app.draft(&by, &id("incident id", &incident)?, id("audience", &audience)?).await.map(Json)
 }

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use wire::Instant;
 use wire::api::{IncidentView, OrderView};
 use wire::assessment::{Assessment, HostRole};
 use wire::order::OrderEvent;
+use wire::response::{StageStatus, TimerStatus};
+use wire::{IncidentId, Instant};
 
+use super::read::open_steps;
 use crate::commands::evidence;
 use crate::escape::shown;
 use crate::show::{Look, Table, ago, counted, time, wrapped};
@@ -23,17 +25,135 @@ pub fn text(view: &IncidentView, look: Look, now: Instant) -> String {
     );
     let (opened, updated) = (time(summary.opened), ago(summary.updated, now));
     let _ = writeln!(out, "opened {opened}, updated {updated}, {}", counted(view.alerts.len() as u64, "alert"));
+    out += &state(view);
     section(&mut out, look, "Next", &wrapped(&assessment.recommended_action, "  "));
     section(&mut out, look, "Why", &why(assessment, look));
     section(&mut out, look, "Hosts", &hosts(view, look, now));
     section(&mut out, look, "Accounts and techniques", &seen(assessment));
     section(&mut out, look, "Alerts", &alerts(view, look));
     section(&mut out, look, "Respond", &response(assessment));
+    for (name, body) in [
+        ("Timers", timers(view, look, now)),
+        ("Clocks (guidance, not legal advice)", clocks(view, look, now)),
+        ("Changes of its alerts", edits(view, look)),
+    ] {
+        if !body.is_empty() {
+            section(&mut out, look, name, &body);
+        }
+    }
     section(&mut out, look, "Orders", &orders(&view.orders, look, now));
     let bundles =
         if view.evidence.is_empty() { String::new() } else { evidence::table(&view.evidence, look, "  ", now) };
     section(&mut out, look, "Evidence", &bundles);
     out
+}
+
+/// Who has it, where the work stands, and what people say against the rules.
+fn state(view: &IncidentView) -> String {
+    let case = &view.case;
+    let mut out = format!("phase {}", case.phase);
+    match &case.acknowledged {
+        Some(stamp) => {
+            let _ = write!(out, ", {} has it since {}", shown(&stamp.by), time(stamp.time));
+        }
+        None => out.push_str(", nobody has it yet"),
+    }
+    let open: Vec<String> = open_steps(view).iter().map(|(phase, count)| format!("{count} of {phase}")).collect();
+    if !open.is_empty() {
+        let _ = write!(out, "; open steps: {}", open.join(", "));
+    }
+    out.push('\n');
+    let mut tell = |text: String| out += &wrapped(&text, "");
+    if let Some(closing) = &case.closed {
+        tell(format!("closed as {} by {}: {}", closing.disposition.name(), closing.stamp.by, closing.stamp.reason));
+    }
+    if let Some(into) = &case.merged_into {
+        tell(format!("merged into {into}: what comes goes there; holdfast incident show {into}"));
+    }
+    if !view.absorbed.is_empty() {
+        let names: Vec<&str> = view.absorbed.iter().map(IncidentId::as_str).collect();
+        tell(format!("absorbed {}", names.join(", ")));
+    }
+    for (other, why) in &case.related {
+        tell(format!("may have to do with {other}: {why}"));
+    }
+    if let Some(said) = &case.overridden {
+        let severity = said.severity.map(|severity| severity.name().to_owned());
+        let what = [severity, said.incident_type.clone()].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        tell(format!("set to {what} by {}: {}", said.stamp.by, said.stamp.reason));
+    }
+    for (role, person) in &case.roles {
+        tell(format!("{role}: {person}"));
+    }
+    out
+}
+
+fn timers(view: &IncidentView, look: Look, now: Instant) -> String {
+    let mut table = Table::new(&["TIMER", "STATE", "DUE", "WHO", "WHAT"]);
+    for timer in &view.timers {
+        let (state, due) = match (timer.met_at, timer.state) {
+            (Some(met), TimerStatus::MetLate) => ("met late", time(met)),
+            (Some(met), _) => ("met", time(met)),
+            (None, TimerStatus::Overdue) => ("OVERDUE", ago(timer.due_at, now)),
+            (None, TimerStatus::Warn) => ("soon", ago(timer.due_at, now)),
+            (None, _) => ("runs", ago(timer.due_at, now)),
+        };
+        table.row([
+            timer.timer.as_str().into(),
+            state.into(),
+            due.into(),
+            timer.owner.as_str().into(),
+            timer.what.as_str().into(),
+        ]);
+    }
+    if table.is_empty() { String::new() } else { table.text(look, "  ") }
+}
+
+fn clocks(view: &IncidentView, look: Look, now: Instant) -> String {
+    let mut table = Table::new(&["CLOCK", "STAGE", "STATE", "DUE", "TO"]);
+    for clock in &view.clocks {
+        for stage in &clock.stages {
+            let (state, due) = match stage.state {
+                StageStatus::NotApplicable => ("does not apply", String::new()),
+                StageStatus::NotStarted => ("waits", stage.waits_for.join(", ")),
+                StageStatus::Running => {
+                    ("runs", stage.due_at.map_or_else(|| "at once".to_owned(), |due| ago(due, now)))
+                }
+                StageStatus::Warned => ("soon", stage.due_at.map_or_else(|| "at once".to_owned(), |due| ago(due, now))),
+                StageStatus::Overdue => ("OVERDUE", stage.due_at.map(|due| ago(due, now)).unwrap_or_default()),
+                StageStatus::Submitted => ("submitted", String::new()),
+                StageStatus::SubmittedLate => ("submitted late", String::new()),
+            };
+            table.row([
+                clock.clock.as_str().into(),
+                stage.stage.as_str().into(),
+                state.into(),
+                due.into(),
+                stage.to.as_str().into(),
+            ]);
+        }
+    }
+    if table.is_empty() { String::new() } else { table.text(look, "  ") }
+}
+
+fn edits(view: &IncidentView, look: Look) -> String {
+    let mut table = Table::new(&["EDIT", "WHAT", "ALERTS", "FROM", "TO", "BY", "WHY"]);
+    for edit in &view.edits {
+        let why = match &edit.undone {
+            Some(undone) => format!("{} (undone by {}: {})", edit.stamp.reason, undone.by, undone.reason),
+            None => edit.stamp.reason.clone(),
+        };
+        table.row([
+            edit.edit.to_string().into(),
+            edit.kind.name().into(),
+            edit.alerts.len().to_string().into(),
+            edit.from.as_str().into(),
+            edit.to.as_str().into(),
+            edit.stamp.by.as_str().into(),
+            why.into(),
+        ]);
+    }
+    if table.is_empty() { String::new() } else { table.text(look, "  ") }
 }
 
 fn section(out: &mut String, look: Look, name: &str, body: &str) {
