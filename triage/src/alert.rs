@@ -239,6 +239,13 @@ impl Alert {
         }
     }
 
+    /// Adds a host's full name as an exact id: one with a dot that is no address.
+    pub fn fqdn(&mut self, name: String) {
+        if name.contains('.') && name.parse::<std::net::IpAddr>().is_err() {
+            self.id(HostIdKind::Fqdn, name);
+        }
+    }
+
     /// Adds an exact id of a host.
     pub fn id(&mut self, kind: HostIdKind, value: impl Into<String>) {
         push(&mut self.ids, HostId { kind, value: value.into() }, |id| id.value.is_empty());
