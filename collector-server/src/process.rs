@@ -172,6 +172,7 @@ fn listen(
 async fn keep_up(app: Arc<App>, heads: PathBuf) {
     let ingest = tokio::spawn(Arc::clone(&app).run_ingest());
     let outbox = tokio::spawn(Arc::clone(&app).run_outbox());
+    let looks = tokio::spawn(Arc::clone(&app).run_looks());
     let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_SECS));
     let mut write_head = tokio::time::interval(Duration::from_secs(HEADS_SECS));
     let mut written = None;
@@ -191,6 +192,7 @@ async fn keep_up(app: Arc<App>, heads: PathBuf) {
     let _ = ingest.await;
     // Pages under way are bounded in time; what was not sent is queued still.
     let _ = outbox.await;
+    let _ = looks.await;
     append_head(&app, &heads, &mut written).await;
 }
 

@@ -9,6 +9,7 @@ mod ends;
 mod footprint;
 mod foreign;
 mod hostile;
+mod incident;
 mod journey;
 mod mistakes;
 mod orders;

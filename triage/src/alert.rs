@@ -183,6 +183,33 @@ impl Alert {
         }
     }
 
+    /// True of every alert that a normaliser makes, whatever the record was: no list is longer than [`Self::LIST_MAX`],
+    /// and no text longer than a name and a value may be. What tests and fuzz targets ask.
+    pub fn is_bounded(&self) -> bool {
+        const TEXT_MAX: usize = 2 * crate::fields::TEXT_BYTES_MAX + 64;
+        let lists = [
+            self.accounts.len(),
+            self.aliases.len(),
+            self.fields.len(),
+            self.hosts.len(),
+            self.ids.len(),
+            self.indicators.len(),
+            self.labels.len(),
+            self.techniques.len(),
+            self.text.len(),
+            self.triggers.len(),
+        ];
+        let single = [&self.event, &self.product, &self.source, &self.title];
+        let optional = [&self.source_ref, &self.type_declared].into_iter().flatten();
+        let listed =
+            self.accounts.iter().chain(&self.labels).chain(&self.techniques).chain(&self.text).chain(&self.triggers);
+        let pairs = self.aliases.iter().chain(&self.fields).flat_map(|(name, value)| [name, value]);
+        let hosts = self.hosts.iter().map(|host| &host.name).chain(self.ids.iter().map(|id| &id.value));
+        let indicators = self.indicators.iter().flat_map(|one| [&one.kind, &one.value]);
+        let mut texts = single.into_iter().chain(optional).chain(listed).chain(pairs).chain(hosts).chain(indicators);
+        lists.iter().all(|length| *length <= Self::LIST_MAX) && texts.all(|text| text.len() <= TEXT_MAX)
+    }
+
     /// When it happened; else when it came.
     pub fn at(&self) -> Instant {
         self.occurred_at.unwrap_or(self.received)
@@ -209,6 +236,13 @@ impl Alert {
         let name = name.into();
         if !name.is_empty() && name != host && self.aliases.len() < Self::LIST_MAX {
             self.aliases.insert(name, host.to_owned());
+        }
+    }
+
+    /// Adds a host's full name as an exact id: one with a dot that is no address.
+    pub fn fqdn(&mut self, name: String) {
+        if name.contains('.') && name.parse::<std::net::IpAddr>().is_err() {
+            self.id(HostIdKind::Fqdn, name);
         }
     }
 

@@ -64,6 +64,7 @@ pub fn assess(alerts: &[&Alert], context: &Context) -> Assessment {
     }
     let decided = rules.taxonomy.get(&rated.incident_type);
     let situation = situation(&incident, severity, context);
+    let shows_effect = incident.counting().any(|reading| incident.shows_effect(reading));
     let first = incident.counting().next().map(|reading| reading.alert);
     let timestamp_utc = first.map_or(Instant(0), Alert::at);
     Assessment {
@@ -91,7 +92,7 @@ pub fn assess(alerts: &[&Alert], context: &Context) -> Assessment {
             timestamp_utc,
         ),
         raw_sha256: first.map_or(Sha256([0; 32]), |alert| alert.raw_sha256),
-        recommended_action: recommended(&verdict, decided, severity, &signs, situation.is_confirmed),
+        recommended_action: recommended(&verdict, decided, severity, &signs, situation.is_confirmed, shows_effect),
         false_positive_indicators: signs,
         severity,
         severity_explanation: explanation,
@@ -154,6 +155,7 @@ fn recommended(
     severity: Severity,
     signs: &[FalsePositiveIndicator],
     is_confirmed: bool,
+    shows_effect: bool,
 ) -> String {
     let next_step = decided.map_or("", |decided| decided.next_step.as_str());
     if verdict.auto_close {
@@ -164,6 +166,10 @@ fn recommended(
             format!("Provisional SEV1, one source so far; containment waits for an approver. {next_step}")
         }
         (Severity::Sev1, _) | (_, None) => next_step.to_owned(),
+        // A runner that mines is no false positive because runners start many things.
+        (_, Some(sign)) if shows_effect => {
+            format!("{next_step} Ask {} at the same time, without waiting: {} may explain it.", sign.owner, sign.rule)
+        }
         (_, Some(sign)) => format!("Likely a false positive ({}): ask {} first. {next_step}", sign.rule, sign.owner),
     }
 }

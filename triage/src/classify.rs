@@ -6,7 +6,7 @@ use serde::Deserialize;
 use wire::assessment::Effect;
 
 use crate::Alert;
-use crate::alert::Level;
+use crate::alert::{Level, Marker};
 use crate::matching::{Scope, glob, says, sentences};
 use crate::rules::Rules;
 use crate::techniques::Techniques;
@@ -193,7 +193,7 @@ pub fn classify<'a>(alert: &Alert, rules: &'a Rules) -> Meaning<'a> {
         if let Some(name) = &rule.incident_type {
             decided.push((rule.confidence, name));
         }
-        meaning.effects.push(rule.effect(input, version, rules));
+        meaning.effects.push(rule.effect(input, alert.markers.contains(&Marker::Prevented), version, rules));
     }
     let best = decided.into_iter().max_by_key(|(confidence, name)| {
         (*confidence, rules.taxonomy.default_severity(name), std::cmp::Reverse(*name))
@@ -254,9 +254,13 @@ impl Recognition {
         self.phrases.iter().map(|phrases| group(phrases).map(|at| phrases[at].trim_end_matches('*'))).collect()
     }
 
-    fn effect(&self, input: String, version: &str, rules: &Rules) -> Effect {
+    /// What was stopped has not come about, and is not told as if it had.
+    fn effect(&self, input: String, is_stopped: bool, version: &str, rules: &Rules) -> Effect {
         let decides = self.incident_type.as_ref().map(|name| format!("{name} ({} %)", self.confidence));
-        let means = self.signals.iter().filter_map(|name| rules.signals.get(name)).map(|signal| signal.means.clone());
+        let means = self.signals.iter().filter_map(|name| rules.signals.get(name)).map(|signal| match signal.is {
+            Worth::Compromise if is_stopped => format!("stopped: {}", signal.means),
+            _ => signal.means.clone(),
+        });
         Effect {
             effect: decides.into_iter().chain(means).collect::<Vec<_>>().join("; "),
             input,

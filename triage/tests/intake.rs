@@ -118,8 +118,8 @@ fn cef_and_leef_say_who_did_what_to_whom() {
     assert_eq!(
         alert.hosts,
         [
-            host("203.0.113.9", HostRole::Victim),
-            host("pc-7.corp.example", HostRole::Source),
+            host("203.0.113.9", HostRole::Source),
+            host("pc-7.corp.example", HostRole::Victim),
             host("fw-1", HostRole::Reporter),
         ]
     );

@@ -142,6 +142,24 @@ fn a_backup_account_does_not_excuse_ransomware() {
     assert_eq!(it.false_positive_indicators[0].owner, "backup operations");
     assert!(!it.auto_close && it.severity == Severity::Sev3);
     assert!(it.recommended_action.starts_with("Likely a false positive"), "{}", it.recommended_action);
+    // Where something took effect, nobody waits for the owner's answer.
+    let mines =
+        br#"{"event_type":"malware_infection","host":"ci-7","actor":"jenkins","command":"xmrig -o stratum+tcp://x:1"}"#;
+    let it = triaged(mines);
+    assert_eq!(it.false_positive_indicators[0].owner, "platform engineering");
+    assert!(it.recommended_action.contains("without waiting"), "{}", it.recommended_action);
+}
+
+#[test]
+fn what_was_stopped_is_not_told_as_if_it_had_come_about() {
+    let said = |action: &str| {
+        let raw =
+            format!(r#"{{"event_type":"malware_infection","host":"pc-7","action":"{action}","details":"mimikatz"}}"#);
+        let why = triaged(raw.as_bytes()).severity_explanation;
+        why.into_iter().find(|effect| effect.rule == "words_credential_theft").unwrap().effect
+    };
+    assert!(said("blocked").ends_with("; stopped: credentials were taken"), "{}", said("blocked"));
+    assert!(said("allowed").ends_with("; credentials were taken"), "{}", said("allowed"));
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! Incidents: views over their alerts, orders and evidence.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use triage::Alert;
 use triage::alert::HostIdKind;
-use wire::IncidentId;
 use wire::api::{HostView, IncidentSummary, IncidentView, Page};
 use wire::assessment::{Assessment, HostRole};
+use wire::response::Anchor;
+use wire::{IncidentId, Instant};
 
-use super::cases::standing::Facts;
+use super::escalation::standing::Standing;
 use super::{App, Problem, ProblemKind, alerts, page_of};
 use crate::store::{AlertRecord, HostRecord, IncidentRecord};
 
@@ -36,30 +37,37 @@ impl App {
     /// # Errors
     /// [`ProblemKind::NotFound`].
     pub async fn incident(&self, incident: &IncidentId) -> Result<IncidentView, Problem> {
-        Ok(self.incident_and_facts(incident).await?.0)
+        Ok(self.incident_and_standing(incident).await?.0)
     }
 
-    pub(super) async fn incident_and_facts(&self, incident: &IncidentId) -> Result<(IncidentView, Facts), Problem> {
+    /// The view, and the facts that start its clocks.
+    pub(super) async fn incident_and_standing(
+        &self,
+        incident: &IncidentId,
+    ) -> Result<(IncidentView, BTreeMap<Anchor, Instant>), Problem> {
         let record = self.incident_record(incident).await?;
         let alerts = self.store.alerts_of(incident).await?;
+        let pages = self.store.pages_of(incident).await?;
+        let (watch, absorbed) = (self.store.watch(incident).await?, self.absorbed_records(incident).await?);
+        let rules = self.site.rules()?;
+        let standing = Standing::of(&record, &absorbed, &watch, &pages, &rules, self.now());
         let mut view = IncidentView {
-            absorbed: Vec::new(),
+            absorbed: absorbed.into_iter().map(|record| record.incident).collect(),
             alerts: Vec::new(),
             case: record.case.clone(),
-            checklist: Vec::new(),
-            clocks: Vec::new(),
+            checklist: rules.checklists.for_type(&record.assessment.incident_type),
+            clocks: standing.clocks,
             edits: Vec::new(),
             evidence: Vec::new(),
             hosts: self.hosts_named(&record.assessment, &alerts).await?,
             orders: Vec::new(),
-            pages: self.store.pages_of(incident).await?.into_iter().map(|page| page.view).collect(),
+            pages: pages.into_iter().map(|page| page.view).collect(),
             summary: self.summary(&record).await?,
-            timers: Vec::new(),
-            assessment: record.assessment.clone(),
+            timers: standing.timers,
+            assessment: record.assessment,
         };
         view.alerts = alerts.into_iter().map(alerts::view).collect();
         self.tell_membership(&mut view).await?;
-        let facts = self.tell_standing(&mut view, &record).await?;
         for one in std::iter::once(incident).chain(&view.absorbed) {
             view.evidence.extend(self.evidence_list(Some(one), None, EVIDENCE_MAX).await?.items);
             for order in self.store.orders_of(one).await? {
@@ -71,7 +79,16 @@ impl App {
             view.evidence.truncate(EVIDENCE_MAX as usize);
             view.orders.sort_by_key(|order| std::cmp::Reverse((order.issued, order.order)));
         }
-        Ok((view, facts))
+        Ok((view, standing.anchors))
+    }
+
+    /// The incidents that were merged into this one.
+    pub(super) async fn absorbed_records(&self, incident: &IncidentId) -> Result<Vec<IncidentRecord>, Problem> {
+        let mut records = Vec::new();
+        for absorbed in self.store.absorbed(incident).await? {
+            records.push(self.incident_record(&absorbed).await?);
+        }
+        Ok(records)
     }
 
     /// Says whether there is such an incident.

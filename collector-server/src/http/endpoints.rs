@@ -20,6 +20,7 @@ use super::api::{alerts, cases, custody, escalation, events, evidence, incidents
 use super::credential::Who;
 use super::endpoint::Verb::{Delete, Get, Head, Options, Patch, Post, Put};
 use super::endpoint::{Answer, Body, Endpoint, Header, json, properties};
+use super::pages::actions;
 use super::{agent, health, openapi, session, uploads};
 use crate::app::alerts::ALERTS_BYTES_MAX;
 
@@ -173,6 +174,15 @@ pub static ENDPOINTS: &[Endpoint] = &[
         .takes(Body::Form(json::<session::SignIn>), REQUEST_BYTES_MAX)
         .answers(Answer::Nothing(303)),
     Endpoint::new(Post, "/sign-out", Who::Browser, |verb| on(verb, session::sign_out), "A browser signs out.")
+        .answers(Answer::Nothing(303)),
+    Endpoint::new(Post, "/incidents/{incident}/actions", Who::Responder, |verb| on(verb, actions::act), "A browser's form: an Action, and back to the incident.")
+        .takes(Body::Form(json::<Action>), ACTION_BYTES_MAX)
+        .answers(Answer::Nothing(303)),
+    Endpoint::new(Post, "/report", Who::Analyst, |verb| on(verb, actions::report), "A browser's form: a HumanReport, and on to its incident.")
+        .takes(Body::Form(json::<HumanReport>), ACTION_BYTES_MAX)
+        .answers(Answer::Nothing(303)),
+    Endpoint::new(Post, "/escalation/test", Who::Responder, |verb| on(verb, actions::test), "A browser's form: an EscalationTest, and back to the page.")
+        .takes(Body::Form(json::<EscalationTest>), REQUEST_BYTES_MAX)
         .answers(Answer::Nothing(303)),
     Endpoint::new(Options, "/api/v1/uploads", Who::Open, |verb| on(verb, uploads::options), "What of tus 1.0.0 the server understands."),
     Endpoint::new(Post, "/api/v1/uploads", Who::Upload, |verb| on(verb, uploads::create), "Begin an upload (tus creation), or find the one that is there for this bundle.")

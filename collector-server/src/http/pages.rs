@@ -1,9 +1,11 @@
 //! Pages for browsers: each handler asks `app/` and renders with `ui/`.
 //!
-//! The pages only read. What browsers need beyond them (the way to the sign-in page, errors as pages, the headers that
+//! A page is changed by its forms alone ([`actions`], [`forms`]). What browsers need beyond them (the way to the sign-in page, errors as pages, the headers that
 //! keep foreign texts harmless) is in [`browser`].
 
+pub mod actions;
 pub mod browser;
+mod forms;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +24,7 @@ use maud::Markup;
 use serde::Deserialize;
 use serde::de::value::{Error as DeserializeError, StrDeserializer};
 use wire::api::{EvidenceState, Me, Page};
+use wire::response::Audience;
 use wire::{AgentId, BundleId, IncidentId};
 
 use super::credential::{self, Who};
@@ -35,10 +38,8 @@ use crate::ui::{self, Asset, Frame, SCRIPT, STYLE};
 
 /// Rows of a page.
 const ROWS: u32 = 100;
-/// Custody entries that are looked through for the newest of an incident.
-const CUSTODY_LOOKED_AT_MAX: u32 = 500;
-/// Custody entries on an incident's page.
-const CUSTODY_SHOWN: usize = 20;
+/// Entries of the timeline on an incident's page.
+const TIMELINE_SHOWN: u32 = 100;
 const Q_CHARS_MAX: usize = 200;
 
 /// All pages, each but the sign-in behind its credential check.
@@ -46,6 +47,9 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     let pages = Router::new()
         .route("/", get(board))
         .route("/incidents/{incident}", get(incident))
+        .route("/incidents/{incident}/drafts/{audience}", get(draft))
+        .route("/escalation", get(escalation))
+        .route("/report", get(report))
         .route("/evidence/{bundle}", get(evidence))
         .route("/hosts", get(hosts))
         .route("/custody", get(custody))
@@ -97,13 +101,30 @@ async fn incident(
 ) -> Result<Markup, Problem> {
     let me = viewer(&app, &by)?;
     let view = app.incident(&incident).await?;
-    let mut custody = app.custody(Some(&incident), 0, CUSTODY_LOOKED_AT_MAX).await?;
-    // The log is read from its beginning; of a very long one the page shows how it began.
-    if custody.next.is_none() {
-        custody.items.drain(..custody.items.len().saturating_sub(CUSTODY_SHOWN));
-    }
-    custody.items.truncate(CUSTODY_SHOWN);
-    Ok(ui::incident::page(frame(&me), &view, &custody.items))
+    let entries = app.timeline_end(&incident, TIMELINE_SHOWN).await?;
+    Ok(ui::incident::page(frame(&me), &view, &entries))
+}
+
+async fn draft(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    Path((incident, audience)): Path<(IncidentId, Audience)>,
+) -> Result<Markup, Problem> {
+    let me = viewer(&app, &by)?;
+    let draft = app.draft(&by, &incident, audience).await?;
+    Ok(ui::draft::page(frame(&me), &incident, &draft))
+}
+
+async fn report(State(app): State<Arc<App>>, Caller(by): Caller) -> Result<Markup, Problem> {
+    let me = viewer(&app, &by)?;
+    let rules = app.site.rules()?;
+    let types: Vec<&str> = rules.taxonomy.types.iter().map(|one| one.name.as_str()).collect();
+    Ok(ui::report::page(frame(&me), &types))
+}
+
+async fn escalation(State(app): State<Arc<App>>, Caller(by): Caller) -> Result<Markup, Problem> {
+    let me = viewer(&app, &by)?;
+    Ok(ui::escalation::page(frame(&me), &app.escalation_status().await?))
 }
 
 async fn evidence(

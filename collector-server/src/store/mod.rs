@@ -7,7 +7,7 @@
 mod conformance;
 pub mod sqlite;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -285,12 +285,14 @@ pub struct PageRecord {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Watch {
+    /// When it was answered at a lower severity, the oldest first.
+    pub answers: Vec<Instant>,
     /// The severity of the last look.
     pub severity: Option<Severity>,
     /// Since when it is that high. Lowering does not move it.
     pub since: Option<Instant>,
-    /// Warnings that were given, vacant roles that were named: each by a word of its own.
-    pub told: BTreeSet<String>,
+    /// What was told, by a word of its own, and for which time: when that moves, it is told again.
+    pub told: BTreeMap<String, Instant>,
 }
 
 /// One change. Each says what it assumes, and that what its record names is there: its incident, its host, its bundle,
@@ -479,8 +481,8 @@ pub trait Store: Send + Sync {
     /// Numbers of alerts and of bundles of an incident.
     async fn counts(&self, incident: &IncidentId) -> Result<(u64, u64), StoreError>;
 
-    /// What the escalation of an incident remembers.
-    async fn watch(&self, incident: &IncidentId) -> Result<Option<Watch>, StoreError>;
+    /// What the escalation of an incident remembers; nothing when there is no such incident.
+    async fn watch(&self, incident: &IncidentId) -> Result<Watch, StoreError>;
     /// Incidents that are to be looked at by now, those first that wait longest. One that was added or put is, at once.
     async fn incidents_to_look_at(&self, now: Instant, limit: u32) -> Result<Vec<(IncidentRecord, Watch)>, StoreError>;
 
@@ -542,6 +544,8 @@ pub trait Store: Send + Sync {
     /// Leaves from this number on, of one incident or of all.
     async fn leaves(&self, incident: Option<&IncidentId>, from: u64, limit: u32)
     -> Result<Vec<StoredLeaf>, StoreError>;
+    /// The last leaves of an incident, the newest first.
+    async fn last_leaves(&self, incident: &IncidentId, limit: u32) -> Result<Vec<StoredLeaf>, StoreError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use wire::api::{IncidentSummary, Page};
 
-use super::parts::{age, command, grouped, severity};
+use super::parts::{age, badge, command, grouped, severity};
 use super::text::{query, shown, words};
 use super::{Frame, Here};
 
@@ -61,7 +61,10 @@ fn row(frame: Frame<'_>, incident: &IncidentSummary) -> Markup {
             td { (severity(incident.severity)) }
             th scope="row" {
                 a.title href={ "/incidents/" (incident.incident) } { (shown(&incident.title)) }
-                div.quiet { span.id { (incident.incident) } " · " (words(&incident.incident_type)) }
+                div.quiet {
+                    span.id { (incident.incident) } " · " (words(&incident.incident_type)) " · " (words(incident.phase.name())) " "
+                    (standing(incident))
+                }
             }
             td data-label="Hosts" { (hosts(&incident.hosts)) }
             td.right data-label="Alerts" { (grouped(incident.alerts)) }
@@ -71,6 +74,15 @@ fn row(frame: Frame<'_>, incident: &IncidentSummary) -> Markup {
             td data-label="Opened" { (age(incident.opened, frame.now)) }
             td data-label="Updated" { (age(incident.updated, frame.now)) }
         }
+    }
+}
+
+/// Whether somebody works on it.
+fn standing(incident: &IncidentSummary) -> Markup {
+    match (incident.closed, incident.acknowledged) {
+        (Some(disposition), _) => html! { (badge("good", "closed")) " " (words(disposition.name())) },
+        (None, true) => badge("busy", "acknowledged"),
+        (None, false) => badge("warn", "nobody has it yet"),
     }
 }
 

@@ -6,11 +6,14 @@
 
 pub mod board;
 pub mod custody;
+pub mod draft;
+pub mod escalation;
 pub mod evidence;
 pub mod hosts;
 pub mod incident;
 pub mod parts;
 pub mod problem;
+pub mod report;
 pub mod sign_in;
 pub mod text;
 
@@ -70,6 +73,10 @@ pub enum Here {
     Hosts,
     /// The custody log.
     Custody,
+    /// Who is told of incidents.
+    Escalation,
+    /// The form of a report.
+    Report,
     /// None of them.
     Elsewhere,
 }
@@ -119,7 +126,9 @@ fn top(frame: Frame<'_>, here: Here) -> Markup {
                     ul {
                         (link(Here::Incidents, "/", "Incidents"))
                         (link(Here::Hosts, "/hosts", "Hosts"))
+                        (link(Here::Escalation, "/escalation", "Escalation"))
                         (link(Here::Custody, "/custody", "Custody"))
+                        (link(Here::Report, "/report", "Report something"))
                     }
                 }
                 form.who method="post" action="/sign-out" {

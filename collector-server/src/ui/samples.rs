@@ -4,9 +4,12 @@ use bundle::coverage::Coverage;
 use serde_json::{Value, json};
 use wire::Instant;
 use wire::api::{
-    EvidenceState, EvidenceView, HostView, IncidentSummary, IncidentView, Me, OrderView, Page, SignerTrust,
+    Draft, EscalationStatus, EvidenceState, EvidenceView, HostView, IncidentSummary, IncidentView, Me, OrderView, Page,
+    PageView, SignerTrust,
 };
+use wire::case::{Case, Edit, TimelineEntry};
 use wire::custody::{HeadPoint, Leaf};
+use wire::response::{ChecklistStep, ClockState, TimerState};
 
 use crate::ui::Frame;
 use crate::ui::evidence::Item;
@@ -205,13 +208,13 @@ pub fn evidence(state: EvidenceState) -> EvidenceView {
 
 pub fn incident() -> IncidentView {
     IncidentView {
-        absorbed: Vec::new(),
-        case: wire::case::Case::default(),
-        checklist: Vec::new(),
-        clocks: Vec::new(),
-        edits: Vec::new(),
-        pages: Vec::new(),
-        timers: Vec::new(),
+        absorbed: vec!["INC-2026-0009".parse().unwrap()],
+        case: case(),
+        checklist: checklist(),
+        clocks: clocks(),
+        edits: edits(),
+        pages: pages(),
+        timers: timers(),
         alerts: vec![
             from(alert(
                 1,
@@ -241,6 +244,89 @@ pub fn incident() -> IncidentView {
             4,
         ),
     }
+}
+
+fn stamp(clock: &str, by: &str, reason: &str) -> Value {
+    json!({"by": by, "reason": reason, "time": at(clock)})
+}
+
+fn case() -> Case {
+    from(json!({
+        "anchors": {"aware_at": {"at": at("03:05:00"), "stamp": stamp("03:05:30", "user:ada", "the note was read")}},
+        "overridden": {"incident_type": null, "severity": "SEV1", "stamp": stamp("03:06:00", "user:ada", HOSTILE), "triggers_then": []},
+        "phase": "containment",
+        "related": {"INC-2026-0005": "the same account svc_backup"},
+        "roles": {"incident_commander": "Ada", "scribe": HOSTILE},
+        "steps": {"ransomware.scope": {"outcome": "done", "stamp": stamp("03:08:00", "user:ada", "two hosts")}},
+    }))
+}
+
+fn checklist() -> Vec<ChecklistStep> {
+    let step = |id: &str, phase: &str, text: &str, within: Option<u32>| json!({"evidence": [], "id": id, "owner": "technical_lead", "phase": phase, "required": true, "text": text, "within_minutes": within});
+    from(json!([
+        step(
+            "ransomware.scope",
+            "detection_and_analysis",
+            "List every host that the encrypting account can write to.",
+            Some(30)
+        ),
+        step(
+            "ransomware.backups",
+            "containment",
+            "Take the backups off the network, and look whether they can be restored.",
+            Some(45)
+        ),
+        step("ransomware.isolate", "containment", "Isolate db-1 once its volatile tier is in.", Some(45)),
+        step("ransomware.rebuild", "recovery", "Rebuild from a known good image, never from the encrypted one.", None),
+    ]))
+}
+
+fn clocks() -> Vec<ClockState> {
+    let stage = |name: &str, state: &str, due: Option<Instant>, left: Option<i64>| json!({"deadline": "72 h after awareness", "due_at": due, "reckoning": [], "remaining_seconds": left, "stage": name, "state": state, "submission": null, "to": "the supervisory authority", "waits_for": if due.is_some() { vec![] } else { vec!["aware_at"] }});
+    from(json!([
+        {"applies_to": "controllers of personal data in the EU and the UK", "clock": "gdpr_art_33", "decision": {"applies": true, "at": at("03:06:00"), "by": "user:ada", "clock": "gdpr_art_33", "why": "customer table"}, "guidance": "guidance, not legal advice", "regime": "GDPR Art. 33 (EU, UK)", "source": "Regulation (EU) 2016/679", "stages": [stage("notification", "running", Some(at("23:05:00")), Some(259_000))], "version": "2026.11"},
+        {"applies_to": "essential and important entities", "clock": "nis2_art_23", "decision": null, "guidance": "guidance, not legal advice", "regime": "NIS2 Art. 23", "source": "Directive (EU) 2022/2555", "stages": [stage("early_warning", "warned", Some(at("23:05:00")), Some(3000)), stage("final_report", "not_started", None, None)], "version": "2026.11"},
+    ]))
+}
+
+fn edits() -> Vec<Edit> {
+    let edit = |undone: Option<Value>| json!({"alerts": ["019c0000-0000-7000-8000-000000000001"], "edit": "019c0000-0000-7000-8000-0000000000e1", "from": "INC-2026-0009", "kind": "merge", "stamp": stamp("03:04:00", "server", "same host db-1, 3 min apart"), "to": "INC-2026-0007", "undone": undone});
+    from(json!([edit(None), edit(Some(stamp("03:09:00", "user:ada", "two machines of one name")))]))
+}
+
+pub fn pages() -> Vec<PageView> {
+    let page = |n: u32, role: &str, state: &str, error: Option<&str>| json!({"attempts": n, "channel": "webhook", "contact": "Night shift", "created": at("03:01:13"), "error": error, "incident": "INC-2026-0007", "page": format!("019c0000-0000-7000-8000-0000000000f{n}"), "purpose": "escalation", "role": role, "sent": null, "state": state, "step": n});
+    from(json!([page(2, "CISO", "failed", Some("the other side answered 503")), page(1, "SOC lead", "sent", None)]))
+}
+
+fn timers() -> Vec<TimerState> {
+    let timer = |name: &str, what: &str, state: &str, left: Option<i64>| json!({"due_at": at("03:16:12"), "met_at": left.is_none().then(|| at("03:05:00")), "owner": "incident_commander", "remaining_seconds": left, "state": state, "timer": name, "what": what});
+    from(json!([
+        timer("respond", "Somebody answers", "met", None),
+        timer("update", "Tell people where it stands", "overdue", Some(-130)),
+        timer("sev1_evidence", "The volatile evidence is in, and containment is assessed", "warn", Some(212)),
+    ]))
+}
+
+pub fn timeline() -> Vec<TimelineEntry> {
+    let entry = |seq: u64, clock: &str, actor: &str, event: &str, text: &str| json!({"actor": actor, "event": event, "incident": "INC-2026-0007", "seq": seq, "subject": "incident:INC-2026-0007", "text": text, "time": at(clock)});
+    from(json!([
+        entry(118, "03:01:12", "source:falco", "alert_received", "An alert of falco came."),
+        entry(119, "03:01:12", "server", "incident_opened", "Opened as ransomware, SEV1."),
+        entry(127, "03:10:00", "user:ada", "note_added", HOSTILE),
+        entry(133, "03:12:21", "agent:db-1-0a1b2c3d", "evidence_sealed", "A bundle of db-1 was sealed."),
+    ]))
+}
+
+pub fn escalation() -> EscalationStatus {
+    from(json!({
+        "contacts": [{"channels": ["webhook", "smtp"], "contact": "Night shift", "roles": ["SOC lead"]}, {"channels": ["pagerduty"], "contact": "Duty officer <security>", "roles": ["CISO"]}],
+        "pages": pages(), "vacant": ["CEO"],
+    }))
+}
+
+pub fn draft() -> Draft {
+    from(json!({"audience": "executive", "text": format!("# What we know\n\n{HOSTILE}\n\n[not known yet: cause]\n")}))
 }
 
 pub fn leaves() -> Vec<Leaf> {

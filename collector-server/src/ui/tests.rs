@@ -5,7 +5,9 @@ use maud::Markup;
 use wire::api::{ErrorBody, EvidenceState, Page, SignerTrust};
 
 use super::evidence::{Search, Shown};
-use super::{SCRIPT, STYLE, board, custody, evidence, hosts, incident, problem, samples, sign_in};
+use super::{
+    SCRIPT, STYLE, board, custody, draft, escalation, evidence, hosts, incident, problem, report, samples, sign_in,
+};
 
 fn evidence_page(state: EvidenceState) -> String {
     let complete = state == EvidenceState::Sealed;
@@ -22,7 +24,7 @@ fn evidence_page(state: EvidenceState) -> String {
 }
 
 fn incident_page() -> String {
-    incident::page(frame(&me()), &samples::incident(), &samples::leaves()).into_string()
+    incident::page(frame(&me()), &samples::incident(), &samples::timeline()).into_string()
 }
 
 fn holds(page: &str, wanted: &[&str]) {
@@ -50,6 +52,9 @@ fn all_pages() -> Vec<(&'static str, String)> {
         ("incident", incident_page()),
         ("hosts", text(hosts::page(frame, &connected, false))),
         ("custody", text(custody::page(frame, &leaves, samples::head(), Some(&id), true))),
+        ("escalation", text(escalation::page(frame, &samples::escalation()))),
+        ("report", text(report::page(frame, &["ransomware", "phishing_attempt"]))),
+        ("draft", text(draft::page(frame, &id, &samples::draft()))),
         ("not-found", text(problem::page(frame, &nowhere))),
         ("evidence-sealed", evidence_page(EvidenceState::Sealed)),
         ("evidence-receiving", evidence_page(EvidenceState::Receiving)),
@@ -84,9 +89,9 @@ fn pages_have_landmarks_labels_and_one_heading() {
             page.matches("scope=\"").count() + page.matches("<thead").count(),
             "{name}"
         );
-        let labels = page.matches("<label").count();
-        let inputs =
-            page.matches("<input").count() + page.matches("<select").count() - page.matches("type=\"hidden\"").count();
+        let labels = page.matches("<label").count() + page.matches("aria-label=\"Choose").count();
+        let fields: usize = ["<input", "<select", "<textarea"].map(|field| page.matches(field).count()).iter().sum();
+        let inputs = fields - page.matches("type=\"hidden\"").count();
         assert_eq!(labels, inputs, "{name}: each field has a label");
     }
 }
@@ -114,11 +119,29 @@ fn the_incident_says_what_it_is_why_and_what_to_do() {
             "1,842",
             "the policy of this host allows only",
             "The agent died in the run",
-            "order issued",
+            "A bundle of db-1 was sealed.",
         ],
     );
     let address = "<a class=\"title\" href=\"/evidence/";
     assert_eq!(incident_page().matches(address).count(), 4);
+}
+
+#[test]
+fn a_responder_may_act_and_an_analyst_reads() {
+    let page = incident_page();
+    for action in ["acknowledge", "phase", "assign", "override", "close", "anchor", "decide", "submit", "note", "merge"]
+    {
+        holds(&page, &[&format!("name=\"do\" value=\"{action}\"")]);
+    }
+    holds(&page, &["value=\"split\"", "name=\"edit\" value=\"019c0000-0000-7000-8000-0000000000e1\"", "2 min late"]);
+    let mut analyst = me();
+    analyst.role = wire::api::Role::Analyst;
+    let page = incident::page(frame(&analyst), &samples::incident(), &[]).into_string();
+    assert!(!page.contains("/actions") && page.contains("Checklist"), "{page}");
+    let mut merged = samples::incident();
+    merged.case.merged_into = Some("INC-2026-0001".parse().unwrap());
+    let page = incident::page(frame(&me()), &merged, &[]).into_string();
+    assert!(page.contains("href=\"/incidents/INC-2026-0001\"") && !page.contains("value=\"note\""), "{page}");
 }
 
 #[test]

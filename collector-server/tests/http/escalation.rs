@@ -19,10 +19,10 @@ const KEY: [u8; 32] = [7; 32];
 const ROUTING_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A site's folder, with secrets and an address for each kind of peer.
-struct SiteFolder(tempfile::TempDir);
+pub struct SiteFolder(tempfile::TempDir);
 
 impl SiteFolder {
-    fn new(contacts: &str) -> Self {
+    pub fn new(contacts: &str) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         folder.secret("webhook.secret", &format!("whsec_{}", BASE64_STANDARD.encode(KEY)));
         folder.secret("pagerduty.key", ROUTING_KEY);
@@ -30,11 +30,11 @@ impl SiteFolder {
         folder
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn secret(&self, name: &str, text: &str) -> PathBuf {
+    pub fn secret(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
         std::fs::write(&path, format!("{text}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -42,7 +42,7 @@ impl SiteFolder {
     }
 
     /// Puts it in force.
-    fn serve(&self, server: &Server) {
+    pub fn serve(&self, server: &Server) {
         server.app.site.load(self.path()).unwrap_or_else(|error| panic!("{error:#}"));
     }
 
@@ -105,7 +105,7 @@ async fn test_mara(server: &Server) -> Value {
 }
 
 /// What a receiver does that follows the specification.
-fn verified(got: &Got) -> Value {
+pub fn verified(got: &Got) -> Value {
     let header = |name: &str| got.headers[name].as_str();
     let signed = format!("{}.{}.{}", header("webhook-id"), header("webhook-timestamp"), got.body);
     let signature = header("webhook-signature").strip_prefix("v1,").unwrap();
@@ -182,13 +182,13 @@ async fn what_fails_says_why_and_nobody_is_sent_elsewhere() {
     peers.folder(&[0, 1, 2, 3]).serve(&server);
     let elsewhere = Peer::http().await;
     peers.webhook.answers([Reply::Elsewhere(elsewhere.url("/"))]);
-    peers.mail.answers([Reply::Says(550, "no such person")]);
+    peers.mail.answers([Reply::Says(550, "no such person: <mara@example.org>")]);
     peers.slack.answers([Reply::Says(404, "no /services/T0/B0/slack-secret\r\n\u{1b}[31mhere")]);
     peers.pagerduty.answers([Reply::Nothing]);
     test_mara(&server).await;
     for (channel, why) in [
         ("webhook", "302"),
-        ("smtp", "no such person"),
+        ("smtp", "no such person: <***>"),
         ("slack", "it answered 404 Not Found: no ***   [31mhere"),
         ("pagerduty", "no answer within 1 seconds"),
     ] {
@@ -254,4 +254,18 @@ fn mistakes_in_the_contacts_are_told_with_their_line_and_no_secret() {
     std::fs::remove_file(&secret).unwrap();
     std::os::unix::fs::symlink(exposed.path().join("pagerduty.key"), &secret).unwrap();
     assert!(exposed.mistakes().contains("webhook.secret"));
+}
+
+#[test]
+fn the_example_has_no_mistake() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/site/contacts.yaml");
+    let folder = SiteFolder::new(&std::fs::read_to_string(example).unwrap());
+    folder.secret("smtp.password", "correct horse");
+    folder.secret("slack-mara.url", "https://hooks.slack.example/services/T0/B0/x");
+    folder.secret("counsel.secret", &format!("whsec_{}", BASE64_STANDARD.encode(KEY)));
+    let site = Site::default();
+    site.load(folder.path()).unwrap();
+    let contacts = site.contacts();
+    let views: Vec<_> = contacts.contacts.iter().map(|contact| contact.view().channels.join(" ")).collect();
+    assert_eq!(views, ["pagerduty smtp", "slack smtp", "webhook"]);
 }

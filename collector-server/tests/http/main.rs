@@ -15,6 +15,7 @@ mod ingest;
 mod letters;
 mod membership;
 mod orders;
+mod paging;
 mod peers;
 mod signed;
 mod triage;

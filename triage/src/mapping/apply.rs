@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde_json::Value;
+use wire::assessment::{Host, HostRole};
 
 use super::path::{Expression, Path};
 use super::{Condition, Glob, HostMapping, Levels, Mapping, Scale};
@@ -11,7 +12,7 @@ use crate::Alert;
 use crate::alert::{HostIdKind, Level, VendorSeverity};
 use crate::fields::Field;
 use crate::matching::glob;
-use crate::normalise::kind_of;
+use crate::normalise::{is_ours, kind_of};
 
 /// No technique's name is longer.
 const TECHNIQUE_NAME_MAX: usize = 80;
@@ -30,6 +31,7 @@ impl Mapping {
         alert.vendor_severity = self.severity.iter().find_map(|scale| self.rated(scale, record));
         self.hosts.iter().for_each(|host| self.host(&mut alert, host, record));
         self.lists(&mut alert, record);
+        self.outward(&mut alert, record);
         for (name, expressions) in &self.fields {
             alert.set(name, self.first(expressions, record).unwrap_or_default());
         }
@@ -95,13 +97,39 @@ impl Mapping {
         }
     }
 
+    /// Turns victim and source round where the traffic leaves us. An exact id of the other end is none of ours.
+    fn outward(&self, alert: &mut Alert, record: Field) {
+        let Some(ends) = &self.ends else { return };
+        let address = |expressions| -> Option<IpAddr> { self.first(expressions, record)?.parse().ok() };
+        let (Some(ours), Some(other)) = (address(&ends.ours), address(&ends.other)) else { return };
+        let other_text = other.to_string();
+        let other_name = alert.aliases.get(&other_text).cloned().unwrap_or(other_text);
+        let is_there = |host: &Host| host.role == HostRole::Victim && host.name == other_name;
+        if !is_ours(ours) || is_ours(other) || !alert.hosts.iter().any(is_there) {
+            return;
+        }
+        for host in &mut alert.hosts {
+            host.role = match host.role {
+                HostRole::Victim => HostRole::Source,
+                HostRole::Source => HostRole::Victim,
+                role => role,
+            };
+        }
+        alert.ids.retain(|id| id.value != other_name);
+        let victims = alert.hosts.iter().filter(|host| host.role == HostRole::Victim).map(|host| host.name.clone());
+        for name in victims.collect::<Vec<_>>() {
+            alert.fqdn(name);
+        }
+    }
+
     fn lists(&self, alert: &mut Alert, record: Field) {
         let holds = |when: &Option<Condition>| when.as_ref().is_none_or(|when| when.holds(record));
         for id in &self.ids {
             let records = each(id.each.as_ref(), id.when.as_ref(), record);
             for value in records.into_iter().flat_map(|record| self.all(&id.paths, record)) {
-                if id.kind != HostIdKind::Fqdn || (value.contains('.') && value.parse::<IpAddr>().is_err()) {
-                    alert.id(id.kind, value);
+                match id.kind {
+                    HostIdKind::Fqdn => alert.fqdn(value),
+                    kind => alert.id(kind, value),
                 }
             }
         }
@@ -124,7 +152,7 @@ impl Mapping {
 
     /// The facts that false-positive rules ask for most, where the file does not give them.
     fn usual_facts(&self, alert: &mut Alert) {
-        let victim = alert.hosts.iter().find(|host| host.role == wire::assessment::HostRole::Victim);
+        let victim = alert.hosts.iter().find(|host| host.role == HostRole::Victim);
         // `pod:default/web` is no host's name.
         let name = victim.map(|host| host.name.clone()).filter(|name| !name.contains(':'));
         let account = alert.accounts.first().cloned();
@@ -170,7 +198,17 @@ impl Condition {
             && !self.lacks.iter().any(is_there)
             && self.equals.iter().all(fits)
             && !self.unequal.iter().any(fits)
+            && !self.same_host.iter().any(|names| are_two_hosts(names, record))
+            && self.other_host.iter().all(|names| are_two_hosts(names, record))
     }
+}
+
+/// True when both paths name a host and not the same one: `web-1` and `web-1.example.com` are one.
+fn are_two_hosts((a, b): (&Path, &Path), record: Field) -> bool {
+    let name = |path: &Path| path.texts(record).into_iter().next().map(|name| name.to_lowercase());
+    let (Some(a), Some(b)) = (name(a), name(b)) else { return false };
+    let is_within = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
+    a != b && !is_within(&a, &b) && !is_within(&b, &a)
 }
 
 impl Levels {

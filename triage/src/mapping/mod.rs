@@ -65,6 +65,9 @@ pub struct Mapping {
     /// Every one of them.
     #[serde(default)]
     pub hosts: Vec<HostMapping>,
+    /// The two ends of the traffic, where the product does not say which of them is ours.
+    #[serde(default)]
+    pub ends: Option<Ends>,
     /// Every one of them.
     #[serde(default)]
     pub ids: Vec<IdMapping>,
@@ -113,6 +116,12 @@ pub struct Condition {
     /// No text there fits any of the globs.
     #[serde(default)]
     pub unequal: BTreeMap<Path, Vec<Glob>>,
+    /// Both name one host, with its domain or without; or one of them names none.
+    #[serde(default)]
+    pub same_host: BTreeMap<Path, Path>,
+    /// They name two hosts.
+    #[serde(default)]
+    pub other_host: BTreeMap<Path, Path>,
 }
 
 /// A pattern. YAML reads `5` and `true` as what they are; in a record they may be texts.
@@ -222,6 +231,17 @@ pub struct HostMapping {
     pub when: Option<Condition>,
 }
 
+/// The two ends of the traffic. What goes from a private address to one that is not leaves us: the victim is the end
+/// that is ours, whatever the product calls the destination.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ends {
+    /// The address that is ours, if one is.
+    pub ours: Vec<Expression>,
+    /// The address of the other end.
+    pub other: Vec<Expression>,
+}
+
 /// Exact ids.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -265,7 +285,7 @@ pub struct MarkerMapping {
 impl Mapping {
     /// What is wrong with it beyond its form: where, and what.
     pub fn mistakes(&self) -> Vec<(String, &'static str)> {
-        const EMPTY: &str = "a condition without words always holds: `has`, `lacks`, `equals` or `unequal` is wanted";
+        const EMPTY: &str = "a condition without words always holds: `has`, `lacks`, `equals`, `unequal`, `same_host` or `other_host` is wanted";
         let mut mistakes = Vec::new();
         let mut condition = |at: String, condition: Option<&Condition>| {
             if condition.is_some_and(Condition::is_empty) {
@@ -291,7 +311,12 @@ impl Mapping {
 
 impl Condition {
     fn is_empty(&self) -> bool {
-        self.has.is_empty() && self.lacks.is_empty() && self.equals.is_empty() && self.unequal.is_empty()
+        self.has.is_empty()
+            && self.lacks.is_empty()
+            && self.equals.is_empty()
+            && self.unequal.is_empty()
+            && self.same_host.is_empty()
+            && self.other_host.is_empty()
     }
 }
 

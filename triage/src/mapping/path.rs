@@ -202,6 +202,8 @@ pub enum Part {
     Text(String),
     /// What stands there.
     Path(Path),
+    /// All texts there with spaces between them: `{command|joined}`.
+    Joined(Path),
     /// What stands there behind the last `/`: `{resource|last}`.
     Last(Path),
 }
@@ -221,8 +223,10 @@ impl TryFrom<String> for Expression {
         while let Some((before, after)) = rest.split_once('{') {
             let (path, after) = after.split_once('}').ok_or_else(|| format!("`{text}` has a `{{` without its `}}`"))?;
             parts.push(Part::Text(before.to_owned()));
-            parts.push(match path.strip_suffix("|last") {
-                Some(path) => Part::Last(Path::try_from(path.to_owned())?),
+            parts.push(match path.split_once('|') {
+                Some((path, "last")) => Part::Last(Path::try_from(path.to_owned())?),
+                Some((path, "joined")) => Part::Joined(Path::try_from(path.to_owned())?),
+                Some((_, word)) => return Err(format!("`{text}`: `|{word}` is neither `|last` nor `|joined`")),
                 None => Part::Path(Path::try_from(path.to_owned())?),
             });
             rest = after;
@@ -249,6 +253,7 @@ impl Expression {
                     .map(|part| match part {
                         Part::Text(text) => Some(text.clone()),
                         Part::Path(path) => of(path).into_iter().next(),
+                        Part::Joined(path) => Some(of(path).join(" ")).filter(|text| !text.is_empty()),
                         Part::Last(path) => {
                             let text = of(path).into_iter().next()?;
                             let last = text.trim_end_matches('/').rsplit('/').next()?;
@@ -314,6 +319,21 @@ mod tests {
         }
         assert!(Path::try_from(["a"; STEPS_MAX].join(".")).is_ok());
         assert!(Expression::try_from("{a".to_owned()).is_err());
+        assert!(Expression::try_from("{a|first}".to_owned()).is_err());
+    }
+
+    #[test]
+    fn templates_take_the_first_the_last_or_all() {
+        let record = json!({ "command": ["sh", "-c", "id"], "resource": "projects/1/zones/a", "none": [] });
+        for (template, wanted) in [
+            ("run {command}", Some("run sh")),
+            ("run {command|joined}", Some("run sh -c id")),
+            ("in {resource|last}", Some("in a")),
+            ("run {none|joined}", None),
+        ] {
+            let texts = Expression::try_from(template.to_owned()).unwrap().texts(Field::of(&record), &[]);
+            assert_eq!(texts.first().map(String::as_str), wanted, "{template}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod splunk;
 mod suricata;
 
 pub(crate) use plain::kind_of;
+pub(crate) use suricata::is_ours;
 
 /// Reads the records of one product.
 pub trait Normaliser: Sync {

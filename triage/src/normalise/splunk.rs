@@ -17,8 +17,9 @@ pub(super) fn row(record: Field) -> Option<Field> {
         result.value().is_some_and(Value::is_object) && record.any(&["sid", "search_name", "results_link"]).holds();
     let has_raw =
         record.key("_raw").holds() && record.any(&["splunk_server", "_sourcetype", "_bkt", "_cd", "_serial"]).holds();
-    let is_notable =
-        record.key("event_id").holds() && record.any(&["security_domain", "urgency", "rule_title"]).holds();
+    let is_indexed = record.key("index").text().is_some_and(|index| index == "notable");
+    let is_notable = (is_indexed || record.key("event_id").holds())
+        && record.any(&["security_domain", "urgency", "rule_title"]).holds();
     if posted { Some(result) } else { (has_raw || is_notable).then_some(record) }
 }
 

@@ -131,6 +131,7 @@ fn labels(alert: &mut Alert, record: Field) {
 fn request(alert: &mut Alert, record: Field) {
     let http = record.key("http");
     alert.set("network.protocol", record.any(&["app_proto", "proto"]).text_or_empty().to_lowercase());
+    alert.set("url.host", http.key("hostname").text_or_empty());
     alert.set("http.method", http.key("http_method").text_or_empty());
     alert.set("http.status", http.key("status").text_or_empty());
     alert.set("http.user_agent", http.key("http_user_agent").text_or_empty());
@@ -233,7 +234,7 @@ fn hosts(alert: &mut Alert, record: Field) {
 }
 
 /// A private address: what Suricata calls its home network, unless it was told otherwise.
-fn is_ours(address: IpAddr) -> bool {
+pub(crate) fn is_ours(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
             let shared = matches!(address.octets(), [100, 64..=127, ..]);

@@ -39,3 +39,28 @@ fn events_of_several_vendors() {
         assert_eq!((got.incident_type.as_str(), got.severity), (incident_type, severity), "{line}: {why:#?}");
     }
 }
+
+#[test]
+fn which_end_is_ours() {
+    for (line, victim, closed) in [
+        // What leaves for a public address is about the host that it leaves from.
+        (
+            "CEF:0|Acme|Gate|1|7|Suspicious DNS query|5|src=10.9.0.8 shost=lt-8 dst=198.51.100.7 act=sinkhole cat=dns-c2",
+            "lt-8",
+            false,
+        ),
+        (
+            "LEEF:2.0|Acme|DLP|3|DataLeak|^|src=10.9.0.9^dst=198.51.100.8^sev=9^action=Permitted^msg=exfiltration of card numbers",
+            "10.9.0.9",
+            false,
+        ),
+        ("CEF:0|Acme|Gate|1|8|SQL injection|5|src=198.51.100.7 dst=10.9.0.20", "10.9.0.20", false),
+        // An agent that names neither end speaks of its own host.
+        ("CEF:0|Acme|Agent|1|9|Eicar_test_file|6|dvchost=app-4 act=Delete", "app-4", true),
+    ] {
+        let got = triage_incident(line.as_bytes(), RECEIVED, &Context::shipped().unwrap()).unwrap().remove(0);
+        let victims: Vec<_> =
+            got.hosts.iter().filter(|host| host.role == crate::VICTIM).map(|host| host.name.as_str()).collect();
+        assert_eq!((victims, got.auto_close), (vec![victim], closed), "{line}");
+    }
+}

@@ -120,3 +120,30 @@ fn overwatch_is_people() {
         assert_eq!(got.disposition, "true_positive");
     }
 }
+
+#[test]
+fn its_own_test_detections_and_incidents() {
+    let event = |kind: &str, event: serde_json::Value| {
+        triaged(
+            &serde_json::json!({ "metadata": { "eventType": kind, "offset": 4, "eventCreationTime": 1_795_282_800_000_i64 }, "event": event }),
+        )
+    };
+    let detection = |name: &str, description: &str| {
+        let fields = serde_json::json!({ "Name": name, "Description": description, "Hostname": "app-3", "SeverityName": "High", "Objective": "Follow Through" });
+        event("EppDetectionSummaryEvent", fields)
+    };
+    let test = detection("TestTriggerHigh", "For evaluation only - benign, no action needed.");
+    assert_eq!((test.disposition.as_str(), test.auto_close), ("test", true));
+    assert!(!detection("CredentialTheft", "A process read the memory of LSASS.").auto_close);
+    let incident = |moves: i32| {
+        event(
+            "IncidentSummaryEvent",
+            serde_json::json!({ "IncidentID": "inc:1:2", "HostID": "77aa", "FineScore": 8.1, "LateralMovement": moves }),
+        )
+    };
+    let moved = incident(1);
+    assert_eq!((moved.incident_type.as_str(), moved.severity), ("lateral_movement", Sev2));
+    assert_eq!(moved.hosts[0].name, "77aa");
+    let stays = incident(0);
+    assert_eq!((stays.incident_type.as_str(), stays.severity), ("security_alert", Sev3));
+}

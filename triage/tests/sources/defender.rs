@@ -129,7 +129,7 @@ fn documented_titles() {
         ("'Wacatac' malware was prevented", "informational", "Malware", "malware_infection", Sev3),
         ("'LockBit' ransomware was detected", "high", "Ransomware", "ransomware", Sev1),
         ("'LockBit' ransomware was prevented", "low", "Ransomware", "ransomware", Sev2),
-        ("File backups were deleted", "medium", "Impact", "ransomware", Sev1),
+        ("File backups were deleted", "medium", "Impact", "ransomware", Sev2),
         ("'PUABundler' unwanted software was detected", "informational", "UnwantedSoftware", "policy_violation", Sev4),
         ("Human-operated attack using compromised account", "high", "SuspiciousActivity", "apt_intrusion", Sev1),
         ("Ransomware-linked Storm-0501 threat actor detected", "high", "SuspiciousActivity", "apt_intrusion", Sev1),

@@ -53,7 +53,7 @@ fn prebuilt_rules() {
     let cases: &[(&str, &str, &str, &str, Severity)] = &[
         ("AWS CloudTrail Log Suspended", "medium", "Defense Evasion", "cloud_account_compromise", Sev1),
         ("AWS IAM User Addition to Group", "low", "Credential Access", "cloud_account_compromise", Sev3),
-        ("Volume Shadow Copy Deletion via PowerShell", "high", "Impact", "ransomware", Sev1),
+        ("Volume Shadow Copy Deletion via PowerShell", "high", "Impact", "ransomware", Sev2),
         ("Potential Linux Ransomware Note Creation Detected", "medium", "Impact", "ransomware", Sev1),
         ("LSASS Memory Dump Creation", "high", "Credential Access", "credential_compromise", Sev2),
         ("Potential Credential Access via DCSync", "medium", "Credential Access", "domain_controller_breach", Sev1),

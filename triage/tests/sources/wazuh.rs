@@ -68,3 +68,45 @@ fn files_and_weaknesses() {
         ("vulnerability_discovered", Sev4)
     );
 }
+
+#[test]
+fn events_that_windows_forwards_are_of_the_computer_that_wrote_them() {
+    let mut record = serde_json::json!({
+        "timestamp": "2026-11-21T17:40:00.000+0000", "id": "1795282800.77", "location": "EventChannel",
+        "rule": { "id": "60204", "level": 10, "description": "Multiple Windows Logon Failures", "groups": ["windows", "authentication_failures"] },
+        "agent": { "id": "031", "name": "collector-2", "ip": "10.8.0.9" }, "manager": { "name": "wazuh-mgr-1" },
+        "data": { "win": { "system": { "computer": "till-14.shop.example" }, "eventdata": { "targetUserName": "e.tester", "ipAddress": "10.8.3.3" } } },
+    });
+    let hosts = |record: &serde_json::Value| {
+        let hosts = triaged(record).hosts;
+        hosts.into_iter().map(|host| (host.name, host.role)).collect::<Vec<_>>()
+    };
+    let found = hosts(&record);
+    assert_eq!(found[0], ("till-14.shop.example".to_owned(), VICTIM));
+    assert!(found.contains(&("collector-2".to_owned(), REPORTER)), "{found:?}");
+    record["agent"]["name"] = "TILL-14".into();
+    assert_eq!(hosts(&record)[0], ("TILL-14".to_owned(), VICTIM), "with its domain or without, it is one host");
+}
+
+#[test]
+fn possible_is_not_confirmed_and_eicar_is_no_malware() {
+    let record = |id: &str, description: &str, data: serde_json::Value| {
+        serde_json::json!({
+            "timestamp": "2026-11-21T17:40:00.000+0000", "id": "1795282800.78", "location": "x", "data": data,
+            "rule": { "id": id, "level": 12, "description": description, "groups": ["virustotal"] },
+            "agent": { "id": "031", "name": "web-07" }, "manager": { "name": "wazuh-mgr-1" },
+        })
+    };
+    let logon = "Successful Remote Logon Detected - NTLM authentication, possible pass-the-hash attack.";
+    let possible = triaged(&record("92652", logon, serde_json::json!({})));
+    assert_eq!((possible.incident_type.as_str(), possible.severity), ("lateral_movement", Sev3));
+    let found = |name: &str, md5: &str| {
+        let file = serde_json::json!({ "virustotal": { "source": { "file": name, "md5": md5 } } });
+        triaged(&record("87105", &format!("VirusTotal: Alert - {name} - 60 engines detected this file"), file))
+    };
+    let eicar = found("/srv/up/a.bin", "44d88612fea8a8f36de82e1278abb02f");
+    assert_eq!((eicar.severity, eicar.disposition.as_str(), eicar.auto_close), (Sev4, "test", true));
+    // Anybody can call a file so.
+    let named = found("/srv/up/eicar.com", "0123456789abcdef0123456789abcdef");
+    assert_eq!((named.severity, named.auto_close), (Sev2, false));
+}

@@ -8,10 +8,8 @@ use wire::response::Audience;
 
 use super::super::{Actor, App, Problem, ProblemKind};
 
-/// Leaves that are read for one draft.
-const LEAVES_MAX: usize = 2000;
-/// Entries of the timeline that a draft holds, the last ones.
-const ENTRIES_MAX: usize = 200;
+/// Entries of the timeline that a draft is made from, the last ones.
+const ENTRIES_MAX: u32 = 500;
 /// What happens all the time and says little to a reader.
 const QUIET: &[&str] = &["alert_received", "order_delivered", "receipted", "evidence_receiving"];
 
@@ -21,10 +19,11 @@ impl App {
     /// # Errors
     /// [`ProblemKind::NotFound`]; [`ProblemKind::Internal`] where the site's template fails.
     pub async fn draft(&self, by: &Actor, incident: &IncidentId, audience: Audience) -> Result<Draft, Problem> {
-        let (view, facts) = self.incident_and_facts(incident).await?;
-        let entries = self.last_entries(incident).await?;
+        let (view, anchors) = self.incident_and_standing(incident).await?;
+        let mut entries = self.timeline_end(incident, ENTRIES_MAX).await?;
+        entries.retain(|entry| !QUIET.contains(&entry.event.as_str()));
         let facts = DraftFacts {
-            anchors: facts.anchors,
+            anchors,
             drafted_at: Some(self.now()),
             written_by: Some(by.to_string()),
             ..of_view(view, &entries)
@@ -36,21 +35,6 @@ impl App {
             Problem::new(ProblemKind::Internal, message).hint(hint)
         })?;
         Ok(Draft { audience, text })
-    }
-
-    async fn last_entries(&self, incident: &IncidentId) -> Result<Vec<TimelineEntry>, Problem> {
-        let (mut entries, mut from, mut read) = (Vec::new(), 0, 0);
-        while read < LEAVES_MAX {
-            let page = self.timeline(incident, from, 500).await?;
-            read += page.items.len();
-            let last = page.items.last().map(|entry| entry.seq);
-            entries.extend(page.items.into_iter().filter(|entry| !QUIET.contains(&entry.event.as_str())));
-            match (page.next, last) {
-                (Some(_), Some(last)) => from = last + 1,
-                _ => break,
-            }
-        }
-        Ok(entries.split_off(entries.len().saturating_sub(ENTRIES_MAX)))
     }
 }
 

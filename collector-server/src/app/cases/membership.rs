@@ -274,10 +274,9 @@ impl App {
         Ok(())
     }
 
-    /// What the view of an incident says about its membership: whom it absorbed, and its edits.
+    /// What the view of an incident says about its membership: its edits, and why its alerts stand here.
     pub(in super::super) async fn tell_membership(&self, view: &mut IncidentView) -> Result<(), Problem> {
         let incident = &view.summary.incident;
-        view.absorbed = self.store.absorbed(incident).await?;
         view.edits = self.store.edits_of(incident, EDITS_MAX).await?;
         // The newest edit that brought an alert here says why it stands here.
         for alert in &mut view.alerts {

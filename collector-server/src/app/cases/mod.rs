@@ -9,7 +9,6 @@ mod drafts;
 pub(super) mod judge;
 pub(super) mod membership;
 mod notification;
-pub(super) mod standing;
 mod texts;
 mod timeline;
 mod verdict;
@@ -152,7 +151,7 @@ impl App {
     }
 
     /// Commits, and tells those who follow the incidents; false when what the changes assumed no longer holds.
-    async fn write_down(&self, changes: Vec<Change>, leaves: Vec<NewLeaf>) -> Result<bool, Problem> {
+    pub(super) async fn write_down(&self, changes: Vec<Change>, leaves: Vec<NewLeaf>) -> Result<bool, Problem> {
         let told: Vec<_> = leaves
             .iter()
             .filter_map(|leaf| {

@@ -123,11 +123,16 @@ impl Contacts {
 
     /// Who stands for a role.
     pub fn of_role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a Contact> {
-        self.contacts.iter().filter(move |contact| contact.roles.iter().any(|one| one.eq_ignore_ascii_case(role)))
+        self.contacts.iter().filter(move |contact| contact.stands_for(role))
     }
 }
 
 impl Contact {
+    /// True when this is one of the contact's roles, in capitals or not.
+    pub fn stands_for(&self, role: &str) -> bool {
+        self.roles.iter().any(|one| one.eq_ignore_ascii_case(role))
+    }
+
     /// As people are shown it: no address, no secret.
     pub fn view(&self) -> ContactView {
         ContactView {

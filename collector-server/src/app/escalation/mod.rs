@@ -2,14 +2,16 @@
 //!
 //! A page is a row of the store, queued in one commit with its custody leaf, and delivered by [`outbox`] until the other
 //! side took it: at least once, also across a crash; the page's id tells who gets it twice. Whom to page when is decided
-//! from what is stored, so that nothing is lost or said twice by a restart.
+//! from what is stored (`look.rs`), so that nothing is lost or said twice by a restart.
 
 pub mod channels;
 pub mod contacts;
+mod look;
 mod message;
 mod outbox;
 mod outgoing;
 mod secret;
+pub mod standing;
 
 use std::collections::BTreeSet;
 
@@ -34,7 +36,6 @@ const HOUR: i128 = 60 * MINUTE;
 /// Wakes those who look after incidents and pages: something is to be done.
 #[derive(Debug, Default)]
 pub struct Escalation {
-    looks: Notify,
     outbox: Notify,
 }
 
@@ -108,6 +109,13 @@ impl Recent {
         let to_contact = sent().filter(|page| page.view.contact == contact).count();
         to_contact >= usize::try_from(limits.pages_per_contact_per_hour).unwrap_or(usize::MAX)
             || sent().count() >= usize::try_from(limits.pages_per_hour).unwrap_or(usize::MAX)
+    }
+
+    /// When the contact gets the next digest.
+    fn digest_due(&self, contact: &str, limits: Limits, now: Instant) -> Instant {
+        let held = self.0.iter().filter(|page| page.is_held && page.view.contact == contact);
+        let last = held.filter_map(|page| page.view.sent).max();
+        last.map_or(now, |last| now.max(Instant(last.0 + i128::from(limits.digest_minutes) * MINUTE)))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use wire::api::{LiveEvent, PageState};
+use wire::api::PageState;
 use wire::{Instant, PageId};
 
 use super::super::{Actor, App, Problem, random};
@@ -14,7 +14,7 @@ use super::channels::NotSent;
 use super::contacts::{Contact, Contacts};
 use super::message::{ACKNOWLEDGED, Brief, ESCALATION, Message, RESOLVED, TEST};
 use super::{NewPage, leaf};
-use crate::store::{Change, IncidentRecord, NewLeaf, PageRecord, StoreError};
+use crate::store::{Change, IncidentRecord, NewLeaf, PageRecord};
 
 /// Pages under way at a time.
 const AT_A_TIME_MAX: usize = 16;
@@ -134,7 +134,7 @@ impl App {
                 outcome.tried(page, contact, &sent, after)?;
             }
         }
-        self.keep_outcome(outcome, now).await
+        self.keep_outcome(outcome).await
     }
 
     fn message(&self, page: &PageRecord, incidents: &[IncidentRecord], contacts: &Contacts, now: Instant) -> Message {
@@ -154,23 +154,10 @@ impl App {
         }
     }
 
-    async fn keep_outcome(&self, outcome: Outcome, now: Instant) -> Result<(), Problem> {
+    async fn keep_outcome(&self, outcome: Outcome) -> Result<(), Problem> {
         let Outcome { changes, leaves } = outcome;
-        let told: Vec<_> = leaves.iter().map(|leaf| (leaf.incident.clone(), leaf.event)).collect();
-        match self.store.commit(changes, leaves).await {
-            Ok(_) => {}
-            // Somebody else saw to it.
-            Err(StoreError::Conflict(what)) => tracing::debug!(what, "a page was changed meanwhile"),
-            Err(error) => return Err(error.into()),
-        }
-        for (incident, event) in told {
-            if let Some(incident) = incident {
-                let (actor, event) = (Actor::Server.to_string(), event.to_owned());
-                self.live.tell(&incident, LiveEvent::Case { actor, event, time: now });
-            }
-        }
-        self.escalation.looks.notify_one();
-        Ok(())
+        // Otherwise somebody else saw to it.
+        self.write_down(changes, leaves).await.map(|_| ())
     }
 }
 

@@ -33,9 +33,13 @@ impl Outgoing {
     /// What is wrong with the CA's certificate, in words.
     pub fn new(ca_pem: Option<&[u8]>, wait: Duration) -> Result<Self, String> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let publicly = roots.len();
         for certificate in ca_pem.into_iter().flat_map(CertificateDer::pem_slice_iter) {
             let certificate = certificate.map_err(|error| format!("the ca_file is not PEM: {error}"))?;
             roots.add(certificate).map_err(|error| format!("the ca_file holds no CA: {error}"))?;
+        }
+        if ca_pem.is_some() && roots.len() == publicly {
+            return Err("the ca_file holds no certificate".to_owned());
         }
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()

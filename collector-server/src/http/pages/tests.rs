@@ -31,6 +31,7 @@ impl bundle::time::Clock for StoppedClock {
 
 struct Server {
     router: Router,
+    responder: String,
     token: String,
     _folder: tempfile::TempDir,
 }
@@ -55,7 +56,9 @@ impl Server {
         let reach = Reach { ca_sha256: Sha256::of(b"ca"), servers: vec!["https://ir.example:8443".into()] };
         let clock = Box::new(StoppedClock);
         let app = Arc::new(App::new(clock, objects, reach, SigningKey::from_seed(&[7; 32]), store));
-        let token = tokens::add(&*app.store, app.now(), &Actor::Server, "ada", Role::Analyst, None).await.unwrap().text;
+        let add = async |name, role| tokens::add(&*app.store, app.now(), &Actor::Server, name, role, None).await;
+        let token = add("ada", Role::Analyst).await.unwrap().text;
+        let responder = add("bob", Role::Responder).await.unwrap().text;
         let view = samples::incident();
         let record = IncidentRecord {
             assessment: view.assessment,
@@ -77,7 +80,7 @@ impl Server {
         };
         let changes = vec![Change::AddIncident(Box::new(record)), Change::AddEvidence(Box::new(evidence))];
         app.store.commit(changes, Vec::new()).await.unwrap();
-        Self { router: crate::http::router(&app), token, _folder: folder }
+        Self { router: crate::http::router(&app), responder, token, _folder: folder }
     }
 
     /// As a browser asks, unless the headers say otherwise.
@@ -112,8 +115,16 @@ impl Server {
     }
 }
 
-const PAGES: [&str; 5] =
-    ["/", "/hosts", "/custody", "/incidents/INC-2026-0007", "/evidence/019c0000-1111-7000-a000-00000000abc4"];
+const PAGES: [&str; 8] = [
+    "/",
+    "/hosts",
+    "/custody",
+    "/incidents/INC-2026-0007",
+    "/evidence/019c0000-1111-7000-a000-00000000abc4",
+    "/escalation",
+    "/report",
+    "/incidents/INC-2026-0007/drafts/executive",
+];
 
 #[tokio::test]
 async fn pages_need_a_session_and_lead_to_the_sign_in() {
@@ -149,6 +160,36 @@ async fn signed_in_all_pages_are_there_with_the_policy() {
     assert!(style.header("cache-control").contains("immutable"));
     let again = server.get("/sign-in?back=%2Fhosts", &cookie).await;
     assert_eq!((again.status, again.header("location")), (StatusCode::SEE_OTHER, "/hosts"));
+}
+
+#[tokio::test]
+async fn forms_act_and_lead_back() {
+    let server = Server::start().await;
+    let signed_in = server.sign_in(&server.responder, "/").await;
+    let cookie = signed_in.header("set-cookie").split(';').next().unwrap().to_owned();
+    let own = ("origin", "https://ir.example:8443");
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let act = async |cookie: &str, origin, body: &str| {
+        let headers = [origin, form, ("cookie", cookie), ("accept", "text/html")];
+        server.ask("POST", "/incidents/INC-2026-0007/actions", &headers, body).await
+    };
+    let noted = act(&cookie, own, "do=note&text=the+owner+%3Cdoes+not%3E+know+it&update=true").await;
+    assert_eq!((noted.status, noted.header("location")), (StatusCode::SEE_OTHER, "/incidents/INC-2026-0007"));
+    let page = server.get("/incidents/INC-2026-0007", &cookie).await.text;
+    assert!(page.contains("the owner &lt;does not&gt; know it"), "{page}");
+    let unfilled = act(&cookie, own, "do=close&reason=x").await;
+    assert_eq!(unfilled.status, StatusCode::BAD_REQUEST, "{}", unfilled.text);
+    assert!(unfilled.text.contains("disposition") && unfilled.text.contains("<h1"), "{}", unfilled.text);
+    for (cookie, origin) in [(&cookie, ("origin", "https://evil.example")), (&server.cookie().await, own)] {
+        let refused = act(cookie, origin, "do=acknowledge").await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.text);
+    }
+    let headers = [own, form, ("cookie", cookie.as_str())];
+    let report = "title=A+note+lies+on+the+desktop&what=it+asks+for+money&host=web-9&user=&seen_at=2026-03-14T03%3A00";
+    let reported = server.ask("POST", "/report", &headers, report).await;
+    assert_eq!(reported.status, StatusCode::SEE_OTHER, "{}", reported.text);
+    let page = server.get(reported.header("location"), &cookie).await.text;
+    assert!(page.contains("A note lies on the desktop") && page.contains("web-9"), "{page}");
 }
 
 #[tokio::test]

@@ -57,7 +57,12 @@ async fn to_look_at(store: &dyn Store, now: Instant, among: &IncidentId) -> Opti
 pub async fn an_incident_that_changed_is_looked_at(store: &dyn Store) {
     let mut record = incident("INC-watch", Severity::Sev2, 0);
     let id = record.incident.clone();
-    let watch = Watch { severity: Some(Severity::Sev2), since: Some(at(1)), told: ["vacant:CISO".to_owned()].into() };
+    let watch = Watch {
+        severity: Some(Severity::Sev2),
+        since: Some(at(1)),
+        answers: vec![at(0)],
+        told: [("vacant CISO".to_owned(), at(2))].into(),
+    };
     let put = |version, due| Change::PutWatch { incident: id.clone(), version, watch: watch.clone(), due };
     refused(store, put(1, None)).await;
     refused(store, Change::LookNow(id.clone())).await;
@@ -65,6 +70,8 @@ pub async fn an_incident_that_changed_is_looked_at(store: &dyn Store) {
     assert_eq!(to_look_at(store, at(0), &id).await, Some(Watch::default()));
     refused(store, put(2, None)).await;
     done(store, vec![put(1, Some(at(7)))]).await;
+    assert_eq!(store.watch(&id).await.unwrap(), watch);
+    assert_eq!(store.watch(&"INC-none".parse().unwrap()).await.unwrap(), Watch::default());
     assert_eq!(to_look_at(store, at(6), &id).await, None);
     assert_eq!(to_look_at(store, at(7), &id).await, Some(watch.clone()));
     done(store, vec![put(1, None)]).await;

@@ -85,5 +85,18 @@ pub(super) async fn leaves(
             sqlx::query(sql).bind(from).bind(limit).bind(incident.as_str())
         }
     };
-    value::many(connection, sql, |row| Ok(StoredLeaf { leaf: row.json("text")?, text: row.text("text")? })).await
+    value::many(connection, sql, stored).await
+}
+
+pub(super) async fn last_leaves(
+    connection: &mut SqliteConnection,
+    incident: &IncidentId,
+    limit: u32,
+) -> Result<Vec<StoredLeaf>, StoreError> {
+    let sql = "SELECT text FROM leaves WHERE incident = $1 ORDER BY seq DESC LIMIT $2";
+    value::many(connection, sqlx::query(sql).bind(incident.as_str()).bind(limit), stored).await
+}
+
+fn stored(row: &Columns<'_>) -> Result<StoredLeaf, StoreError> {
+    Ok(StoredLeaf { leaf: row.json("text")?, text: row.text("text")? })
 }

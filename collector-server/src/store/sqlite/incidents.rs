@@ -151,12 +151,9 @@ pub(super) async fn to_look_at(
     value::many(connection, sql, |row| Ok((read(row)?, row.json("watch")?))).await
 }
 
-pub(super) async fn watch(
-    connection: &mut SqliteConnection,
-    incident: &IncidentId,
-) -> Result<Option<Watch>, StoreError> {
+pub(super) async fn watch(connection: &mut SqliteConnection, incident: &IncidentId) -> Result<Watch, StoreError> {
     let sql = sqlx::query("SELECT watch FROM incidents WHERE incident = $1").bind(incident.as_str());
-    value::one(connection, sql, |row| row.json("watch")).await
+    Ok(value::one(connection, sql, |row| row.json("watch")).await?.unwrap_or_default())
 }
 
 pub(super) async fn put_watch(

@@ -212,7 +212,7 @@ impl Store for Sqlite {
         incidents::counts(&mut *self.reader().await?, incident).await
     }
 
-    async fn watch(&self, incident: &IncidentId) -> Result<Option<Watch>, StoreError> {
+    async fn watch(&self, incident: &IncidentId) -> Result<Watch, StoreError> {
         incidents::watch(&mut *self.reader().await?, incident).await
     }
     async fn incidents_to_look_at(&self, now: Instant, limit: u32) -> Result<Vec<(IncidentRecord, Watch)>, StoreError> {
@@ -302,6 +302,10 @@ impl Store for Sqlite {
         limit: u32,
     ) -> Result<Vec<StoredLeaf>, StoreError> {
         custody::leaves(&mut *self.reader().await?, incident, from, limit).await
+    }
+
+    async fn last_leaves(&self, incident: &IncidentId, limit: u32) -> Result<Vec<StoredLeaf>, StoreError> {
+        custody::last_leaves(&mut *self.reader().await?, incident, limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,24 +1,31 @@
 //! An incident: what it is in one glance, what to do next, and what was done.
 
+mod act;
 mod alerts;
+mod case;
+mod checklist;
+mod due;
 mod hosts;
 mod orders;
 mod response;
+mod timeline;
+pub mod told;
 mod why;
 
 use maud::{Markup, html};
 use wire::api::{EvidenceView, IncidentView};
-use wire::custody::Leaf;
+use wire::case::{ActionReply, TimelineEntry};
+use wire::response::Audience;
 
 use super::parts::{age, badge, bytes, count, evidence_state, grouped, severity, severity_word, time, tone, trust};
-use super::text::{clipped, query, shown, words};
+use super::text::{clipped, shown, words};
 use super::{Frame, Here};
 
 /// A title may be this long before it folds.
 const TITLE_CHARS_MAX: usize = 160;
 
-/// The page. `custody` are its newest leaves.
-pub fn page(frame: Frame<'_>, view: &IncidentView, custody: &[Leaf]) -> Markup {
+/// The page. `entries` are the last of its timeline.
+pub fn page(frame: Frame<'_>, view: &IncidentView, entries: &[TimelineEntry]) -> Markup {
     let incident = &view.summary.incident;
     let main = html! {
         div data-live={ "/api/v1/incidents/" (incident) "/events" } {
@@ -29,17 +36,18 @@ pub fn page(frame: Frame<'_>, view: &IncidentView, custody: &[Leaf]) -> Markup {
                     (hosts::section(frame, view))
                     (orders::section(view))
                     (evidence(frame, &view.evidence))
-                    (alerts::section(&view.alerts))
+                    (checklist::section(frame, view))
+                    (alerts::section(frame, view))
+                    (timeline::section(frame, view, entries))
                 }
-                div { (response::sections(&view.assessment)) }
-            }
-            section #custody aria-labelledby="h-custody" {
-                h2 #h-custody { "Custody of this incident" }
-                @if custody.is_empty() { p.quiet { "No entry yet." } } @else { (super::custody::table(custody, Some(incident))) }
-                p {
-                    a href={ "/custody" (query(&[("incident", incident.as_str())])) } {
-                        "All custody entries of this incident"
-                    }
+                div {
+                    (case::section(frame, view))
+                    (due::timers(&view.timers))
+                    (response::sections(&view.assessment))
+                    (told::section(frame, &view.pages))
+                    (due::clocks(frame, view))
+                    (drafts(view))
+                    (response::seen(&view.assessment))
                 }
             }
             p.unseen-label #live-status role="status" {}
@@ -47,6 +55,32 @@ pub fn page(frame: Frame<'_>, view: &IncidentView, custody: &[Leaf]) -> Markup {
     };
     let title = format!("{} {incident}: {}", view.summary.severity, view.summary.title);
     super::page(frame, Here::Incidents, &title, &main)
+}
+
+/// The page after an action that was done and leaves something to know.
+pub fn done(frame: Frame<'_>, reply: &ActionReply) -> Markup {
+    let main = html! {
+        div.narrow.section {
+            h1 { "Done, and to be known" }
+            ul { @for warning in &reply.warnings { li { (shown(warning)) } } }
+            p { a.button href={ "/incidents/" (reply.incident) } { "Back to " (reply.incident) } }
+        }
+    };
+    super::page(frame, Here::Incidents, "Done, and to be known", &main)
+}
+
+fn drafts(view: &IncidentView) -> Markup {
+    html! {
+        section #drafts aria-labelledby="h-drafts" {
+            h2 #h-drafts { "Drafts" }
+            p.quiet { "Filled from this incident; read and mend them before they go out." }
+            ul.plain {
+                @for audience in Audience::ALL {
+                    li { a href={ "/incidents/" (view.summary.incident) "/drafts/" (audience.name()) } { "for " (words(audience.name())) } }
+                }
+            }
+        }
+    }
 }
 
 fn glance(frame: Frame<'_>, view: &IncidentView) -> Markup {
@@ -67,7 +101,16 @@ fn glance(frame: Frame<'_>, view: &IncidentView) -> Markup {
                     dt { "Opened" } dd { (time(summary.opened)) " " span.quiet { (age(summary.opened, frame.now)) } }
                 }
                 div { dt { "Updated" } dd { (age(summary.updated, frame.now)) } }
-                div { dt { "Disposition" } dd { (words(&assessment.disposition)) } }
+                div { dt { "Phase" } dd { (words(summary.phase.name())) } }
+                div {
+                    dt { "Disposition" }
+                    dd {
+                        @match summary.closed {
+                            Some(closed) => { (badge("good", "closed")) " " (words(closed.name())) },
+                            None => (words(&assessment.disposition)),
+                        }
+                    }
+                }
                 div { dt { "Certainty of the type" } dd { (percent(assessment.classification_confidence)) } }
                 @if let Some(hours) = assessment.dwell_hours {
                     div { dt { "Dwell" } dd { (format!("{hours:.1} h")) } }

@@ -1,7 +1,7 @@
-//! What triage says is to be done: whom to wake, which clocks may run, what to collect, what to contain.
+//! What triage says is to be done: whom to wake, what to collect, what to contain; and what it saw.
 
 use maud::{Markup, html};
-use wire::assessment::{Assessment, Containment, EscalationPath, EvidencePlan, NotificationClock};
+use wire::assessment::{Assessment, Containment, EscalationPath, EvidencePlan};
 
 use crate::ui::parts::badge;
 use crate::ui::text::{clipped, shown, words};
@@ -15,8 +15,6 @@ pub fn sections(assessment: &Assessment) -> Markup {
         (escalation(&assessment.escalation_path))
         (containment(&assessment.containment))
         (plan(&assessment.evidence_plan))
-        (clocks(&assessment.notification_clocks))
-        (seen(assessment))
     }
 }
 
@@ -84,25 +82,8 @@ fn duration(seconds: u32) -> String {
     if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) }
 }
 
-fn clocks(clocks: &[NotificationClock]) -> Markup {
-    html! {
-        section aria-labelledby="h-clocks" {
-            h2 #h-clocks { "Notification clocks" }
-            p.quiet { "Guidance, not legal advice. A clock starts at its own event." }
-            @if clocks.is_empty() { p { "None known to apply." } }
-            ul.plain {
-                @for clock in clocks {
-                    li {
-                        strong { (shown(&clock.regime)) } ": " (shown(&clock.deadline))
-                        div.quiet { "starts at " code { (shown(&clock.anchor)) } }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn seen(assessment: &Assessment) -> Markup {
+/// Techniques, accounts and indicators.
+pub fn seen(assessment: &Assessment) -> Markup {
     let more = assessment.indicators.len().saturating_sub(INDICATORS_SHOWN_MAX);
     html! {
         @if !assessment.techniques.is_empty() {

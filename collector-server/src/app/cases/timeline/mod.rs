@@ -26,6 +26,21 @@ impl App {
         let items = page.items.into_iter().map(|stored| entry(incident, stored.leaf)).collect();
         Ok(Page { items, next: page.next })
     }
+
+    /// The last of what happened, the oldest first.
+    ///
+    /// # Errors
+    /// [`super::ProblemKind::NotFound`].
+    pub async fn timeline_end(&self, incident: &IncidentId, limit: u32) -> Result<Vec<TimelineEntry>, Problem> {
+        self.incident_record(incident).await?;
+        let mut leaves = self.store.last_leaves(incident, limit).await?;
+        for absorbed in self.store.absorbed(incident).await? {
+            leaves.extend(self.store.last_leaves(&absorbed, limit).await?);
+        }
+        leaves.sort_by_key(|stored| stored.leaf.seq);
+        leaves.drain(..leaves.len().saturating_sub(limit as usize));
+        Ok(leaves.into_iter().map(|stored| entry(incident, stored.leaf)).collect())
+    }
 }
 
 fn entry(asked: &IncidentId, leaf: Leaf) -> TimelineEntry {

@@ -13,6 +13,7 @@ pub fn of(leaf: &Leaf) -> String {
     let told = Told(leaf);
     told.alert()
         .or_else(|| told.case())
+        .or_else(|| told.escalation())
         .or_else(|| told.order())
         .or_else(|| told.evidence())
         .unwrap_or_else(|| told.any())
@@ -92,6 +93,40 @@ impl Told<'_> {
             ),
             "incident_closed" => format!("Closed as {}{because}", self.words("disposition")),
             "incident_reopened" => format!("Opened again{because}"),
+            _ => return None,
+        })
+    }
+
+    fn escalation(&self) -> Option<String> {
+        let whom = || format!("{} ({}) by {}", self.get("contact"), self.get("role"), self.get("channel"));
+        let about = || match self.get("purpose").as_str() {
+            "escalation" => String::new(),
+            purpose => format!(", about {}", purpose.replace([':', '_'], " ")),
+        };
+        Some(match self.0.event.as_str() {
+            "page_queued" => format!("To be told: {}{}{}", whom(), about(), self.because("why")),
+            "page_sent" => format!("Told: {}{}.", whom(), about()),
+            "page_failed" => format!("Not reached: {}{}{}", whom(), about(), self.because("why")),
+            "page_dropped" => format!("No longer told: {}{}{}", whom(), about(), self.because("why")),
+            "role_vacant" => format!("Nobody stands for {}: the next in line is told.", self.get("role")),
+            "escalation_exhausted" => "Everybody was told as often as the rules say, and nobody answered.".to_owned(),
+            "acknowledgement_lapsed" => {
+                format!(
+                    "{} → {}: it wants a new answer; {} had answered.",
+                    self.get("from"),
+                    self.get("to"),
+                    self.get("by")
+                )
+            }
+            "timer_warned" => format!("Due at {}: {}.", self.get("due_at"), self.get("what")),
+            "timer_overdue" => format!("Overdue since {}: {}.", self.get("due_at"), self.get("what")),
+            "clock_warned" if self.has("due_at") => {
+                format!("{}: {} is due at {}.", self.get("clock"), self.words("stage"), self.get("due_at"))
+            }
+            "clock_warned" => format!("{}: {} is due at once.", self.get("clock"), self.words("stage")),
+            "clock_overdue" => {
+                format!("{}: {} is overdue since {}.", self.get("clock"), self.words("stage"), self.get("due_at"))
+            }
             _ => return None,
         })
     }
@@ -222,7 +257,13 @@ mod tests {
             ),
             ("order_refused", json!({"told": {"message": "seen before"}}), "The agent refused the order: seen before."),
             ("evidence_sealed", json!({"bytes": 2048}), "Bundle sealed and verified: 2.0 KiB."),
-            ("page_sent", json!({"contact": "zoe", "step": 1, "error": null}), "page sent: contact zoe, step 1."),
+            (
+                "page_failed",
+                json!({"channel": "smtp", "contact": "zoe", "purpose": "timer:respond", "role": "CISO", "why": "no relay"}),
+                "Not reached: zoe (CISO) by smtp, about timer respond: no relay",
+            ),
+            ("clock_warned", json!({"clock": "x", "due_at": null, "stage": "to_all"}), "x: to all is due at once."),
+            ("brewed", json!({"contact": "zoe", "step": 1, "error": null}), "brewed: contact zoe, step 1."),
             ("pinged", json!({}), "pinged."),
         ] {
             assert_eq!(told(event, &details), wanted);

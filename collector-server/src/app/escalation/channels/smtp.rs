@@ -102,17 +102,18 @@ impl Source {
             TlsUse::Starttls => 587,
             TlsUse::NoneOnLoopbackOnly => 25,
         });
-        let wait = reader.outgoing()?.wait;
+        let (from, wait) = (from?, reader.outgoing()?.wait);
+        let domain = from.email.domain().to_owned();
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(self.host)
             .port(port)
             .tls(tls)
-            // Not this host's name: it is nobody's business.
-            .hello_name(ClientId::Domain("holdfast".to_owned()))
+            // Not this host's name, which is nobody's business; relays want a whole one.
+            .hello_name(ClientId::Domain(domain))
             .timeout(Some(wait));
         if let Some(credentials) = credentials {
             builder = builder.credentials(credentials);
         }
-        Some(Relay { from: from?, transport: builder.build(), whole: wait * ANSWERS })
+        Some(Relay { from, transport: builder.build(), whole: wait * ANSWERS })
     }
 }
 
@@ -172,7 +173,11 @@ impl Channel for Smtp {
             .map_err(|error| NotSent::for_good(format!("the mail could not be written: {error}")))?;
         match tokio::time::timeout(self.relay.whole, self.relay.transport.send(mail)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(NotSent { is_final: error.is_permanent(), why: with_causes(&error) }),
+            Ok(Err(error)) => {
+                // Relays repeat whom the mail was for.
+                let why = with_causes(&error).replace(self.to.email.to_string().as_str(), "***");
+                Err(NotSent { is_final: error.is_permanent(), why })
+            }
             Err(_) => {
                 Err(NotSent::for_now(format!("the relay took longer than {} seconds", self.relay.whole.as_secs())))
             }
