@@ -342,3 +342,21 @@ fn a_group_of_alertmanager_is_one_alert() {
     assert_eq!(hosts, ["db-1:9100", "db-2:9100"]);
     assert_eq!(alert.occurred_at.map(Instant::unix_seconds), Some(1_795_283_148));
 }
+
+/// Once in full, once in short, and in full again: the third is tied to both of what is one host already.
+#[test]
+fn a_host_that_comes_in_full_and_in_short_is_one() {
+    let named = |host: &str| {
+        let event =
+            serde_json::json!({ "event_type": "ransomware", "host": host, "timestamp": "2026-11-21T17:40:00Z" });
+        alert(event.to_string().as_bytes())
+    };
+    for names in [
+        ["web-1.corp.example", "web-1", "web-1.corp.example", "web-1"],
+        ["web-1", "web-1.corp.example", "web-1", "web-1.corp.example"],
+    ] {
+        let alerts = names.map(named);
+        let assessment = assess(&alerts.iter().collect::<Vec<_>>(), &Context::shipped().unwrap());
+        assert_eq!(assessment.hosts.len(), 1, "{:?}", assessment.hosts);
+    }
+}
