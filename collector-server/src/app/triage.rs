@@ -5,17 +5,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 use tokio::task::spawn_blocking;
-use triage::{Alert, Context, Rules, SiteFile, collect_forensics, triage_incident};
+use triage::{Alert, Context, Past, Rules, SiteFile, collect_forensics, normalise, triage_incident};
 use wire::Instant;
 use wire::api::{ReplayReply, ReplayRequest, ReplayedIncident};
-use wire::assessment::{Assessment, ForensicsPlan, Severity};
+use wire::assessment::{Assessment, ForensicsPlan, Judgement, Severity};
 use wire::profile::Text;
 
+use super::alerts::ALERTS_BYTES_MAX;
 use super::alerts::doors::Room;
 use super::cases::judge::judge_anew;
 use super::{Actor, App, Problem, ProblemKind, details, panic_text};
+use crate::objects::alert_path;
 use crate::site::{RULES_BYTES_MAX, RULES_FILES_MAX};
-use crate::store::{Change, IncidentRecord, NewLeaf, StoreError};
+use crate::store::{AlertRecord, Change, IncidentRecord, NewLeaf, StoreError};
 
 /// Alerts that one replay looks at.
 const REPLAYED_ALERTS_MAX: usize = 10_000;
@@ -79,6 +81,12 @@ impl App {
         }
     }
 
+    async fn past(&self, alert: AlertRecord) -> Result<Past, Problem> {
+        let raw = self.objects.read(&alert_path(alert.alert), ALERTS_BYTES_MAX as u64).await?;
+        let read = super::alerts::read(alert.normalised)?;
+        Ok(Past { ingest_token: read.ingest_token, raw: raw.into(), received: alert.received })
+    }
+
     /// What changed rules would make of past incidents, against what those in force make of them. Nothing is changed.
     ///
     /// # Errors
@@ -104,40 +112,42 @@ impl App {
             let Some(last) = page.last() else { break };
             after = Some(last.incident.clone());
             for record in page.into_iter().filter(|record| record.updated >= since) {
-                let mut alerts = Vec::new();
-                for alert in self.store.alerts_of(&record.incident).await? {
-                    alerts.push(super::alerts::read(alert.normalised)?);
-                }
-                if alerts.len() > left || reply.incidents == REPLAYED_INCIDENTS_MAX {
+                let there = self.store.alerts_of(&record.incident).await?;
+                if there.len() > left || reply.incidents == REPLAYED_INCIDENTS_MAX {
                     reply.is_cut = true;
                     break 'all;
                 }
-                left -= alerts.len();
-                reply.alerts += alerts.len() as u64;
+                left -= there.len();
+                reply.alerts += there.len() as u64;
                 reply.incidents += 1;
+                let mut past = Vec::with_capacity(there.len());
+                for alert in there {
+                    past.push(self.past(alert).await?);
+                }
                 let (now, changed) = (Arc::clone(&now), Arc::clone(&changed));
-                reply.differences.extend(off_thread(move || difference(&record, &alerts, &now, &changed)).await?);
+                reply.differences.extend(off_thread(move || difference(&record, &past, &now, &changed)).await?);
             }
         }
         Ok(reply)
     }
 }
 
-/// What is different about an incident; nothing when it is the same.
-fn difference(record: &IncidentRecord, alerts: &[Alert], now: &Rules, changed: &Rules) -> Option<ReplayedIncident> {
-    let alerts: Vec<&Alert> = alerts.iter().collect();
-    let [before, after] = [now, changed].map(|rules| judge_anew(&Context::with(rules), &record.case, &alerts));
-    // The versions of rules stand in the explanation: they alone are no difference.
-    let bare = |assessment: &Assessment| {
-        let mut bare = assessment.clone();
-        bare.severity_explanation.iter_mut().for_each(|effect| effect.version.clear());
-        bare
-    };
-    (!alerts.is_empty() && bare(&before) != bare(&after)).then(|| ReplayedIncident {
-        after,
-        before,
-        incident: record.incident.clone(),
-    })
+/// What is different about an incident; nothing when it is the same. Records are read anew, so that changed mappings
+/// count as well; what people said against the rules holds for both sides.
+fn difference(record: &IncidentRecord, past: &[Past], now: &Rules, changed: &Rules) -> Option<ReplayedIncident> {
+    let [before, after] = [now, changed].map(|rules| {
+        let alerts: Vec<Alert> = past.iter().flat_map(|past| read_anew(past, rules)).collect();
+        judge_anew(&Context::with(rules), &record.case, &alerts.iter().collect::<Vec<_>>())
+    });
+    let changed = Judgement::from(before.clone()).differs_in(&after.clone().into());
+    let is_other = !past.is_empty() && !changed.is_empty();
+    is_other.then(|| ReplayedIncident { after, before, incident: record.incident.clone() })
+}
+
+fn read_anew(past: &Past, rules: &Rules) -> Vec<Alert> {
+    // What was taken in once is not over a bound now; and if it were, it would be missing on both sides.
+    let taken = normalise(&past.raw, past.received, rules).unwrap_or_default();
+    taken.into_iter().map(|one| Alert { ingest_token: past.ingest_token.clone(), ..one.alert }).collect()
 }
 
 fn site_files(rules: std::collections::BTreeMap<String, String>) -> Result<Vec<SiteFile>, Problem> {
