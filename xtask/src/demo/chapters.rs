@@ -134,7 +134,9 @@ pub fn answer(story: &mut Story, incident: &str) -> anyhow::Result<()> {
     });
     let running: Vec<String> = stages.take(4).collect();
     ensure!(!running.is_empty(), "awareness starts clocks: {clocks:?}");
-    running.iter().for_each(|line| story.show(line));
+    for line in &running {
+        story.show(line);
+    }
     Ok(())
 }
 
