@@ -28,8 +28,9 @@ pub use texts::{line, said};
 
 /// What people decided about one incident, as JSON: it is read and written with each alert.
 const CASE_BYTES_MAX: usize = 1 << 20;
-/// Tries of one action, each on what the one before it ran into.
-const TRIES_MAX: u32 = 8;
+/// Tries of one action, each on what the one before it ran into: as many as for alerts, because two servers on one store
+/// may lose to each other many times in a row.
+const TRIES_MAX: u32 = 64;
 
 /// What an action is done to.
 struct Scene<'a> {
