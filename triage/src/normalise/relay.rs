@@ -38,7 +38,9 @@ fn wazuh(record: Field, rules: &Rules) -> Option<Alert> {
         let inner = place.value().filter(|value| value.is_object())?;
         Some((direct(&with_flat_fields(inner), rules)?, is_local))
     })?;
-    alert.labels.insert(format!("wazuh:{}", record.at(&["rule", "id"]).text_or_empty()));
+    if alert.labels.len() < Alert::LIST_MAX {
+        alert.labels.insert(format!("wazuh:{}", record.at(&["rule", "id"]).text_or_empty()));
+    }
     alert.host(record.at(&["manager", "name"]).text_or_empty(), HostRole::Reporter);
     let agent = record.key("agent");
     let (Some(name), address) = (agent.key("name").text(), agent.key("ip").text_or_empty()) else { return Some(alert) };

@@ -33,8 +33,8 @@ impl Secret {
     /// What is wrong with the file, and the next step. Nothing of its content is in it.
     pub fn read(path: &Path) -> Result<Self, (String, &'static str)> {
         let shown = path.display();
-        let unreadable =
-            |error: std::io::Error| (format!("{shown} cannot be read: {error}"), "the server's user must own it");
+        let hint = "write the secret into it, as the server's user, with mode 0600";
+        let unreadable = |error: std::io::Error| (format!("{shown} cannot be read: {error}"), hint);
         // Neither a link nor a pipe that nobody fills.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
