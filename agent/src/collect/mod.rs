@@ -19,6 +19,7 @@ pub mod open_files;
 mod per_process;
 pub mod process_images;
 pub mod processes;
+pub mod rows;
 pub mod sessions;
 pub mod sockets;
 
@@ -29,6 +30,7 @@ use wire::Tier;
 
 use crate::host::Host;
 use crate::run::session::{Session, Stopped};
+use rows::RowType;
 
 /// Every collector of this agent, in the order in which `holdfast-agent collectors` lists them.
 pub const COLLECTORS: &[Collector] = &[
@@ -64,6 +66,11 @@ pub trait Collect: Send + Sync + 'static {
     /// # Errors
     /// [`Failure::Stopped`] when the session says so, [`Failure::Failed`] when nothing more can be taken.
     fn collect(&self, session: &mut Session) -> Result<(), Failure>;
+
+    /// The types of its rows; none for a collector that hands over files only.
+    fn rows() -> Vec<RowType> {
+        Vec::new()
+    }
 
     /// What a collection would read on this host.
     fn plan(&self, _host: &Host) -> Plan {
@@ -122,6 +129,8 @@ pub struct Collector {
     pub bind: fn(serde_json::Value) -> Result<Box<dyn Step>, wire::profile::ArgumentError>,
     /// The JSON Schema of its arguments.
     pub schema: fn() -> schemars::Schema,
+    /// See [`Collect::rows`].
+    pub rows: fn() -> Vec<RowType>,
 }
 
 impl Collector {
@@ -133,6 +142,7 @@ impl Collector {
             needs: C::NEEDS,
             bind: |with| Ok(Box::new(wire::profile::arguments::<C>(with)?)),
             schema: || schemars::schema_for!(C),
+            rows: C::rows,
         }
     }
 

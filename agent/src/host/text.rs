@@ -5,6 +5,7 @@ use std::fmt;
 
 use base64::display::Base64Display;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::ser::{Serialize, SerializeSeq as _, Serializer};
 
 /// Bytes shown as text, invalid UTF-8 replaced.
@@ -19,6 +20,26 @@ impl Serialize for Text<'_> {
         }
     }
 }
+
+/// A borrowed type is documented as the owned one that it is serialised like.
+macro_rules! documented_as {
+    ($($borrowed:ty => $owned:ty),+ $(,)?) => {$(
+        impl JsonSchema for $borrowed {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                <$owned>::schema_name()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                <$owned>::json_schema(generator)
+            }
+        }
+    )+};
+}
+documented_as! { Text<'_> => String, Exact<'_> => String, List<'_> => Vec<String>, Number => i64 }
 
 impl fmt::Debug for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
