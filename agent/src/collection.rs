@@ -2,6 +2,7 @@
 //!
 //! The console, an order and a ticket differ in where the bytes go and in the [`Mandate`]; all else is the same.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,8 +10,8 @@ use std::sync::atomic::AtomicBool;
 use bundle::header::{Agent, Authority, ClockState, FORMAT, Header, HostIdentity, ProfileIdentity};
 use bundle::time::Clock as _;
 use bundle::write::{Output, World, WriteError, Writer};
-use wire::profile::{Limits, Profile, Sensitive};
-use wire::{BundleId, IncidentId, Sha256};
+use wire::profile::{Limits, Profile, Sensitive, Values};
+use wire::{BundleId, IncidentId, Sha256, Tier};
 
 use crate::host::{Host, SystemClock, capabilities, sys};
 use crate::log::Log;
@@ -40,16 +41,20 @@ pub struct Plan {
     pub steps: Vec<BoundStep>,
     /// What the whole run is held to.
     pub limits: Limits,
+    /// What each tier is held to.
+    pub tiers: BTreeMap<Tier, Limits>,
     /// Which profile it is.
     pub profile: ProfileIdentity,
+    /// What is known of the incident.
+    pub values: Values,
 }
 
 impl Plan {
-    /// The plan of a profile, its steps already bound, held to the profile's own limits.
-    pub fn of(profile: &Profile, version: &str, steps: Vec<BoundStep>) -> Self {
+    /// The plan of a profile, its steps already bound to `values`, held to the profile's own limits.
+    pub fn of(profile: &Profile, version: &str, steps: Vec<BoundStep>, values: Values) -> Self {
         let identity =
             ProfileIdentity { name: profile.name.clone(), sha256: Some(profile.sha256()), version: version.to_owned() };
-        Self { steps, limits: profile.limits, profile: identity }
+        Self { steps, limits: profile.limits, tiers: profile.tiers.clone(), profile: identity, values }
     }
 }
 
@@ -115,11 +120,13 @@ impl Collection {
             started,
             kind: "evidence-bundle".into(),
             v: 1,
+            values: plan.values.clone(),
         };
         let name = bundle::name::of_bundle(&header.host.name, started, bundle);
         let (interrupted, log) = ends;
         let approved = mandate.approved.into();
-        let run = Run { host: Arc::clone(host), steps: plan.steps, limits: plan.limits, interrupted, approved, log };
+        let (limits, tiers, values) = (plan.limits, plan.tiers, Arc::new(plan.values));
+        let run = Run { host: Arc::clone(host), steps: plan.steps, limits, tiers, values, interrupted, approved, log };
         let world = World { key: agent.key.clone(), clock: Box::new(SystemClock), random: Box::new(random()) };
         Ok(Self { bundle, name, header, run, world })
     }

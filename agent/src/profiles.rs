@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use wire::profile::artifact::{FILE_BYTES_MAX, FILES_MAX, FOLDERS, in_file};
 use wire::profile::shipped::{PARTS, PROFILES};
-use wire::profile::{Mistake, Mistakes, Profile, TEXT_BYTES_MAX, Text, did_you_mean, read};
+use wire::profile::{Library, Mistake, Mistakes, Profile, TEXT_BYTES_MAX, Text, artifact, did_you_mean, read};
 
 /// Where a site keeps its own profiles; parts lie in `parts/` below. They add to the shipped ones and override them.
 pub const SITE_FOLDER: &str = "/etc/holdfast/profiles";
@@ -46,18 +47,18 @@ pub struct Found {
 /// # Errors
 /// [`ProfileError`].
 pub fn find(name_or_file: &str) -> Result<Found, ProfileError> {
-    if name_or_file.contains('/') || name_or_file.ends_with(".yaml") || name_or_file.ends_with(".yml") {
+    if name_or_file.contains('/') || is_yaml(Path::new(name_or_file)) {
         let path = Path::new(name_or_file);
-        let text = file_text(path, name_or_file.to_owned())
+        let text = file_text(path, name_or_file.to_owned(), TEXT_BYTES_MAX)
             .map_err(|source| ProfileError::Unreadable { path: path.to_owned(), source })?;
-        return Ok(Found { profile: read(&text, &part)?, version: "site" });
+        return Ok(Found { profile: read(&text, &Site)?, version: "site" });
     }
     let Some((text, version)) = named(name_or_file, "", PROFILES) else {
         let known = names();
         let hint = did_you_mean(name_or_file, known.iter().map(String::as_str));
         return Err(ProfileError::Unknown { name: name_or_file.to_owned(), hint });
     };
-    let profile = read(&text, &part)?;
+    let profile = read(&text, &Site)?;
     if profile.name != name_or_file {
         let message = format!("the profile in {name_or_file}.yaml calls itself `{}`", profile.name);
         let hint = Some(format!("write `name: {name_or_file}`"));
@@ -71,14 +72,43 @@ pub fn names() -> Vec<String> {
     all_names("", PROFILES)
 }
 
-fn part(name: &str) -> Result<Text, Vec<String>> {
-    named(name, "parts/", PARTS).map(|(text, _)| text).ok_or_else(|| all_names("parts/", PARTS))
+/// The texts that profiles on this host name.
+struct Site;
+
+impl Library for Site {
+    fn part(&self, name: &str) -> Result<Text, Vec<String>> {
+        named(name, "parts/", PARTS).map(|(text, _)| text).ok_or_else(|| all_names("parts/", PARTS))
+    }
+
+    fn artifact(&self, name: &str) -> Result<Text, Vec<String>> {
+        let mut known = Vec::new();
+        for path in FOLDERS.iter().flat_map(|folder| definitions(Path::new(folder))) {
+            let Ok(file) = file_text(&path, path.display().to_string(), FILE_BYTES_MAX) else { continue };
+            match in_file(&file, name) {
+                Some(text) => return Ok(text),
+                None => known.extend(artifact::names(&file)),
+            }
+        }
+        Err(known)
+    }
+}
+
+/// The files of definitions in a folder, sorted.
+fn definitions(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().take(FILES_MAX);
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).filter(|path| is_yaml(path)).collect();
+    paths.sort();
+    paths
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "yaml" || end == "yml")
 }
 
 fn named(name: &str, folder: &str, shipped: &[(&str, &str)]) -> Option<(Text, &'static str)> {
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     let path = Path::new(SITE_FOLDER).join(format!("{folder}{name}.yaml"));
-    if plain && let Ok(text) = file_text(&path, path.display().to_string()) {
+    if plain && let Ok(text) = file_text(&path, path.display().to_string(), TEXT_BYTES_MAX) {
         return Some((text, "site"));
     }
     let (_, yaml) = shipped.iter().find(|(shipped, _)| *shipped == name)?;
@@ -86,10 +116,10 @@ fn named(name: &str, folder: &str, shipped: &[(&str, &str)]) -> Option<(Text, &'
     Some((Text { file, yaml: (*yaml).to_owned() }, env!("CARGO_PKG_VERSION")))
 }
 
-fn file_text(path: &Path, file: String) -> std::io::Result<Text> {
+fn file_text(path: &Path, file: String, bytes_max: usize) -> std::io::Result<Text> {
     use std::io::Read as _;
     let mut yaml = String::new();
-    std::fs::File::open(path)?.take(TEXT_BYTES_MAX as u64 + 1).read_to_string(&mut yaml)?;
+    std::fs::File::open(path)?.take(bytes_max as u64 + 1).read_to_string(&mut yaml)?;
     Ok(Text { file, yaml })
 }
 
@@ -104,6 +134,8 @@ fn all_names(folder: &str, shipped: &[(&str, &str)]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use wire::profile::Values;
+
     use super::*;
     use crate::run::bind::bind;
 
@@ -111,7 +143,7 @@ mod tests {
     fn every_shipped_profile_reads_and_binds() {
         for (name, _) in PROFILES {
             let found = find(name).unwrap_or_else(|error| panic!("{error}"));
-            let steps = bind(&found.profile).unwrap_or_else(|error| panic!("{error}"));
+            let steps = bind(&found.profile, &Values::default()).unwrap_or_else(|error| panic!("{error}"));
             assert!(!steps.is_empty(), "{name}");
             assert!(!found.profile.summary.is_empty(), "{name}");
         }

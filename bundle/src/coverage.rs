@@ -24,6 +24,8 @@ pub enum Outcome {
     Interrupted,
     /// It never began.
     NotRun,
+    /// It has nothing to do here: its condition does not hold, or it needs a host that runs.
+    Skipped,
 }
 
 /// The content of `data/coverage.json`.

@@ -52,6 +52,9 @@ pub struct Header {
     pub kind: String,
     /// 1.
     pub v: u32,
+    /// What was known of the incident, by which the profile narrowed itself.
+    #[serde(default, skip_serializing_if = "wire::profile::Values::is_empty")]
+    pub values: wire::profile::Values,
 }
 
 /// The program that collected.

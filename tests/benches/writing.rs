@@ -143,5 +143,6 @@ fn header(key: &SigningKey) -> Header {
         started: Still.realtime(),
         kind: "evidence-bundle".into(),
         v: 1,
+        values: wire::profile::Values::default(),
     }
 }

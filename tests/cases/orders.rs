@@ -42,6 +42,7 @@ fn good(host: &Host, incident: &str, number: u8) -> Order {
         supersedes: None,
         kind: ORDER_TYPE.into(),
         v: 1,
+        values: wire::profile::Values::default(),
     }
 }
 

@@ -3,13 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::profile::{Profile, Sensitive};
+use crate::profile::{Profile, Sensitive, Values};
 use crate::{AgentId, IncidentId, Instant, OrderId, Sha256};
 
 /// `type` of an order.
 pub const ORDER_TYPE: &str = "holdfast-order";
 /// A profile in an order is at most this long as JSON.
 pub const PROFILE_BYTES_MAX: usize = 64 << 10;
+/// The values in an order are at most this long as JSON.
+pub const VALUES_BYTES_MAX: usize = 64 << 10;
 /// An order may be valid for at most this long: one that was lost must not come back next year.
 pub const VALID_SECS_MAX: u64 = 7 * 24 * 3600;
 
@@ -46,6 +48,9 @@ pub struct Order {
     pub kind: String,
     /// 1.
     pub v: u32,
+    /// What is known of the incident, by which the profile narrows itself.
+    #[serde(default, skip_serializing_if = "Values::is_empty")]
+    pub values: Values,
 }
 
 /// Why an agent does not take an order. The name is what both sides record.

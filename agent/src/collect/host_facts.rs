@@ -178,12 +178,11 @@ fn clock(session: &mut Session) -> Result<(), Stopped> {
 }
 
 fn timezone(session: &mut Session) -> Result<(), Stopped> {
-    use std::os::unix::ffi::OsStrExt as _;
     let mut fact = Fact::named("timezone");
     let host = session.host().clone();
     fact.put("name", identity::timezone(&host));
-    match std::fs::read_link(host.path("/etc/localtime")) {
-        Ok(target) => fact.put_bytes("localtime", target.as_os_str().as_bytes()),
+    match host.read_link("/etc/localtime") {
+        Ok(target) => fact.put_bytes("localtime", &target),
         // A copy of a zone file is no link (EINVAL).
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => fact.put("localtime", "not a link"),
         Err(error) => session.unreadable(*b"/etc/localtime", &error)?,

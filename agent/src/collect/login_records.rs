@@ -102,7 +102,7 @@ impl Collect for LoginRecords {
         let reads: Vec<String> = names.chain([LASTLOG.to_owned()]).collect();
         let open = |path: &String| host.open_regular(path, Links::Refuse).ok();
         let sizes: Vec<u64> = reads.iter().filter_map(open).map(|(_, stat)| size(&stat)).collect();
-        Plan { files: Some(sizes.len() as u64), bytes: Some(sizes.iter().sum()), reads }
+        Plan { files: Some(sizes.len() as u64), bytes: Some(sizes.iter().sum()), reads, ..Plan::default() }
     }
 }
 

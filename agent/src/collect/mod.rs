@@ -87,6 +87,8 @@ pub struct Plan {
     pub files: Option<u64>,
     /// How many bytes it would read, if that can be told without reading them.
     pub bytes: Option<u64>,
+    /// What it would do to the host beyond reading, in words: freeze a process, load the network.
+    pub disturbs: Vec<String>,
 }
 
 /// Why a collector ended early.
@@ -144,6 +146,11 @@ impl Collector {
             schema: || schemars::schema_for!(C),
             rows: C::rows,
         }
+    }
+
+    /// True for what only a running kernel has: on an image such a step is skipped.
+    pub fn needs_live_host(&self) -> bool {
+        matches!(self.tier, Tier::Volatile | Tier::Memory)
     }
 
     /// The collector of that name.

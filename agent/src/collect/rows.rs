@@ -68,7 +68,13 @@ const UNITS: [(&str, &str); 13] = [
 ];
 
 fn text(schema: &Value) -> String {
-    schema.get("description").and_then(Value::as_str).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    schema
+        .get("description")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A schema may point at another one (`$ref`).
@@ -107,7 +113,8 @@ fn kind(root: &Value, property: &Value) -> String {
     let property = resolved(root, property);
     let parts = |key| property.get(key).and_then(Value::as_array);
     if let Some(parts) = parts("anyOf").or_else(|| parts("oneOf")) {
-        let mut kinds: Vec<String> = parts.iter().map(|part| kind(root, part)).filter(|kind| !kind.is_empty()).collect();
+        let mut kinds: Vec<String> =
+            parts.iter().map(|part| kind(root, part)).filter(|kind| !kind.is_empty()).collect();
         kinds.sort();
         kinds.dedup();
         return kinds.join(" or ");

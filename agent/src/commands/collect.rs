@@ -11,6 +11,7 @@ use clap::Args;
 use serde_json::json;
 use wire::{BundleId, ByteSize, IncidentId};
 
+use super::asked::{Asked, Chosen};
 use super::ticket::Ticketed;
 use super::{Refusal, exit, print};
 use crate::collection::{Collection, Mandate, Plan};
@@ -18,9 +19,7 @@ use crate::daemon::stop::flag_on_signals;
 use crate::host::Host;
 use crate::host::identity::identity;
 use crate::log::Log;
-use crate::profiles;
 use crate::run::Finished;
-use crate::run::bind::bind;
 use crate::run::progress::{Lines, Progress, Silent};
 use crate::state::{self, Identity};
 use crate::transport::output::{Opened, Target, leave_signer};
@@ -28,9 +27,8 @@ use crate::transport::output::{Opened, Target, leave_signer};
 /// See [`super::Cli`].
 #[derive(Args)]
 pub struct Collect {
-    /// The profile: a name that `holdfast-agent profiles` lists, or a YAML file; a ticket may name one
-    #[arg(long, required_unless_present = "ticket")]
-    profile: Option<String>,
+    #[command(flatten)]
+    asked: Asked,
     /// Send it to the server of an upload ticket, which is read from this file or standard input (-)
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["output", "stream", "incident"])]
     ticket: Option<String>,
@@ -54,20 +52,26 @@ pub struct Collect {
 impl Collect {
     pub(super) fn run(self, log: &Log) -> Result<ExitCode, Refusal> {
         if let Some(ticket) = &self.ticket {
-            return Ticketed { json: self.json, profile: self.profile.as_deref(), quiet: self.quiet }.run(ticket, log);
+            return Ticketed { asked: &self.asked, json: self.json, quiet: self.quiet }.run(ticket, log);
         }
         let target = Target::parse(&self.output);
         if target == Target::Stdout && self.json {
             let message = "--json and --output - both want standard output".to_owned();
             return Err(Refusal { code: exit::USAGE, message, hint: Some("write the bundle to a folder".into()) });
         }
-        let found = profiles::find(self.profile.as_deref().unwrap_or_default())?;
-        let steps = bind(&found.profile).map_err(|mistakes| Refusal::new(exit::INPUT, &mistakes))?;
-        let host = Arc::new(Host::live());
+        if self.asked.is_empty() {
+            let message = "nothing is asked for".to_owned();
+            let hint = Some("add --profile NAME, --path GLOB or --pid PID; holdfast-agent profiles lists them".into());
+            return Err(Refusal { code: exit::USAGE, message, hint });
+        }
+        let Chosen { profile, version, values, steps } = self.asked.choose(None)?;
+        let host = Arc::new(self.asked.host()?);
         let who = identity(&host);
-        let agent = state::identity(&state::folder(), &who.name)?;
+        // An image has no key: whoever examines it seals.
+        let here = if host.is_live() { who.name.clone() } else { identity(&Host::live()).name };
+        let agent = state::identity(&state::folder(), &here)?;
         let interrupted = flag_on_signals().map_err(|error| Refusal::new(exit::IO, &error))?;
-        let plan = Plan::of(&found.profile, found.version, steps);
+        let plan = Plan::of(&profile, version, steps, values);
         let mandate = Mandate { incident: self.incident, ..Mandate::default() };
         let collection = Collection::new(&host, who, &agent, plan, mandate, (interrupted, log.clone()))?;
         let opened = target.open(&collection.name, self.stream.as_deref()).map_err(|error| {

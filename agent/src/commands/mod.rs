@@ -1,5 +1,6 @@
 //! The commands that people type. Each is one file; this is the list, and what they have in common.
 
+mod asked;
 mod collect;
 mod collectors;
 mod completions;

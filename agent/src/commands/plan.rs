@@ -1,22 +1,26 @@
 //! `holdfast-agent plan`
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
+use wire::profile::Values;
 use wire::{ByteSize, Tier};
 
+use super::asked::{Asked, Chosen};
 use super::{Refusal, exit, print};
+use crate::collect::Step;
 use crate::host::{Host, capabilities};
-use crate::profiles;
-use crate::run::bind::bind;
+use crate::run::bind::BoundStep;
+use crate::run::condition::holds;
+use crate::run::reason_to_skip;
 
 /// See [`super::Cli`].
 #[derive(Args)]
 pub struct Plan {
-    /// The profile: a name that `holdfast-agent profiles` lists, or a YAML file
-    #[arg(long)]
-    profile: String,
+    #[command(flatten)]
+    asked: Asked,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -24,20 +28,29 @@ pub struct Plan {
 
 impl Plan {
     pub(super) fn run(self) -> Result<ExitCode, Refusal> {
-        let profile = profiles::find(&self.profile)?.profile;
-        let steps = bind(&profile).map_err(|mistakes| Refusal::new(exit::INPUT, &mistakes))?;
-        let host = Host::live();
+        if self.asked.is_empty() {
+            let hint = Some("add --profile NAME, --path GLOB or --pid PID".into());
+            return Err(Refusal { code: exit::USAGE, message: "nothing is asked for".to_owned(), hint });
+        }
+        let Chosen { profile, values, steps, .. } = self.asked.choose(None)?;
+        let host = self.asked.host()?;
         let held = capabilities::effective(&host);
         let (mut files, mut bytes) = (0, 0);
         for tier in Tier::ALL {
             for step in steps.iter().filter(|step| step.collector.tier == tier) {
-                let plan = step.step.plan(&host);
+                let plan = match self.reason_to_skip(step, &host, &values) {
+                    Ok(step) => step.plan(&host),
+                    Err(reason) => {
+                        self.say_skipped(step, &reason);
+                        continue;
+                    }
+                };
                 let lacks = capabilities::lacking(step.collector.needs, &held);
                 files += plan.files.unwrap_or(0);
                 bytes += plan.bytes.unwrap_or(0);
                 if self.json {
                     let line = json!({
-                        "bytes": plan.bytes, "collector": step.collector.name, "files": plan.files, "lacks": lacks,
+                        "bytes": plan.bytes, "collector": step.collector.name, "disturbs": plan.disturbs, "files": plan.files, "lacks": lacks,
                         "limits": step.limits, "needs": step.collector.needs, "reads": plan.reads, "tier": tier,
                     });
                     print(&line.to_string());
@@ -52,6 +65,9 @@ impl Plan {
                 if !plan.reads.is_empty() {
                     print(&format!("{:27}reads {}", "", plan.reads.join(" ")));
                 }
+                for what in &plan.disturbs {
+                    print(&format!("{:27}disturbs the host: {what}", ""));
+                }
                 if !lacks.is_empty() {
                     print(&format!("{:27}takes less: this process lacks {}", "", lacks.join(", ")));
                 }
@@ -62,8 +78,28 @@ impl Plan {
                 profile.limits.wall_secs_max.map_or("no limit of time".into(), |secs| format!("at most {secs} s"));
             let stored = profile.limits.bytes_max.map_or("no limit of size".into(), |size| format!("at most {size}"));
             print(&format!("\n{files} files, {} to read; {wall}, {stored}", ByteSize(bytes)));
+            if let Some(rate) = profile.limits.read_bytes_per_sec_max.filter(|rate| rate.0 > 0) {
+                print(&format!("Reading takes at least {} s, at {rate} a second.", bytes.div_ceil(rate.0)));
+            }
             print("Nothing was read but names and metadata, and nothing on the host was changed.");
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn reason_to_skip(&self, step: &BoundStep, host: &Host, values: &Values) -> Result<Arc<dyn Step>, String> {
+        let bound = reason_to_skip(step, host)?;
+        match &step.when {
+            Some(when) if !holds(when, host, values) => Err(format!("only when {when}")),
+            _ => Ok(bound),
+        }
+    }
+
+    fn say_skipped(&self, step: &BoundStep, reason: &str) {
+        let (tier, name) = (step.collector.tier, step.collector.name);
+        if self.json {
+            print(&json!({ "collector": name, "skipped": reason, "tier": tier }).to_string());
+        } else {
+            print(&format!("{tier:<9} {name:<16} skipped: {reason}"));
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use wire::ticket::{Ticket, TicketKind};
 
+use super::asked::{Asked, Chosen};
 use super::collect::Told;
 use super::{Refusal, exit, runtime};
 use crate::collection::{Collection, Mandate, Plan};
@@ -13,8 +14,6 @@ use crate::daemon::stop::flag_on_signals;
 use crate::host::Host;
 use crate::host::identity::identity;
 use crate::log::Log;
-use crate::profiles;
-use crate::run::bind::bind;
 use crate::run::progress::{Lines, Silent};
 use crate::state;
 use crate::transport::client::{Client, Credential, install_provider};
@@ -27,30 +26,31 @@ const TEXT_BYTES_MAX: u64 = 64 << 10;
 
 /// What `collect` was asked for beside the ticket.
 pub(super) struct Ticketed<'a> {
+    pub(super) asked: &'a Asked,
     pub(super) json: bool,
-    pub(super) profile: Option<&'a str>,
     pub(super) quiet: bool,
 }
 
 impl Ticketed<'_> {
     pub(super) fn run(self, place: &str, log: &Log) -> Result<ExitCode, Refusal> {
         let ticket = read(place, TicketKind::Upload)?;
-        let Some(profile) = self.profile.or(ticket.profile.as_deref()) else {
+        if self.asked.is_empty() && ticket.profile.is_none() {
             let message = "neither the ticket nor the command line names a profile".to_owned();
             return Err(Refusal { code: exit::USAGE, message, hint: Some("add --profile NAME".into()) });
-        };
-        let found = profiles::find(profile)?;
-        let steps = bind(&found.profile).map_err(|mistakes| Refusal::new(exit::INPUT, &mistakes))?;
-        let host = Arc::new(Host::live());
+        }
+        let otherwise = if self.asked.is_empty() { ticket.profile.as_deref() } else { None };
+        let Chosen { profile, version, values, steps } = self.asked.choose(otherwise)?;
+        let host = Arc::new(self.asked.host()?);
         let who = identity(&host);
-        let agent = state::identity(&state::folder(), &who.name)?;
+        let here = if host.is_live() { who.name.clone() } else { identity(&Host::live()).name };
+        let agent = state::identity(&state::folder(), &here)?;
         let interrupted = flag_on_signals().map_err(|error| Refusal::new(exit::IO, &error))?;
         install_provider();
         runtime()?.block_on(async {
             let ca_pem = Client::fetch_ca(&ticket.servers, ticket.ca_sha256).await?;
             let client = Client::new(&ticket.servers, &ca_pem, Credential::Ticket(ticket.secret.clone()))?;
             let mandate = Mandate { incident: ticket.incident.clone(), ..Mandate::default() };
-            let plan = Plan::of(&found.profile, found.version, steps);
+            let plan = Plan::of(&profile, version, steps, values);
             let collection = Collection::new(&host, who, &agent, plan, mandate, (interrupted, log.clone()))?;
             let bundle = collection.bundle;
             // The CA that the ticket names vouches for whoever signs the first receipt.

@@ -74,7 +74,7 @@ impl Daemon {
 
     async fn execute(&self, checked: Checked, server_offset_ns: i128) {
         let Checked { order, order_sha256, principal, steps, limits, .. } = checked;
-        let mut plan = Plan::of(&order.profile, &order.profile_version, steps);
+        let mut plan = Plan::of(&order.profile, &order.profile_version, steps, order.values.clone());
         plan.limits = limits;
         let mandate = Mandate {
             approved: order.approved_sensitive.clone(),

@@ -75,6 +75,7 @@ impl Request<'_> {
             reads: self.paths.iter().map(|glob| glob.text().to_owned()).collect(),
             files: is_all.then_some(counting.files),
             bytes: is_all.then_some(counting.bytes),
+            ..Plan::default()
         }
     }
 

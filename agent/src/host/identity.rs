@@ -1,7 +1,5 @@
 //! Who a host is: what stands in the header of every bundle.
 
-use std::path::Path;
-
 use bundle::header::HostIdentity;
 
 use super::Host;
@@ -20,7 +18,11 @@ pub fn identity(host: &Host) -> HostIdentity {
             "unknown".to_owned()
         },
         boot_id: text(host, "/proc/sys/kernel/random/boot_id"),
-        container_or_vm: surroundings(host).into_iter().next().map(|(name, _)| name),
+        container_or_vm: if host.is_image() {
+            Some("image".to_owned())
+        } else {
+            surroundings(host).into_iter().next().map(|(name, _)| name)
+        },
         kernel: text(host, "/proc/sys/kernel/osrelease").unwrap_or_default(),
         machine_id: text(host, "/etc/machine-id"),
         name: name.unwrap_or_else(|| "unknown".to_owned()),
@@ -72,8 +74,8 @@ fn os_id(host: &Host) -> Option<String> {
 
 /// The name of the time zone: the end of the link `/etc/localtime`, or the line in `/etc/timezone`.
 pub fn timezone(host: &Host) -> Option<String> {
-    let link = std::fs::read_link(host.path("/etc/localtime")).ok();
-    let named = link.as_deref().and_then(Path::to_str);
+    let link = host.read_link("/etc/localtime").ok();
+    let named = link.as_deref().and_then(|link| str::from_utf8(link).ok());
     let named = named.and_then(|link| link.split_once("zoneinfo/").map(|(_, name)| name.to_owned()));
     named.or_else(|| text(host, "/etc/timezone"))
 }

@@ -1,7 +1,8 @@
 //! The host under examination: the running machine, or a tree that stands for one.
 //!
 //! Collectors name paths as the host knows them (`/etc/passwd`); [`Host`] knows where that is. Everything that comes
-//! from here is bytes that an intruder may have chosen.
+//! from here is bytes that an intruder may have chosen: a link in an image leads where it leads in the image, never to
+//! the machine that examines it.
 
 pub mod capabilities;
 mod clock;
@@ -34,14 +35,25 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use bundle::time::{Clock, Instant};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 pub use clock::{FixedClock, SystemClock};
+
+/// What kind of host it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The running machine.
+    Live,
+    /// The file system of a machine that does not run, mounted somewhere here.
+    Image,
+    /// A tree that stands for a host, in a test.
+    Tree,
+}
 
 /// A host. See the module.
 pub struct Host {
     root: PathBuf,
-    live: bool,
+    kind: Kind,
     clock: Box<dyn Clock + Send + Sync>,
     views: views::Views,
 }
@@ -49,17 +61,39 @@ pub struct Host {
 impl Host {
     /// The running machine.
     pub fn live() -> Self {
-        Self { root: PathBuf::from("/"), live: true, clock: Box::new(SystemClock), views: views::Views::default() }
+        Self {
+            root: PathBuf::from("/"),
+            kind: Kind::Live,
+            clock: Box::new(SystemClock),
+            views: views::Views::default(),
+        }
+    }
+
+    /// A file system that is mounted at `root`, with all that is mounted below it.
+    ///
+    /// # Errors
+    /// When `root` is no folder that can be reached.
+    pub fn image(root: impl AsRef<Path>) -> io::Result<Self> {
+        let root = std::fs::canonicalize(root)?;
+        if !root.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Self { root, kind: Kind::Image, clock: Box::new(SystemClock), views: views::Views::default() })
     }
 
     /// A tree that stands for a host, with a clock of its own.
     pub fn at(root: impl Into<PathBuf>, clock: impl Clock + Send + Sync + 'static) -> Self {
-        Self { root: root.into(), live: false, clock: Box::new(clock), views: views::Views::default() }
+        Self { root: root.into(), kind: Kind::Tree, clock: Box::new(clock), views: views::Views::default() }
     }
 
     /// True for the running machine: only then do system calls about processes and namespaces mean anything.
     pub fn is_live(&self) -> bool {
-        self.live
+        self.kind == Kind::Live
+    }
+
+    /// True for a mounted image: a tree with mounts of its own.
+    pub fn is_image(&self) -> bool {
+        self.kind == Kind::Image
     }
 
     /// The wall clock.
@@ -72,29 +106,50 @@ impl Host {
         &*self.clock
     }
 
-    /// Where a path of the host lies for this process.
+    /// Where a path of the host lies for this process. For what does not follow links only: see [`Host::open`].
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
-        if self.live { path.to_owned() } else { self.root.join(path.strip_prefix("/").unwrap_or(path)) }
+        if self.is_live() { path.to_owned() } else { self.root.join(path.strip_prefix("/").unwrap_or(path)) }
+    }
+
+    /// Opens what lies at a path of the host. Links lead where they lead on the host (openat2(2), `RESOLVE_IN_ROOT`).
+    ///
+    /// # Errors
+    /// As open(2); for what is not the running machine also as openat2(2), which came with Linux 5.6.
+    pub fn open(&self, path: impl AsRef<Path>, flags: OFlags) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC;
+        if self.is_live() {
+            return Ok(rustix::fs::open(path.as_ref(), flags, Mode::empty())?);
+        }
+        let root = rustix::fs::open(&self.root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        Ok(rustix::fs::openat2(root, path.as_ref(), flags, Mode::empty(), resolve)?)
+    }
+
+    /// Where a symbolic link of the host points, as it is written in it.
+    ///
+    /// # Errors
+    /// As readlink(2); `EINVAL` for what is no link.
+    pub fn read_link(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+        let link = self.open(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+        Ok(rustix::fs::readlinkat(link, c"", Vec::new())?.into_bytes())
     }
 
     /// Opens a folder of the host.
     ///
     /// # Errors
-    /// As open(2).
+    /// As [`Host::open`].
     pub fn dir(&self, path: impl AsRef<Path>) -> io::Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        Ok(rustix::fs::open(self.path(path), flags, Mode::empty())?)
+        self.open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK)
     }
 
     /// Reads a small file of the kernel (`/proc`, `/sys`) or a small configuration file: at most `bytes_max` of it.
     /// Never blocks on a FIFO.
     ///
     /// # Errors
-    /// As open(2) and read(2); `FileTooLarge` when there is more.
+    /// As [`Host::open`] and read(2); `FileTooLarge` when there is more.
     pub fn read(&self, path: impl AsRef<Path>, bytes_max: u64) -> io::Result<Vec<u8>> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = File::from(rustix::fs::open(self.path(path), flags, Mode::empty())?);
+        let file = File::from(self.open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?);
         let mut bytes = Vec::new();
         file.take(bytes_max + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > bytes_max {

@@ -306,6 +306,28 @@ impl MountTable {
         Some(current)
     }
 
+    /// The mounts at and below the folder `root`, which need not be a mount point, as if it were the root of all.
+    pub fn below(&self, root: &[u8]) -> Vec<Mount> {
+        let root = root.strip_suffix(b"/").unwrap_or(root);
+        let Some(covering) = self.covering(root) else { return Vec::new() };
+        let inside = root.strip_prefix(covering.point.as_slice()).unwrap_or_default();
+        let inside = inside.strip_prefix(b"/").unwrap_or(inside);
+        let mut top = Mount { point: b"/".to_vec(), ..covering.clone() };
+        if !inside.is_empty() {
+            if !top.root.ends_with(b"/") {
+                top.root.push(b'/');
+            }
+            top.root.extend_from_slice(inside);
+        }
+        let below = self.mounts.iter().filter_map(|mount| {
+            let point = mount.point.strip_prefix(root)?;
+            // What is mounted there but hidden by a later mount leads nowhere.
+            let is_seen = point.len() > 1 && point.starts_with(b"/") && self.covering(&mount.point)?.id == mount.id;
+            is_seen.then(|| Mount { point: point.to_vec(), ..mount.clone() })
+        });
+        std::iter::once(top).chain(below).collect()
+    }
+
     /// The first other mount that shows all of what a bind mount shows, and more: of two that show the same, the
     /// earlier is the one that counts.
     pub fn shown_by(&self, mount: &Mount) -> Option<&Mount> {
@@ -357,6 +379,25 @@ mod tests {
 not a mount
 50 27 0:5 / /odd\xff rw - newfs none rw
 ";
+
+    #[test]
+    fn a_folder_stands_for_the_root() {
+        let table = MountTable::new(
+            parse(
+                b"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 8:2 / /mnt/image ro - ext4 /dev/b ro\n3 2 8:3 / /mnt/image/var ro - xfs /dev/c ro\n4 1 0:5 / /mnt/imagery rw - tmpfs t rw\n",
+            )
+            .mounts,
+        );
+        let points = |root: &[u8]| -> Vec<(u64, String, String)> {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            table.below(root).iter().map(|mount| (mount.id, text(&mount.point), text(&mount.root))).collect()
+        };
+        let at = |id, point: &str, root: &str| (id, point.to_owned(), root.to_owned());
+        assert_eq!(points(b"/mnt/image"), [at(2, "/", "/"), at(3, "/var", "/")]);
+        assert_eq!(points(b"/srv/tree"), [at(1, "/", "/srv/tree")]);
+        assert_eq!(points(b"/mnt/image/etc/"), [at(2, "/", "/etc")]);
+        assert!(MountTable::new(table.below(b"/mnt/image")).covering(b"/var/log").is_some_and(|mount| mount.id == 3));
+    }
 
     #[test]
     fn every_field_is_kept_and_escapes_are_undone() {

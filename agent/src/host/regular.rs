@@ -30,11 +30,11 @@ impl Host {
     /// # Errors
     /// As open(2); `ELOOP` for a link that is refused; `InvalidInput` for what is not a regular file.
     pub fn open_regular(&self, path: impl AsRef<Path>, links: Links) -> io::Result<(File, Stat)> {
-        let mut flags = OFlags::PATH | OFlags::CLOEXEC;
+        let mut flags = OFlags::PATH;
         if links == Links::Refuse {
             flags |= OFlags::NOFOLLOW;
         }
-        let found = rustix::fs::open(self.path(path), flags, Mode::empty())?;
+        let found = self.open(path, flags)?;
         let stat = rustix::fs::fstat(&found)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {}
@@ -80,6 +80,12 @@ mod tests {
         let refused = host.open_regular("/link", Links::Refuse).unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(Errno::LOOP.raw_os_error()));
         assert_eq!(host.open_regular("/fifo", Links::Refuse).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        // A link of an image leads nowhere outside of it.
+        std::os::unix::fs::symlink(folder.path().join("file"), folder.path().join("out")).unwrap();
+        assert_eq!(host.open_regular("/out", Links::Follow).unwrap_err().kind(), io::ErrorKind::NotFound);
+        std::os::unix::fs::symlink("/../../file", folder.path().join("in")).unwrap();
+        assert_eq!(host.open_regular("/in", Links::Follow).unwrap().1.st_size, 4);
+        assert_eq!(host.read_link("/in").unwrap(), b"/../../file");
         assert_eq!(host.open_regular("/none", Links::Refuse).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

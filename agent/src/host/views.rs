@@ -12,7 +12,7 @@
 //! A clone keeps its file system busy for as long as the [`Host`] lives. nodev is no loss: devices are never opened.
 
 use std::collections::BTreeMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -218,7 +218,8 @@ pub(super) struct Views {
 }
 
 impl Host {
-    /// The mounts as they are now. A tree that stands for a host is one mount.
+    /// The mounts as they are now. A tree that stands for a host is one mount; an image is what is mounted at its root
+    /// and below, as if that were the root.
     ///
     /// # Errors
     /// When `/proc/thread-self/mountinfo` cannot be read.
@@ -226,6 +227,10 @@ impl Host {
         if self.is_live() {
             let text = self.read("/proc/thread-self/mountinfo", mounts::TEXT_BYTES_MAX)?;
             return Ok(MountTable::new(mounts::parse(&text).mounts));
+        }
+        if self.is_image() {
+            let here = Self::live().mount_table()?;
+            return Ok(MountTable::new(here.below(self.root.as_os_str().as_bytes())));
         }
         Ok(MountTable::new(vec![Mount {
             id: 1,
@@ -263,7 +268,7 @@ impl Host {
 
     fn open_view(&self, mount: &Mount) -> io::Result<View> {
         let point = self.mount_point(mount)?;
-        let (root, method, reason) = if self.is_live() {
+        let (root, method, reason) = if self.is_live() || self.is_image() {
             match clone_quietly(point.as_fd()) {
                 Ok(clone) => (clone, Method::Clone, None),
                 Err(reason) => (point, Method::Plain, Some(reason)),
@@ -289,14 +294,15 @@ impl Host {
 
     /// The mount point, opened without following anything, and still the mount of the table.
     fn mount_point(&self, mount: &Mount) -> io::Result<OwnedFd> {
-        let path = self.path(Path::new(std::ffi::OsStr::from_bytes(&mount.point)));
+        let path = self.path(Path::new(OsStr::from_bytes(&mount.point)));
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = if self.is_live() { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+        let is_tree = !self.is_live() && !self.is_image();
+        let resolve = if is_tree { ResolveFlags::empty() } else { ResolveFlags::NO_SYMLINKS };
         let point = match rustix::fs::openat2(CWD, &path, flags, Mode::empty(), resolve) {
             Err(Errno::NOSYS | Errno::PERM) => rustix::fs::open(&path, flags, Mode::empty())?,
             outcome => outcome?,
         };
-        if self.is_live() {
+        if self.is_live() || self.is_image() {
             let found = stat(point.as_fd(), c"")?;
             if found.stx_mask & StatxFlags::MNT_ID.bits() != 0 && found.stx_mnt_id != mount.id {
                 return Err(io::Error::other("another mount is there now"));

@@ -8,7 +8,7 @@
 //! ([`Seen::floor`](super::journal::Seen)), whatever time the server claims.
 
 use bundle::sign::{AllowedSigners, NotSigned, open};
-use wire::order::{ORDER_TYPE, Order, PROFILE_BYTES_MAX, RefusalReason, VALID_SECS_MAX};
+use wire::order::{ORDER_TYPE, Order, PROFILE_BYTES_MAX, RefusalReason, VALID_SECS_MAX, VALUES_BYTES_MAX};
 use wire::profile::{Limits, STEPS_MAX};
 use wire::signed::{Signed, namespace};
 use wire::{AgentId, Instant, OrderId, Sha256};
@@ -144,7 +144,11 @@ fn steps(order: &Order) -> Result<Vec<BoundStep>, Refusal> {
             order.profile.collect.len()
         )));
     }
-    let steps = bind(&order.profile).map_err(|mistakes| {
+    let bytes = serde_json::to_vec(&order.values).map_or(usize::MAX, |json| json.len());
+    if bytes > VALUES_BYTES_MAX {
+        return Err(refuse(format!("its values have {bytes} bytes, of which {VALUES_BYTES_MAX} are allowed")));
+    }
+    let steps = bind(&order.profile, &order.values).map_err(|mistakes| {
         let said: Vec<String> = mistakes.0.into_iter().map(|mistake| mistake.message).collect();
         refuse(format!("its profile cannot be run here: {}", said.join("; ")))
     })?;

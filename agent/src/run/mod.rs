@@ -6,6 +6,7 @@
 //! Architecture invariant: a run always ends in a seal. Only an output that cannot be written ends it without one.
 
 pub mod bind;
+pub mod condition;
 pub mod footprint;
 pub mod limits;
 pub mod progress;
@@ -14,6 +15,7 @@ pub mod session;
 pub mod testing;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,8 +24,9 @@ use std::time::{Duration, Instant as Monotonic};
 use bundle::coverage::{Coverage, Outcome};
 use bundle::write::{Output, Sealed, WriteError, Writer};
 use wire::Tier;
-use wire::profile::{Limits, Sensitive};
+use wire::profile::{Limits, Sensitive, Values};
 
+use crate::collect::Step;
 use crate::host::Host;
 use bind::BoundStep;
 use footprint::Footprint;
@@ -47,6 +50,10 @@ pub struct Run {
     pub steps: Vec<BoundStep>,
     /// Limits of the whole run.
     pub limits: Limits,
+    /// Limits of each tier.
+    pub tiers: BTreeMap<Tier, Limits>,
+    /// What is known of the incident.
+    pub values: Arc<Values>,
     /// Set from outside to end the run early; the bundle is sealed all the same.
     pub interrupted: Arc<AtomicBool>,
     /// Sensitive classes whose content is taken.
@@ -75,7 +82,7 @@ impl Finished {
 
     /// True when every step went through everything that it was asked for.
     pub fn is_complete(&self) -> bool {
-        self.coverage.collectors.iter().all(|step| step.outcome == Outcome::Completed)
+        self.coverage.collectors.iter().all(|step| matches!(step.outcome, Outcome::Completed | Outcome::Skipped))
     }
 }
 
@@ -91,7 +98,8 @@ impl Run {
     ) -> Result<Finished, WriteError> {
         let mut footprint = Footprint::begin(&self.host);
         let deadline = Monotonic::now() + Duration::from_secs(self.limits.wall_secs_max.unwrap_or(WALL_SECS_DEFAULT));
-        let shared = Shared { run: &self, seen: Arc::default(), content_bytes: Arc::default() };
+        let mut shared =
+            Shared { run: &self, seen: Arc::default(), content_bytes: Arc::default(), content_bytes_max: 0 };
         let mut abandoned = 0;
         for tier in Tier::ALL {
             let steps: Vec<&BoundStep> = self.steps.iter().filter(|step| step.collector.tier == tier).collect();
@@ -99,6 +107,10 @@ impl Run {
                 continue;
             }
             let started = Monotonic::now();
+            let own = self.tiers.get(&tier).copied().unwrap_or_default();
+            let of_tier = own.wall_secs_max.map(|secs| started + Duration::from_secs(secs));
+            let deadline = of_tier.map_or(deadline, |of_tier| of_tier.min(deadline));
+            shared.begin(own);
             self.tier(&shared, &steps, deadline, &mut abandoned, &mut writer, progress)?;
             writer.tier_end(tier)?;
             footprint.tier(tier, started.elapsed());
@@ -130,22 +142,30 @@ impl Run {
             let running = match ahead.take() {
                 Some(running) => running,
                 None => {
+                    let bound = match reason_to_skip(step, &self.host) {
+                        Ok(bound) => bound,
+                        Err(reason) => {
+                            writer.not_run(tier, name, Outcome::Skipped, &reason);
+                            continue;
+                        }
+                    };
                     if let Some(reason) = self.reason_not_to_start(deadline, *abandoned) {
                         tracing::warn!(collector = name, reason, "not collected");
-                        writer.not_run(tier, name, reason);
+                        writer.not_run(tier, name, Outcome::NotRun, reason);
                         continue;
                     }
-                    shared.worker(step, wall_of(step, deadline)).start()
+                    shared.worker(step, bound, wall_of(step, deadline)).start()
                 }
             };
             // What is volatile does not wait: the next step begins while this one is being written.
             if tier == Tier::Volatile
                 && let Some(next) = steps.get(n + 1)
+                && let Ok(bound) = reason_to_skip(next, &self.host)
                 && self.reason_not_to_start(deadline, *abandoned).is_none()
             {
                 // It may have to wait for room until this one is done.
                 let wall = wall_of(step, deadline) + wall_of(next, deadline);
-                ahead = Some(shared.worker(next, wall).start());
+                ahead = Some(shared.worker(next, bound, wall).start());
             }
             let ended = running.finish(writer, progress)?;
             *abandoned += usize::from(ended.abandoned);
@@ -184,22 +204,44 @@ impl Run {
     }
 }
 
+/// The step with its arguments.
+///
+/// # Errors
+/// Why there is nothing to do for it on this host.
+pub fn reason_to_skip(step: &BoundStep, host: &Host) -> Result<Arc<dyn Step>, String> {
+    if step.collector.needs_live_host() && host.is_image() {
+        return Err("only on a host that runs: this is an image".to_owned());
+    }
+    step.step.clone().map_err(|condition| format!("only when {condition}"))
+}
+
 /// What the steps of a run share.
 struct Shared<'a> {
     run: &'a Run,
     seen: Arc<Seen>,
     content_bytes: Arc<AtomicU64>,
+    /// What the run may have stored by the end of the tier at hand.
+    content_bytes_max: u64,
 }
 
 impl<'a> Shared<'a> {
-    fn worker(&self, step: &'a BoundStep, wall: Duration) -> Worker<'a> {
+    /// Begins a tier that is held to these limits.
+    fn begin(&mut self, own: Limits) {
+        let of_run = self.run.limits.bytes_max.map_or(u64::MAX, |size| size.0);
+        let stored = self.content_bytes.load(Ordering::Relaxed);
+        self.content_bytes_max = own.bytes_max.map_or(of_run, |size| of_run.min(stored.saturating_add(size.0)));
+    }
+
+    fn worker(&self, step: &'a BoundStep, bound: Arc<dyn Step>, wall: Duration) -> Worker<'a> {
         Worker {
             host: Arc::clone(&self.run.host),
             step,
+            bound,
+            values: Arc::clone(&self.run.values),
             seen: Arc::clone(&self.seen),
             rates: self.run.rates(step.collector.tier),
             content_bytes: Arc::clone(&self.content_bytes),
-            content_bytes_max: self.run.limits.bytes_max.map_or(u64::MAX, |size| size.0),
+            content_bytes_max: self.content_bytes_max,
             wall,
             interrupted: Arc::clone(&self.run.interrupted),
             approved: Arc::clone(&self.run.approved),

@@ -47,6 +47,8 @@ pub enum Message {
     Bodyfile(String),
     /// The step met one of its limits and left something out.
     Limited(String),
+    /// The step's condition does not hold.
+    Skipped(String),
     /// The collector returned.
     Done(Result<(), String>),
 }
@@ -327,6 +329,12 @@ impl Session {
     /// [`Stopped`] when the step must end.
     pub fn limited(&mut self, rule: impl Into<String>) -> Result<(), Stopped> {
         self.send(Message::Limited(rule.into()))
+    }
+
+    /// Says that the step's condition does not hold: nothing is collected.
+    pub(super) fn skip(&mut self, condition: String) {
+        // A closed channel has nobody who waits for the reason.
+        let _ = self.send(Message::Skipped(condition));
     }
 
     /// Says what the step is at, for the case that it does not come back from it. An item says so by itself.

@@ -12,14 +12,15 @@ use bundle::item::{Kind, NewItem, Status};
 use bundle::time::Instant;
 use bundle::write::{Ended, Output, WriteError, Writer};
 use wire::Tier;
-use wire::profile::Sensitive;
+use wire::profile::{Sensitive, Values};
 
 use super::bind::BoundStep;
+use super::condition;
 use super::limits::{Limiter, Rates};
 use super::progress::Progress;
 use super::session::{Current, Message, Seen, Session};
 use crate::causes::with_causes;
-use crate::collect::Failure;
+use crate::collect::{Failure, Step};
 use crate::host::Host;
 use crate::host::sys::read_when_idle;
 
@@ -36,6 +37,8 @@ const STALL: Duration = Duration::from_mins(1);
 pub(super) struct Worker<'a> {
     pub(super) host: Arc<Host>,
     pub(super) step: &'a BoundStep,
+    pub(super) bound: Arc<dyn Step>,
+    pub(super) values: Arc<Values>,
     pub(super) seen: Arc<Seen>,
     pub(super) rates: Rates,
     pub(super) content_bytes: Arc<AtomicU64>,
@@ -57,6 +60,7 @@ pub(super) struct StepEnd {
 #[derive(Default)]
 struct Watch {
     limited: Option<String>,
+    skipped: Option<String>,
     done: Option<Result<(), String>>,
 }
 
@@ -92,13 +96,20 @@ impl<'a> Worker<'a> {
         );
         session.bind(&self.step.limits, self.step.sensitive, current.clone());
         session.approve(Arc::clone(&self.approved));
-        let step = Arc::clone(&self.step.step);
+        let step = Arc::clone(&self.bound);
+        let asked = self.step.when.clone().map(|when| (when, Arc::clone(&self.host), Arc::clone(&self.values)));
         let yields = collector.tier != Tier::Volatile && self.host.is_live();
         let spawned = std::thread::Builder::new().name(format!("collect-{}", collector.name)).spawn(move || {
             if yields && let Err(error) = read_when_idle() {
                 tracing::warn!(%error, "the disk is read at the usual priority");
             }
-            let collected = catch_unwind(AssertUnwindSafe(|| step.collect(&mut session)));
+            let collected = catch_unwind(AssertUnwindSafe(|| match &asked {
+                Some((when, host, values)) if !condition::holds(when, host, values) => {
+                    session.skip(format!("only when {when}"));
+                    Ok(())
+                }
+                _ => step.collect(&mut session),
+            }));
             session.done(match collected {
                 Ok(Ok(()) | Err(Failure::Stopped(_))) => Ok(()),
                 Ok(Err(failure)) => Err(with_causes(&failure)),
@@ -152,7 +163,7 @@ impl Running<'_> {
                     take(message, writer, &mut watch)?;
                     progress.moved(writer.items(), writer.bytes());
                     if let Some(done) = watch.done.take() {
-                        return Ok(self.ended(done, watch.limited));
+                        return Ok(self.ended(done, watch));
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -182,8 +193,11 @@ impl Running<'_> {
     }
 
     /// The collector came back by itself.
-    fn ended(&self, done: Result<(), String>, limited: Option<String>) -> StepEnd {
-        let (outcome, reason) = match (done, limited) {
+    fn ended(&self, done: Result<(), String>, watch: Watch) -> StepEnd {
+        if let (Ok(()), Some(condition)) = (&done, watch.skipped) {
+            return StepEnd { outcome: Outcome::Skipped, reason: Some(condition), abandoned: false };
+        }
+        let (outcome, reason) = match (done, watch.limited) {
             (Err(reason), _) => (Outcome::Failed, Some(reason)),
             (Ok(()), _) if self.worker.interrupted.load(Ordering::Relaxed) => {
                 (Outcome::Interrupted, Some("the run was interrupted".to_owned()))
@@ -214,6 +228,10 @@ fn take<W: Output, S: Write>(message: Message, writer: &mut Writer<W, S>, watch:
         }
         Message::Limited(rule) => {
             watch.limited.get_or_insert(rule);
+            Ok(())
+        }
+        Message::Skipped(condition) => {
+            watch.skipped = Some(condition);
             Ok(())
         }
         Message::Done(done) => {

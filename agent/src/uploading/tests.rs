@@ -8,7 +8,7 @@ use std::time::Duration;
 use bundle::sign::SigningKey;
 use bundle::time::Instant;
 use serde_json::json;
-use wire::profile::Profile;
+use wire::profile::{Profile, Values};
 use wire::{OrderId, Sha256};
 
 use super::*;
@@ -41,7 +41,7 @@ fn collection(tree: &Path) -> (Collection, String) {
     let host = Arc::new(Host::at(tree, FixedClock(Instant(0))));
     let key = SigningKey::from_seed(&[3; 32]);
     let me = Identity { id: "web-1".parse().unwrap(), key, kept: true };
-    let plan = Plan::of(&profile, "test", bind(&profile).unwrap());
+    let plan = Plan::of(&profile, "test", bind(&profile, &Values::default()).unwrap(), Values::default());
     let ends = (Arc::new(AtomicBool::new(false)), Log::default());
     let who = crate::host::identity::identity(&host);
     let collection = Collection::new(&host, who, &me, plan, Mandate::default(), ends).unwrap();

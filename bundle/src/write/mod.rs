@@ -368,11 +368,11 @@ impl<W: Output, S: Write> Writer<W, S> {
         Ok(())
     }
 
-    /// A step that never began: recorded with its reason.
-    pub fn not_run(&mut self, tier: Tier, collector: &str, reason: &str) {
+    /// A step that never began: recorded with its reason, as [`Outcome::NotRun`] or [`Outcome::Skipped`].
+    pub fn not_run(&mut self, tier: Tier, collector: &str, outcome: Outcome, reason: &str) {
         let now = self.world.clock.realtime();
         self.coverage.begin(tier, collector, now);
-        self.coverage.end(Outcome::NotRun, Some(reason.to_owned()), now);
+        self.coverage.end(outcome, Some(reason.to_owned()), now);
         self.custody("not_collected", [("collector", json!(collector)), ("reason", json!(reason))]);
     }
 

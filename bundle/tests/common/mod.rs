@@ -49,6 +49,7 @@ pub fn header(key: &SigningKey) -> Header {
         started: NOW,
         kind: "evidence-bundle".into(),
         v: 1,
+        values: wire::profile::Values::default(),
     }
 }
 

@@ -6,7 +6,7 @@
 use bundle::sign::{NotSigned, fingerprint, open_by_anybody};
 use serde_json::{Map, json};
 use wire::api::OrderView;
-use wire::order::{ORDER_TYPE, Order, OrderState, PROFILE_BYTES_MAX, VALID_SECS_MAX};
+use wire::order::{ORDER_TYPE, Order, OrderState, PROFILE_BYTES_MAX, VALID_SECS_MAX, VALUES_BYTES_MAX};
 use wire::signed::{Signed, namespace};
 use wire::{Instant, OrderId, Sha256};
 
@@ -155,6 +155,13 @@ fn check_form(order: &Order, envelope: &Signed) -> Result<(), Problem> {
         return Err(input(
             &format!("the order's profile has {profile_bytes} bytes"),
             &format!("agents take at most {PROFILE_BYTES_MAX}"),
+        ));
+    }
+    let values_bytes = serde_json::to_vec(&order.values).map_or(usize::MAX, |json| json.len());
+    if values_bytes > VALUES_BYTES_MAX {
+        return Err(input(
+            &format!("the order's values have {values_bytes} bytes"),
+            &format!("agents take at most {VALUES_BYTES_MAX}"),
         ));
     }
     Ok(())

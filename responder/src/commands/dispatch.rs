@@ -6,9 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use bundle::checkpoint::to_sorted_json;
-use wire::api::{HostView, OrderView, Page};
+use wire::api::{HostView, IncidentView, OrderView, Page};
 use wire::order::{ORDER_TYPE, Order, PROFILE_BYTES_MAX, VALID_SECS_MAX};
-use wire::profile::{Mistakes, Profile, TEXT_BYTES_MAX, Text, did_you_mean, read, shipped};
+use wire::profile::artifact::{FILE_BYTES_MAX, FILES_MAX, FOLDERS, in_file, names};
+use wire::profile::shipped::{self, Shipped};
+use wire::profile::{Library, Mistakes, Profile, TEXT_BYTES_MAX, Text, Values, did_you_mean, read};
 use wire::{AgentId, IncidentId, Instant, OrderId};
 
 use super::follow::{Goal, Watch};
@@ -40,6 +42,10 @@ pub struct Dispatch {
     /// On which legal basis; it stands in the bundle.
     #[arg(long, value_name = "TEXT")]
     legal_basis: Option<String>,
+    /// Something known of the incident beside what its alerts say (again for more): from, until, accounts, addresses,
+    /// hashes, paths, pids. It narrows the profile, and stands in the order.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
     /// Approve that content of this class is taken: private_keys, password_hashes, credentials or personal.
     #[arg(long, value_name = "CLASS", value_parser = sensitive)]
     approve_sensitive: Vec<wire::profile::Sensitive>,
@@ -66,7 +72,8 @@ impl Dispatch {
         let (profile, version) = profile(&self.profile)?;
         let api = Api::of(&config)?;
         let host = find_host(&api, &self.host)?;
-        let order = self.order(host.agent.clone(), profile, version, show::now())?;
+        let values = self.values(&incident(&api, &self.incident)?)?;
+        let order = self.order(host.agent.clone(), (profile, version), values, show::now())?;
         let signed = key.sign_order(to_sorted_json(&order).as_bytes())?;
         // Opened before the order is sent, so that nothing that happens to it is missed.
         let watch = if self.follow { Some(Watch::open(&api, self.incident.clone(), self.json)?) } else { None };
@@ -84,7 +91,31 @@ impl Dispatch {
         }
     }
 
-    fn order(&self, agent: AgentId, profile: Profile, version: String, now: Instant) -> Result<Order, Failure> {
+    /// What the alerts say, and then what was given on the command line.
+    fn values(&self, incident: &IncidentView) -> Result<Values, Failure> {
+        let mut values = known(incident);
+        if self.set.iter().any(|(name, _)| name == "from") {
+            values.from = None;
+        }
+        for (name, text) in &self.set {
+            values.add(name, text).map_err(|error| {
+                let failure = Failure::new(USAGE, anyhow!("--set {name}: {error}"));
+                match &error.hint {
+                    Some(hint) => failure.hint(hint.clone()),
+                    None => failure,
+                }
+            })?;
+        }
+        Ok(values)
+    }
+
+    fn order(
+        &self,
+        agent: AgentId,
+        (profile, version): (Profile, String),
+        values: Values,
+        now: Instant,
+    ) -> Result<Order, Failure> {
         let random = |bytes: &mut [u8]| {
             getrandom::fill(bytes).map_err(|error| Failure::new(IO, anyhow!("the system has no randomness: {error}")))
         };
@@ -108,6 +139,7 @@ impl Dispatch {
             supersedes: self.supersedes,
             kind: ORDER_TYPE.to_owned(),
             v: 1,
+            values,
         })
     }
 
@@ -130,6 +162,51 @@ impl Dispatch {
         }
         Ok(())
     }
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, for instance pids=4711")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn incident(api: &Api, incident: &IncidentId) -> Result<IncidentView, Failure> {
+    api::read(api.server(), api.get(&format!("/api/v1/incidents/{incident}"))?)
+}
+
+/// What the alerts of an incident say, as far as a host can be searched for it. An intruder was there before the first
+/// alert: the window begins with the dwell time that triage knows, or else a day before.
+fn known(incident: &IncidentView) -> Values {
+    let assessment = &incident.assessment;
+    let mut values = Values::default();
+    let named = assessment.accounts.iter().map(|account| ("accounts", account.as_str()));
+    let indicators = assessment.indicators.iter().filter_map(|indicator| {
+        let name = match indicator.kind.as_str() {
+            "ip" => "addresses",
+            "sha256" | "sha1" | "md5" => "hashes",
+            "path" => "paths",
+            "pid" => "pids",
+            _ => return None,
+        };
+        Some((name, indicator.value.as_str()))
+    });
+    for (name, text) in named.chain(indicators) {
+        // What an alert calls a path may be none of this kind; the order goes without it.
+        if name != "paths" || text.starts_with('/') {
+            let _ = values.add(name, text);
+        }
+    }
+    let first = incident.alerts.iter().map(|alert| alert.assessment.timestamp_utc).min();
+    values.from = first.map(|first| Instant(first.0 - dwell_ns(assessment.dwell_hours)));
+    values
+}
+
+/// How long before the first alert the window begins: the dwell time, at least a day and at most a year.
+fn dwell_ns(hours: Option<f64>) -> i128 {
+    const HOUR_NS: i128 = 3_600_000_000_000;
+    let hours = hours.unwrap_or(0.0).clamp(24.0, 24.0 * 366.0);
+    #[expect(clippy::cast_possible_truncation, reason = "it is at most 8784")]
+    let whole = hours.ceil() as i64;
+    i128::from(whole) * HOUR_NS
 }
 
 /// The enrolled host of this agent id, or else of this name.
@@ -172,7 +249,7 @@ fn profile(wanted: &str) -> Result<(Profile, String), Failure> {
     let is_file = wanted.contains('/') || wanted.ends_with(".yaml") || wanted.ends_with(".yml");
     let (found, version) = if is_file {
         let path = Path::new(wanted);
-        (read(&Text { file: wanted.to_owned(), yaml: text(path)? }, &shipped::part), "site")
+        (read(&Text { file: wanted.to_owned(), yaml: text(path, TEXT_BYTES_MAX)? }, &Here), "site")
     } else {
         let found = shipped::find(wanted).ok_or_else(|| {
             no_profile(wanted, &format!("a file of your own is given with its path, ./{wanted}.yaml"))
@@ -198,10 +275,36 @@ pub fn no_profile(wanted: &str, else_hint: &str) -> Failure {
         .hint(format!("{}; {else_hint}", did_you_mean(wanted, known)))
 }
 
-fn text(path: &Path) -> Result<String, Failure> {
+/// The parts that are shipped, and the definitions of ForensicArtifacts on this machine.
+struct Here;
+
+impl Library for Here {
+    fn part(&self, name: &str) -> Result<Text, Vec<String>> {
+        Shipped.part(name)
+    }
+
+    fn artifact(&self, name: &str) -> Result<Text, Vec<String>> {
+        let mut known = Vec::new();
+        let folders = FOLDERS.iter().filter_map(|folder| std::fs::read_dir(folder).ok());
+        let entries = folders.flat_map(|entries| entries.flatten().take(FILES_MAX));
+        let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths.iter().filter(|path| path.extension().is_some_and(|end| end == "yaml")) {
+            let Ok(yaml) = text(path, FILE_BYTES_MAX) else { continue };
+            let file = Text { file: path.display().to_string(), yaml };
+            match in_file(&file, name) {
+                Some(text) => return Ok(text),
+                None => known.extend(names(&file)),
+            }
+        }
+        Err(known)
+    }
+}
+
+fn text(path: &Path, bytes_max: usize) -> Result<String, Failure> {
     let mut text = String::new();
     File::open(path)
-        .and_then(|file| file.take(TEXT_BYTES_MAX as u64 + 1).read_to_string(&mut text))
+        .and_then(|file| file.take(bytes_max as u64 + 1).read_to_string(&mut text))
         .with_context(|| format!("{} cannot be read", path.display()))
         .map_err(|error| Failure::new(IO, error))?;
     Ok(text)
@@ -245,7 +348,7 @@ mod tests {
         let (profile, version) = profile(&asked.profile).unwrap();
         let now = show::now();
         let agent: AgentId = "web-1-0a1b2c3d".parse().unwrap();
-        let order = asked.order(agent, profile, version, now).unwrap();
+        let order = asked.order(agent, (profile, version), Values::default(), now).unwrap();
         let signed = key.sign_order(to_sorted_json(&order).as_bytes()).unwrap();
         let signers = AllowedSigners::parse(&key.allowed_signers_line()).unwrap();
         let message = open(&signed, &signers, namespace::COLLECT, now).unwrap();
@@ -254,7 +357,8 @@ mod tests {
         assert_eq!(read.expires.0 - read.issued.0, 1_800_000_000_000);
         assert_eq!(read.approved_sensitive, [Sensitive::PrivateKeys]);
         assert_eq!((read.nonce.len(), read.purpose.as_deref(), read.v), (32, Some("p"), 1));
-        let other = asked.order(read.agent.clone(), read.profile.clone(), String::new(), now).unwrap();
+        let again = (read.profile.clone(), String::new());
+        let other = asked.order(read.agent.clone(), again, Values::default(), now).unwrap();
         assert!(other.nonce != read.nonce && other.order != read.order);
     }
 

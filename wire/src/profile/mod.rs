@@ -4,7 +4,10 @@
 //! with its includes resolved; it reports every mistake it finds, each with file, line and a suggestion.
 
 mod arguments;
+pub mod artifact;
+mod condition;
 pub mod shipped;
+mod values;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -15,9 +18,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{ByteSize, Sha256};
+use crate::{ByteSize, Sha256, Tier};
 
 pub use arguments::{ArgumentError, arguments};
+pub use condition::Condition;
+pub use values::{NotAValue, Values, Variable};
 
 /// The longest text that is read as a profile or a part of one.
 pub const TEXT_BYTES_MAX: usize = 64 << 10;
@@ -38,6 +43,9 @@ pub struct Profile {
     pub incident_types: Vec<String>,
     /// Limits of the whole run.
     pub limits: Limits,
+    /// Limits of each tier as a whole.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tiers: BTreeMap<Tier, Limits>,
     /// What to collect. The tiers decide the order, then this list.
     pub collect: Vec<Step>,
     /// What the server proposes for these types.
@@ -59,6 +67,9 @@ pub struct Step {
     /// The class of sensitive content that the paths of this step hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensitive: Option<Sensitive>,
+    /// It runs when this holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
     /// Where the step stands in its file.
     #[serde(skip)]
     pub place: Place,
@@ -147,6 +158,9 @@ pub struct Source {
     /// Limits of the whole run.
     #[serde(default)]
     limits: Limits,
+    /// Limits of each tier as a whole: `wall_secs_max` and `bytes_max`.
+    #[serde(default)]
+    tiers: BTreeMap<Tier, Limits>,
     /// What to collect. The order of volatility belongs to the collectors; within a tier this order holds.
     collect: Vec<SourceStep>,
     /// What the server proposes for these types.
@@ -164,6 +178,9 @@ pub struct SourceStep {
     /// The collector to run.
     #[serde(default)]
     collect: Option<String>,
+    /// Takes the files that this definition of ForensicArtifacts names.
+    #[serde(default)]
+    artifact: Option<String>,
     /// The collector's arguments.
     #[serde(default)]
     with: Map<String, Value>,
@@ -173,6 +190,9 @@ pub struct SourceStep {
     /// Keep metadata and hash only, unless the order carries the approval for this class.
     #[serde(default)]
     sensitive: Option<Sensitive>,
+    /// Run it only when this holds. On an include it is a condition of each of its steps.
+    #[serde(default)]
+    when: Option<Condition>,
 }
 
 /// One mistake in a profile.
@@ -239,26 +259,42 @@ impl Profile {
     }
 }
 
-/// Reads a profile; `part` finds the text of an include by its name, or else all names that there are.
+/// Where the texts are that a profile names.
+pub trait Library {
+    /// The text of a part.
+    ///
+    /// # Errors
+    /// The names of all parts, when none has this name.
+    fn part(&self, name: &str) -> Result<Text, Vec<String>>;
+
+    /// The text of a definition of ForensicArtifacts.
+    ///
+    /// # Errors
+    /// The names of all definitions, when none has this name.
+    fn artifact(&self, name: &str) -> Result<Text, Vec<String>>;
+}
+
+/// Reads a profile, with what it includes from `library`.
 ///
 /// # Errors
 /// All mistakes that were found.
-pub fn read(text: &Text, part: &dyn Fn(&str) -> Result<Text, Vec<String>>) -> Result<Profile, Mistakes> {
+pub fn read(text: &Text, library: &dyn Library) -> Result<Profile, Mistakes> {
     let mut mistakes = Vec::new();
     let Some(source) = source(text, &mut mistakes) else {
         return Err(Mistakes(mistakes));
     };
     let (source, lines) = source;
     let mut collect = Vec::new();
-    steps(text, source.collect, &lines, part, 0, &mut collect, &mut mistakes);
+    let reading = Reading { library, depth: 0, when: None };
+    steps(text, source.collect, &lines, &reading, &mut collect, &mut mistakes);
     if collect.len() > STEPS_MAX {
         mistakes.push(mistake(text, 0, format!("{} steps, of which {STEPS_MAX} are allowed", collect.len()), None));
     }
     if !mistakes.is_empty() {
         return Err(Mistakes(mistakes));
     }
-    let Source { name, summary, incident_types, limits, contain, .. } = source;
-    Ok(Profile { name, summary, incident_types, limits, collect, contain })
+    let Source { name, summary, incident_types, limits, tiers, contain, .. } = source;
+    Ok(Profile { name, summary, incident_types, limits, tiers, collect, contain })
 }
 
 /// The line of each path (`collect[0].with`) of a document.
@@ -287,53 +323,94 @@ pub fn document<T: DeserializeOwned>(text: &Text) -> Result<(T, Lines), Mistake>
     }
 }
 
+/// What holds for all steps of the text that is being read.
+struct Reading<'a> {
+    library: &'a dyn Library,
+    depth: usize,
+    when: Option<Condition>,
+}
+
 fn steps(
     text: &Text,
     source: Vec<SourceStep>,
     lines: &Lines,
-    part: &dyn Fn(&str) -> Result<Text, Vec<String>>,
-    depth: usize,
+    reading: &Reading<'_>,
     collect: &mut Vec<Step>,
     mistakes: &mut Vec<Mistake>,
 ) {
     for (n, mut step) in source.into_iter().enumerate() {
         let key = format!("collect[{n}]");
         let line = line_of(lines, &key);
-        match (step.include.take(), step.collect.take()) {
-            (Some(name), None) => {
-                if depth >= INCLUDE_DEPTH_MAX {
+        let line_at = |below: &str| line_of(lines, &format!("{key}.{below}"));
+        if let Some(wrong) = step.when.as_ref().and_then(Condition::mistake) {
+            mistakes.push(mistake(text, line_at("when"), wrong, None));
+            continue;
+        }
+        let when = both(reading.when.clone(), step.when.take());
+        match (step.include.take(), step.collect.take(), step.artifact.take()) {
+            (Some(name), None, None) => {
+                if reading.depth >= INCLUDE_DEPTH_MAX {
                     let message = format!("include: {name} goes deeper than {INCLUDE_DEPTH_MAX} includes");
                     mistakes.push(mistake(text, line, message, None));
                     continue;
                 }
-                match part(&name) {
+                match reading.library.part(&name) {
                     Ok(included) => {
                         if let Some((source, lines)) = self::source(&included, mistakes) {
-                            steps(&included, source.collect, &lines, part, depth + 1, collect, mistakes);
+                            let reading = Reading { library: reading.library, depth: reading.depth + 1, when };
+                            steps(&included, source.collect, &lines, &reading, collect, mistakes);
                         }
                     }
                     Err(known) => {
                         let hint = did_you_mean(&name, known.iter().map(String::as_str));
-                        let line = line_of(lines, &format!("{key}.include"));
+                        let line = line_at("include");
                         mistakes.push(mistake(text, line, format!("unknown part `{name}`"), Some(hint)));
                     }
                 }
             }
-            (None, Some(collector)) => {
-                let prefix = format!("{key}.");
-                let lines = lines
-                    .iter()
-                    .filter_map(|(path, line)| path.strip_prefix(&prefix).map(|path| (path.to_owned(), *line)))
-                    .collect();
-                let place = Place { file: text.file.clone(), line, lines };
-                let SourceStep { with, limits, sensitive, .. } = step;
-                collect.push(Step { collect: collector, with, limits, sensitive, place });
+            (None, Some(collector), None) => {
+                for (path, name) in values::unknown(&step.with) {
+                    let known = Variable::ALL.map(|variable| format!("incident.{}", variable.name()));
+                    let hint = did_you_mean(&name, known.iter().map(String::as_str));
+                    let message = format!("`{name}` is no variable; one is a whole text, `${{incident.NAME|DEFAULT}}`");
+                    mistakes.push(mistake(text, line_at(&format!("with.{path}")), message, Some(hint)));
+                }
+                collect.push(step.of(collector, when, place(text, lines, &key, line)));
             }
+            (None, None, Some(name)) => match artifact::paths(reading.library, &name) {
+                Ok(paths) => {
+                    step.with.insert("paths".to_owned(), paths.into());
+                    collect.push(step.of("files".to_owned(), when, place(text, lines, &key, line)));
+                }
+                Err(wrong) => mistakes.push(mistake(text, line_at("artifact"), wrong.to_string(), None)),
+            },
             _ => {
-                let hint = "write `- include: PART` or `- collect: COLLECTOR`".to_owned();
-                mistakes.push(mistake(text, line, "a step has either `include` or `collect`".to_owned(), Some(hint)));
+                let hint = "write `- include: PART`, `- collect: COLLECTOR` or `- artifact: DEFINITION`".to_owned();
+                let message = "a step has one of `include`, `collect` and `artifact`".to_owned();
+                mistakes.push(mistake(text, line, message, Some(hint)));
             }
         }
+    }
+}
+
+fn both(outer: Option<Condition>, own: Option<Condition>) -> Option<Condition> {
+    match (outer, own) {
+        (Some(outer), Some(own)) => Some(Condition::All(vec![outer, own])),
+        (outer, own) => outer.or(own),
+    }
+}
+
+/// Where the step `key` of a text stands, with the lines of what is below it.
+fn place(text: &Text, lines: &Lines, key: &str, line: usize) -> Place {
+    let prefix = format!("{key}.");
+    let below = lines.iter().filter_map(|(path, line)| Some((path.strip_prefix(&prefix)?.to_owned(), *line)));
+    Place { file: text.file.clone(), line, lines: below.collect() }
+}
+
+impl SourceStep {
+    fn of(self, collect: String, when: Option<Condition>, place: Place) -> Step {
+        let Self { with, limits, sensitive, .. } = self;
+        Step { collect, with, limits, sensitive, when, place }
     }
 }
 
@@ -382,16 +459,48 @@ pub fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone
 mod tests {
     use super::*;
 
+    struct Parts;
+    impl Library for Parts {
+        fn part(&self, name: &str) -> Result<Text, Vec<String>> {
+            let yaml = match name {
+                "volatile" => "name: volatile\ncollect:\n  - collect: processes\n",
+                "loop" => "name: loop\ncollect:\n  - include: loop\n",
+                _ => return Err(vec!["volatile".into(), "loop".into()]),
+            };
+            Ok(Text {
+                file: if name == "loop" { "loop.yaml" } else { "parts/volatile.yaml" }.into(),
+                yaml: yaml.into(),
+            })
+        }
+
+        fn artifact(&self, name: &str) -> Result<Text, Vec<String>> {
+            let yaml = "name: Hosts\nsources:\n- type: FILE\n  attributes: {paths: [/etc/hosts]}\n";
+            if name == "Hosts" {
+                Ok(Text { file: "hosts.yaml".into(), yaml: yaml.into() })
+            } else {
+                Err(vec!["Hosts".into()])
+            }
+        }
+    }
+
     fn read_with_parts(yaml: &str) -> Result<Profile, Mistakes> {
-        let text = Text { file: "p.yaml".into(), yaml: yaml.into() };
-        read(&text, &|name| match name {
-            "volatile" => Ok(Text {
-                file: "parts/volatile.yaml".into(),
-                yaml: "name: volatile\ncollect:\n  - collect: processes\n".into(),
-            }),
-            "loop" => Ok(Text { file: "loop.yaml".into(), yaml: "name: loop\ncollect:\n  - include: loop\n".into() }),
-            _ => Err(vec!["volatile".into(), "loop".into()]),
-        })
+        read(&Text { file: "p.yaml".into(), yaml: yaml.into() }, &Parts)
+    }
+
+    #[test]
+    fn a_condition_on_an_include_is_one_of_its_steps_and_a_definition_is_files() {
+        let profile = read_with_parts(
+            "name: x\ntiers: { files: { wall_secs_max: 60 } }\ncollect:\n  - include: volatile\n    when: { live: true }\n  - artifact: Hosts\n    sensitive: personal\n    with: { file_bytes_max: 1MiB }\n",
+        )
+        .unwrap();
+        assert_eq!(profile.collect[0].when, Some(Condition::Live(true)));
+        let step = &profile.collect[1];
+        assert_eq!((step.collect.as_str(), step.sensitive), ("files", Some(Sensitive::Personal)));
+        assert_eq!(
+            Value::Object(step.with.clone()),
+            serde_json::json!({"file_bytes_max": "1MiB", "paths": ["/etc/hosts"]})
+        );
+        assert_eq!(profile.tiers[&Tier::Files].wall_secs_max, Some(60));
     }
 
     #[test]
@@ -417,7 +526,20 @@ mod tests {
                 "p.yaml:3: unknown part `volatil`\n  hint: did you mean `volatile`?",
             ),
             ("name: x\nlimits:\n  bytes_max: 8GB\ncollect: []\n", "p.yaml:3: \"8GB\" is not a size"),
-            ("name: x\ncollect:\n  - { include: volatile, collect: files }\n", "p.yaml:3: a step has either"),
+            ("name: x\ncollect:\n  - { include: volatile, collect: files }\n", "p.yaml:3: a step has one of"),
+            (
+                "name: x\ncollect:\n  - artifact: Host\n",
+                "p.yaml:3: artifact Host: there is no definition `Host`\n  hint: did you mean `Hosts`?",
+            ),
+            (
+                "name: x\ncollect:\n  - collect: files\n    with:\n      paths: [\"${incident.path}\"]\n",
+                "p.yaml:5: `incident.path` is no variable; one is a whole text, `${incident.NAME|DEFAULT}`\n  hint: did you mean `incident.paths`?",
+            ),
+            (
+                "name: x\ncollect:\n  - collect: files\n    when: { exists: etc }\n",
+                "p.yaml:4: `exists: etc` is no path from the root",
+            ),
+            ("name: x\ncollect:\n  - collect: files\n    when: { exist: /etc }\n", "p.yaml:4: unknown variant `exist`"),
             ("name: x\ncollect:\n  - include: loop\n", "loop.yaml:3: include: loop goes deeper"),
             ("name: [x\n", "p.yaml:"),
             ("name: x\ncollect: &a []\ncontain: *a\n", "p.yaml:"),

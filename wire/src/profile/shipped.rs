@@ -1,6 +1,6 @@
 //! The profiles that are compiled in, so that one file is enough on a host, and a responder needs no copy of them.
 
-use super::{Mistakes, Profile, Text, read};
+use super::{Library, Mistakes, Profile, Text, read};
 
 /// The shipped profiles: name and text.
 pub const PROFILES: &[(&str, &str)] = &[
@@ -14,15 +14,20 @@ pub const PARTS: &[(&str, &str)] = &[
     ("volatile", include_str!("../../../profiles/parts/volatile.yaml")),
 ];
 
-/// The text of a shipped part.
-///
-/// # Errors
-/// The names of all parts, when none has this name.
-pub fn part(name: &str) -> Result<Text, Vec<String>> {
-    let found = PARTS.iter().find(|(part, _)| *part == name);
-    found
-        .map(|(_, yaml)| Text { file: format!("profiles/parts/{name}.yaml"), yaml: (*yaml).to_owned() })
-        .ok_or_else(|| PARTS.iter().map(|(name, _)| (*name).to_owned()).collect())
+/// The shipped parts, and no definition of ForensicArtifacts: nothing that is shipped names one.
+pub struct Shipped;
+
+impl Library for Shipped {
+    fn part(&self, name: &str) -> Result<Text, Vec<String>> {
+        let found = PARTS.iter().find(|(part, _)| *part == name);
+        found
+            .map(|(_, yaml)| Text { file: format!("profiles/parts/{name}.yaml"), yaml: (*yaml).to_owned() })
+            .ok_or_else(|| PARTS.iter().map(|(name, _)| (*name).to_owned()).collect())
+    }
+
+    fn artifact(&self, _name: &str) -> Result<Text, Vec<String>> {
+        Err(Vec::new())
+    }
 }
 
 /// The shipped profile of this name, its includes resolved; `None` when there is none.
@@ -31,5 +36,5 @@ pub fn part(name: &str) -> Result<Text, Vec<String>> {
 /// [`Mistakes`]: never for what is shipped, which a test reads.
 pub fn find(name: &str) -> Option<Result<Profile, Mistakes>> {
     let (_, yaml) = PROFILES.iter().find(|(profile, _)| *profile == name)?;
-    Some(read(&Text { file: format!("profiles/{name}.yaml"), yaml: (*yaml).to_owned() }, &part))
+    Some(read(&Text { file: format!("profiles/{name}.yaml"), yaml: (*yaml).to_owned() }, &Shipped))
 }

@@ -30,6 +30,7 @@ pub(in crate::orders) fn order() -> Order {
             summary: String::new(),
             incident_types: Vec::new(),
             limits: Limits::default(),
+            tiers: std::collections::BTreeMap::new(),
             collect: vec![step("processes"), step("sockets")],
             contain: Vec::new(),
         },
@@ -38,6 +39,7 @@ pub(in crate::orders) fn order() -> Order {
         supersedes: None,
         kind: ORDER_TYPE.into(),
         v: 1,
+        values: wire::profile::Values::default(),
     }
 }
 
