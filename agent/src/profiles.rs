@@ -2,9 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use wire::order::PROFILE_BYTES_MAX;
 use wire::profile::artifact::{FILE_BYTES_MAX, FILES_MAX, FOLDERS, in_file};
 use wire::profile::shipped::{PARTS, PROFILES};
-use wire::profile::{Library, Mistake, Mistakes, Profile, TEXT_BYTES_MAX, Text, artifact, did_you_mean, read};
+use wire::profile::{
+    Library, Mistake, Mistakes, Profile, Step, TEXT_BYTES_MAX, Text, Values, artifact, did_you_mean, read,
+};
+
+use crate::collect::Collector;
+use crate::run::bind::bind;
 
 /// Where a site keeps its own profiles; parts lie in `parts/` below. They add to the shipped ones and override them.
 pub const SITE_FOLDER: &str = "/etc/holdfast/profiles";
@@ -65,6 +71,39 @@ pub fn find(name_or_file: &str) -> Result<Found, ProfileError> {
         return Err(Mistakes(vec![Mistake { file: text.file, line: 1, message, hint }]).into());
     }
     Ok(Found { profile, version })
+}
+
+/// What is wrong with a profile that could be read: arguments that do not fit, limits that limit nothing, steps that
+/// stand there twice, more than an order takes.
+pub fn lint(profile: &Profile) -> Vec<String> {
+    let mut wrong: Vec<String> = match bind(profile, &Values::default()) {
+        Ok(_) => Vec::new(),
+        Err(Mistakes(mistakes)) => mistakes.iter().map(ToString::to_string).collect(),
+    };
+    let tier_of = |step: &Step| Collector::named(&step.collect).map(|collector| collector.tier);
+    for (tier, limits) in &profile.tiers {
+        if !profile.collect.iter().any(|step| tier_of(step) == Some(*tier)) {
+            wrong.push(format!("tiers: no step is of the tier {tier}, which has limits"));
+        }
+        if limits.cpu_percent_max.or(limits.file_bytes_max.map(|_| 0)).is_some()
+            || limits.read_bytes_per_sec_max.is_some()
+        {
+            wrong.push(format!("tiers: the tier {tier} takes wall_secs_max and bytes_max only"));
+        }
+    }
+    for (n, step) in profile.collect.iter().enumerate() {
+        let is_same =
+            |other: &&Step| other.collect == step.collect && other.with == step.with && other.when == step.when;
+        if let Some(first) = profile.collect.iter().take(n).find(is_same) {
+            let (here, there) = (&step.place, &first.place);
+            wrong.push(format!("{}:{}: the step stands in {}:{} too", here.file, here.line, there.file, there.line));
+        }
+    }
+    let bytes = profile.to_json().len();
+    if bytes > PROFILE_BYTES_MAX {
+        wrong.push(format!("it is {bytes} bytes as an order holds it, of which {PROFILE_BYTES_MAX} are allowed"));
+    }
+    wrong
 }
 
 /// The names of all profiles that can be had, sorted.
@@ -134,10 +173,7 @@ fn all_names(folder: &str, shipped: &[(&str, &str)]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use wire::profile::Values;
-
     use super::*;
-    use crate::run::bind::bind;
 
     #[test]
     fn every_shipped_profile_reads_and_binds() {
@@ -146,6 +182,31 @@ mod tests {
             let steps = bind(&found.profile, &Values::default()).unwrap_or_else(|error| panic!("{error}"));
             assert!(!steps.is_empty(), "{name}");
             assert!(!found.profile.summary.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_shipped_profile_is_without_a_mistake_that_lint_knows() {
+        for (name, _) in PROFILES {
+            assert_eq!(lint(&find(name).unwrap_or_else(|error| panic!("{error}")).profile), [""; 0], "{name}");
+        }
+    }
+
+    #[test]
+    fn lint_finds_what_limits_nothing_and_what_stands_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.yaml");
+        let yaml = "name: x\ntiers: { logs: { wall_secs_max: 5 }, volatile: { cpu_percent_max: 5 } }\ncollect:\n  - collect: processes\n  - collect: processes\n  - collect: files\n    with: { path: [] }\n";
+        std::fs::write(&file, yaml).unwrap();
+        let file = file.to_str().unwrap();
+        let said = lint(&find(file).unwrap_or_else(|error| panic!("{error}")).profile).join("\n");
+        for wanted in [
+            ":7: unknown field `path`",
+            "no step is of the tier logs",
+            "the tier volatile takes wall_secs_max",
+            &format!("{file}:5: the step stands in {file}:4 too"),
+        ] {
+            assert!(said.contains(wanted), "{wanted:?} is not in {said}");
         }
     }
 

@@ -1,6 +1,7 @@
-//! `profiles/schema.json`: what editors complete profiles with. The agent prints it from its own types.
+//! What is generated from the agent's own types: `profiles/schema.json`, with which editors complete profiles, and
+//! `docs/records.md`, what every row holds.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::bail;
@@ -11,7 +12,11 @@ use crate::setup::{MUSL_GCC, prepare};
 use crate::shell::{output, root};
 
 /// See `cargo xtask --help`.
-pub const SUMMARY: &str = "writes profiles/schema.json from the collectors; --check says whether it is current";
+pub const SUMMARY: &str = "writes profiles/schema.json and docs/records.md; --check says whether they are current";
+
+/// The files, and what the agent prints them by.
+const GENERATED: [(&str, &[&str]); 2] =
+    [("profiles/schema.json", &["profiles", "--schema"]), ("docs/records.md", &["collectors", "--records"])];
 
 /// See the module.
 ///
@@ -24,26 +29,23 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
     if options.iter().any(|option| option == "--check") {
         return check(&agent);
     }
-    std::fs::write(path(), current(&agent)?)?;
-    println!("written: {}", path().display());
-    Ok(())
-}
-
-/// Compares the file with what the agent prints.
-///
-/// # Errors
-/// When they differ.
-pub fn check(agent: &Path) -> anyhow::Result<()> {
-    if std::fs::read_to_string(path()).unwrap_or_default() != current(agent)? {
-        bail!("profiles/schema.json is not current: run `cargo xtask schema` and commit it");
+    for (file, words) in GENERATED {
+        std::fs::write(root().join(file), output(Command::new(&agent).args(words))?)?;
+        println!("written: {file}");
     }
     Ok(())
 }
 
-fn path() -> PathBuf {
-    root().join("profiles/schema.json")
-}
-
-fn current(agent: &Path) -> anyhow::Result<String> {
-    output(Command::new(agent).args(["profiles", "--schema"]))
+/// Compares the files with what the agent prints.
+///
+/// # Errors
+/// When they differ.
+pub fn check(agent: &Path) -> anyhow::Result<()> {
+    for (file, words) in GENERATED {
+        let current = output(Command::new(agent).args(words))?;
+        if std::fs::read_to_string(root().join(file)).unwrap_or_default() != current {
+            bail!("{file} is not current: run `cargo xtask schema` and commit it");
+        }
+    }
+    Ok(())
 }

@@ -32,7 +32,7 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
     println!("   {}", holdfast.display());
     let server = stage("the collector server", || programs::server(Build::Dev))?;
     println!("   {} ({})", server.display(), size(&server));
-    stage("profiles/schema.json is current", || schema::check(&agent))?;
+    stage("what is generated is current", || schema::check(&agent))?;
     if options.iter().any(|option| option == "--full") {
         full::run()?;
     }

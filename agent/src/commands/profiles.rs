@@ -2,16 +2,19 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Refusal, print};
+use super::{Refusal, exit, print};
 use crate::collect::COLLECTORS;
 use crate::profiles;
 
 /// See [`super::Cli`].
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Profiles {
+    #[command(subcommand)]
+    lint: Option<Lint>,
     /// Show this profile with its includes resolved
     name: Option<String>,
     /// Print the JSON Schema of profiles, for editors
@@ -22,8 +25,21 @@ pub struct Profiles {
     json: bool,
 }
 
+/// See [`Profiles`].
+#[derive(Subcommand)]
+enum Lint {
+    /// Say what is wrong with profiles: all that are known here, or those in these files
+    Lint {
+        /// YAML files
+        files: Vec<String>,
+    },
+}
+
 impl Profiles {
     pub(super) fn run(self) -> Result<ExitCode, Refusal> {
+        if let Some(Lint::Lint { files }) = self.lint {
+            return lint(files);
+        }
         if self.schema {
             print(&serde_json::to_string_pretty(&schema()).unwrap_or_default());
         } else if let Some(name) = &self.name {
@@ -55,6 +71,28 @@ impl Profiles {
     }
 }
 
+fn lint(files: Vec<String>) -> Result<ExitCode, Refusal> {
+    let names = if files.is_empty() { profiles::names() } else { files };
+    let mut wrong = 0;
+    for name in &names {
+        let mistakes = match profiles::find(name) {
+            Ok(found) => profiles::lint(&found.profile),
+            Err(error) => vec![error.to_string()],
+        };
+        wrong += usize::from(!mistakes.is_empty());
+        let said = if mistakes.is_empty() { "ok".to_owned() } else { mistakes.join("\n") };
+        print(&format!("{name:<24} {said}"));
+    }
+    if wrong == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(Refusal {
+        code: exit::INPUT,
+        message: format!("{wrong} of {} profiles have mistakes", names.len()),
+        hint: None,
+    })
+}
+
 /// The schema of profiles: `collect` names a collector, and `with` is what that collector takes.
 pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(wire::profile::Source).to_value();
@@ -77,7 +115,10 @@ pub fn schema() -> Value {
     if let Some(Value::Object(own)) = schema.pointer_mut("/$defs") {
         if let Some(Value::Object(step)) = own.get_mut("SourceStep") {
             step.insert("allOf".into(), Value::Array(branches));
-            step.insert("oneOf".into(), json!([{ "required": ["include"] }, { "required": ["collect"] }]));
+            step.insert(
+                "oneOf".into(),
+                json!([{ "required": ["include"] }, { "required": ["collect"] }, { "required": ["artifact"] }]),
+            );
             if let Some(collect) = step.get_mut("properties").and_then(|properties| properties.get_mut("collect")) {
                 *collect = json!({ "description": "The collector to run.", "enum": names });
             }
