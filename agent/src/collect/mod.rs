@@ -60,6 +60,8 @@ pub trait Collect: Send + Sync + 'static {
     const SUMMARY: &'static str;
     /// The privileges without which it takes less, as people know them: `CAP_SYS_PTRACE`, `root`.
     const NEEDS: &'static [&'static str];
+    /// True for what only a running kernel has: on an image such a step is skipped.
+    const NEEDS_LIVE_HOST: bool = matches!(Self::TIER, Tier::Volatile | Tier::Memory);
 
     /// Takes the evidence. What cannot be read is noted as an item; `Err` means that the collector itself cannot go on.
     ///
@@ -127,6 +129,8 @@ pub struct Collector {
     pub summary: &'static str,
     /// See [`Collect::NEEDS`].
     pub needs: &'static [&'static str],
+    /// See [`Collect::NEEDS_LIVE_HOST`].
+    pub needs_live_host: bool,
     /// Reads a profile's `with:` into the collector's arguments.
     pub bind: fn(serde_json::Value) -> Result<Box<dyn Step>, wire::profile::ArgumentError>,
     /// The JSON Schema of its arguments.
@@ -142,15 +146,11 @@ impl Collector {
             tier: C::TIER,
             summary: C::SUMMARY,
             needs: C::NEEDS,
+            needs_live_host: C::NEEDS_LIVE_HOST,
             bind: |with| Ok(Box::new(wire::profile::arguments::<C>(with)?)),
             schema: || schemars::schema_for!(C),
             rows: C::rows,
         }
-    }
-
-    /// True for what only a running kernel has: on an image such a step is skipped.
-    pub fn needs_live_host(&self) -> bool {
-        matches!(self.tier, Tier::Volatile | Tier::Memory)
     }
 
     /// The collector of that name.

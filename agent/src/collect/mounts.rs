@@ -102,6 +102,7 @@ impl Row {
 impl Collect for Mounts {
     const NAME: &'static str = "mounts";
     const TIER: Tier = Tier::System;
+    const NEEDS_LIVE_HOST: bool = true;
     const SUMMARY: &'static str = "Mounts of every mount namespace, from mountinfo.";
     const NEEDS: &'static [&'static str] = &["CAP_SYS_PTRACE"];
 

@@ -54,8 +54,10 @@ pub fn names(mask: u64) -> Vec<String> {
     named.chain(unnamed).collect()
 }
 
-/// The effective capabilities of this process (`CapEff` of proc_pid_status(5)).
+/// The effective capabilities of this process (`CapEff` of proc_pid_status(5)), which does not run in an image.
 pub fn effective(host: &Host) -> Vec<String> {
+    let here = Host::live();
+    let host = if host.is_image() { &here } else { host };
     let status = host.read_text("/proc/self/status", 64 << 10).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     names(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0))

@@ -209,7 +209,7 @@ impl Run {
 /// # Errors
 /// Why there is nothing to do for it on this host.
 pub fn reason_to_skip(step: &BoundStep, host: &Host) -> Result<Arc<dyn Step>, String> {
-    if step.collector.needs_live_host() && host.is_image() {
+    if step.collector.needs_live_host && host.is_image() {
         return Err("only on a host that runs: this is an image".to_owned());
     }
     step.step.clone().map_err(|condition| format!("only when {condition}"))
