@@ -96,7 +96,7 @@ impl<'de> Deserialize<'de> for Nanos {
 
 /// What `statx(2)`, `listxattr(2)`, `readlink(2)` and `FS_IOC_GETFLAGS` say of a file. Fields are in the order of their
 /// names, because serialised keys are sorted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Meta {
     /// Last access.

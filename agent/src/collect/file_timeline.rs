@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::Tier;
 
+use super::rows::RowType;
 use super::{Collect, Failure, Plan};
 use crate::files::copy::note_missed;
 use crate::host::Host;
@@ -34,7 +35,7 @@ pub struct FileTimeline {
 }
 
 /// One object.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct Row<'a> {
     /// The mount point that hides it, if one does.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,6 +76,10 @@ impl Collect for FileTimeline {
     const TIER: Tier = Tier::Files;
     const SUMMARY: &'static str = "Metadata of every object on the local file systems, as rows and as a bodyfile.";
     const NEEDS: &'static [&'static str] = &["CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN"];
+
+    fn rows() -> Vec<RowType> {
+        vec![RowType::of::<Row<'_>>(Self::NAME, "statx(2), readlink(2), xattr(7)")]
+    }
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
         let host = std::sync::Arc::clone(session.host());

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wire::Tier;
 
+use super::rows::RowType;
 use super::{Collect, Failure, Plan};
 use crate::host::text::{Number, key_value};
 use crate::host::{Host, identity, proc, sys};
@@ -46,11 +47,25 @@ type Take = fn(&mut Session) -> Result<(), Stopped>;
 #[serde(transparent)]
 struct Fact(BTreeMap<String, Value>);
 
+/// One fact about the host. What stands beside `fact` depends on it: numbers and texts under the names that their
+/// sources give them, with the unit as the last word.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "says what a fact looks like")]
+struct FactRow {
+    /// clock, timezone, boot, hostname, machine_id, os_release, kernel, kernel_stat, cpu, memory, load, disk, partitions,
+    /// swaps, dmi, surroundings or security.
+    fact: String,
+}
+
 impl Collect for HostFacts {
     const NAME: &'static str = "host_facts";
     const TIER: Tier = Tier::Volatile;
     const SUMMARY: &'static str = "Clocks, names, system, kernel, processor, memory, disks, firmware, container or VM";
     const NEEDS: &'static [&'static str] = &["root"];
+
+    fn rows() -> Vec<RowType> {
+        vec![RowType::of::<FactRow>(Self::NAME, "proc(5), sysfs(5), os-release(5), adjtimex(2), uname(2)")]
+    }
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
         let facts: [Take; 13] = [

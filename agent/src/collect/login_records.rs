@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::Tier;
 
+use super::rows::RowType;
 use super::sessions::partial;
 use super::{Collect, Failure, Plan};
 use crate::host::Host;
@@ -43,7 +44,7 @@ const DATABASES: [&str; 3] = ["/var/lib/wtmpdb/wtmp.db", "/var/log/wtmp.db", "/v
 pub struct LoginRecords {}
 
 /// The last login of one user (`struct lastlog`).
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct LastLoginRow {
     /// Remote host.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -72,6 +73,13 @@ impl Collect for LoginRecords {
     const TIER: Tier = Tier::Logs;
     const SUMMARY: &'static str = "Logins, logouts, boots and failed logins: wtmp, btmp, lastlog";
     const NEEDS: &'static [&'static str] = &["root"];
+
+    fn rows() -> Vec<RowType> {
+        vec![
+            RowType::of::<LoginRow<'_>>("login_record", "utmp(5)"),
+            RowType::of::<LastLoginRow>("last_login", "lastlog(8), struct lastlog of <utmp.h>"),
+        ]
+    }
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
         for (name, failed) in [("wtmp", false), ("btmp", true)] {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use wire::Tier;
 
 use super::per_process::{Walk, every_process, is_alive, path};
+use super::rows::RowType;
 use super::{Collect, Failure, Plan};
 use crate::host::Host;
 use crate::host::proc::maps::Mapping;
@@ -30,7 +31,7 @@ const MAPS_BYTES_MAX: usize = 32 << 20;
 pub struct MemoryMaps {}
 
 /// One mapping.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Row<'a> {
     /// True when the kernel says that the file has no name any more.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -71,6 +72,10 @@ impl Collect for MemoryMaps {
     const TIER: Tier = Tier::Volatile;
     const SUMMARY: &'static str = "Every mapping of every process: addresses, permissions, file, deleted or not";
     const NEEDS: &'static [&'static str] = &["CAP_SYS_PTRACE"];
+
+    fn rows() -> Vec<RowType> {
+        vec![RowType::of::<Row<'_>>(Self::NAME, "proc_pid_maps(5)")]
+    }
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
         every_process(session, mappings)

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use wire::Tier;
 
 use super::per_process::every_process;
+use super::rows::RowType;
 use super::{Collect, Failure, Plan};
 use crate::host::Host;
 use crate::host::mounts::{self, Mount};
@@ -34,7 +35,7 @@ pub struct Mounts {}
 
 /// One mount. Texts are from `/proc/PID/mountinfo` (proc_pid_mountinfo(5)), octal escapes undone; `…_b64` holds the
 /// exact bytes of one that is not UTF-8.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct Row {
     /// Device of the file system, `major:minor` (field 3).
     dev: String,
@@ -44,6 +45,7 @@ struct Row {
     mount_id: u64,
     /// Where it is mounted, as seen from the root of `pid` (field 5).
     mount_point: String,
+    /// The exact bytes when they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     mount_point_b64: Option<String>,
     /// Inode number of the mount namespace (`/proc/PID/ns/mnt`).
@@ -59,14 +61,17 @@ struct Row {
     propagation: Vec<String>,
     /// The part of the file system that is mounted: not `/` for a bind mount (field 4).
     root: String,
+    /// The exact bytes when they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     root_b64: Option<String>,
     /// What the file system was made from (field 10).
     source: String,
+    /// The exact bytes when they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     source_b64: Option<String>,
     /// Options of the file system (field 11).
     super_options: String,
+    /// The exact bytes when they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     super_options_b64: Option<String>,
 }
@@ -105,6 +110,10 @@ impl Collect for Mounts {
     const NEEDS_LIVE_HOST: bool = true;
     const SUMMARY: &'static str = "Mounts of every mount namespace, from mountinfo.";
     const NEEDS: &'static [&'static str] = &["CAP_SYS_PTRACE"];
+
+    fn rows() -> Vec<RowType> {
+        vec![RowType::of::<Row>(Self::NAME, "proc_pid_mountinfo(5)")]
+    }
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
         let host = std::sync::Arc::clone(session.host());

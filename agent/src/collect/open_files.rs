@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use wire::Tier;
 
 use super::per_process::{Walk, every_process, path};
+use super::rows::RowType;
 use super::{Collect, Failure, Plan};
 use crate::host::Host;
 use crate::host::proc::fdinfo::{FdInfo, FlagNames};
@@ -33,7 +34,7 @@ const PAGES_DESCRIPTORS: usize = 64;
 pub struct OpenFiles {}
 
 /// One descriptor.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Row<'a> {
     /// True when a bound left out lines of fdinfo.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -82,6 +83,10 @@ impl Collect for OpenFiles {
     const TIER: Tier = Tier::Volatile;
     const SUMMARY: &'static str = "Every open descriptor of every process: file, socket, pipe, flags, position";
     const NEEDS: &'static [&'static str] = &["CAP_SYS_PTRACE"];
+
+    fn rows() -> Vec<RowType> {
+        vec![RowType::of::<Row<'_>>(Self::NAME, "proc_pid_fd(5), proc_pid_fdinfo(5)")]
+    }
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
         let mut numbers = Vec::new();

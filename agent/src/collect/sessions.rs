@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::Tier;
 
+use super::rows::RowType;
 use super::{Collect, Failure, Plan};
 use crate::host::Host;
 use crate::host::login_row::LoginRow;
@@ -36,7 +37,7 @@ pub struct Sessions {}
 
 /// A state file of logind: lines `KEY=value`. It calls them private and they differ between versions, so that they are
 /// taken as they are.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct LogindRow<'a> {
     /// Session, user (by uid) or seat: the name of the file.
     name: String,
@@ -58,6 +59,13 @@ impl Collect for Sessions {
     const TIER: Tier = Tier::Volatile;
     const SUMMARY: &'static str = "Who is logged in: utmp and the sessions, users and seats of logind";
     const NEEDS: &'static [&'static str] = &["root"];
+
+    fn rows() -> Vec<RowType> {
+        vec![
+            RowType::of::<LoginRow<'_>>("login_record", "utmp(5)"),
+            RowType::of::<LogindRow<'_>>("logind", "sd-login(3), /run/systemd/sessions"),
+        ]
+    }
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
         let mut first = None;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::utmp::{Record, kind_name};
 
 /// One `struct utmp` (utmp(5)). Strings that are empty are left out.
-#[derive(Debug, Serialize)]
+#[derive(Debug, schemars::JsonSchema, Serialize)]
 pub struct LoginRow<'a> {
     /// Remote address (`ut_addr_v6`).
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -39,7 +39,14 @@ macro_rules! documented_as {
         }
     )+};
 }
-documented_as! { Text<'_> => String, Exact<'_> => String, List<'_> => Vec<String>, Number => i64 }
+documented_as! {
+    Text<'_> => String,
+    Exact<'_> => String,
+    List<'_> => Vec<String>,
+    Number => i64,
+    Device => String,
+    super::proc::fdinfo::FlagNames => Vec<String>,
+}
 
 impl fmt::Debug for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
