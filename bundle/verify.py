@@ -450,8 +450,11 @@ class Verifier:
                 raise ValueError("the signer is no plain OpenSSH public key")
             if (header.get("part", 1) > 1) != (header.get("continues") is not None):
                 raise ValueError("part and continues do not fit")
+            beside = header.get("belongs_to")
+            if beside is not None and uuid.UUID(beside) == uuid.UUID(header["bundle"]):
+                raise ValueError("it belongs to itself")
             header["host"] = dict(header["host"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.bad_header = str(error)
             return
         self.header = self.header or header

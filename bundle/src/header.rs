@@ -15,6 +15,9 @@ pub struct Header {
     pub agent: Agent,
     /// Who ordered it and why; null for a collection at the host's console.
     pub authority: Option<Authority>,
+    /// The bundle of the same run that this one stands beside, or null: what is too long for that one to wait for.
+    #[serde(default)]
+    pub belongs_to: Option<BundleId>,
     /// The bundle.
     pub bundle: BundleId,
     /// The clocks when the bundle was begun.

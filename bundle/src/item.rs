@@ -23,7 +23,7 @@ pub enum Kind {
 }
 
 /// What came of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Read in full, unchanged while it was read.
@@ -248,6 +248,9 @@ pub struct NewItem {
     pub meta: Option<Box<Meta>>,
     /// The same after reading, when it differs.
     pub meta_after: Option<Box<Meta>>,
+    /// The name of the entry for the content, where the collector gives it one that says more than a number; escaped
+    /// and made unique as every name is.
+    pub entry: Option<String>,
     /// Device and inode of a file with more than one link, so that its content is stored once.
     pub inode: Option<(u64, u64)>,
     /// Digest of content that was read and withheld.
@@ -271,10 +274,18 @@ impl NewItem {
             collected_end: now,
             meta: None,
             meta_after: None,
+            entry: None,
             inode: None,
             sha256: None,
             size: None,
         }
+    }
+
+    /// The same, its content to be stored as the entry `name`.
+    #[must_use]
+    pub fn stored_as(mut self, name: impl Into<String>) -> Self {
+        self.entry = Some(name.into());
+        self
     }
 
     /// The same, refused by the operating system with `error`.

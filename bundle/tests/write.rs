@@ -98,6 +98,37 @@ fn hard_links_are_stored_once_and_denials_are_items() {
 }
 
 #[test]
+fn a_collector_that_is_named_twice_has_no_name_twice() {
+    let mut writer = bundle::write::Writer::start(
+        Vec::new(),
+        Vec::new(),
+        common::header(&common::key()),
+        common::world(common::key()),
+    )
+    .unwrap();
+    let memory = |path: &str| {
+        bundle::item::NewItem::new(bundle::item::Kind::Memory, path, "procfs", bundle::item::Status::Ok, common::NOW)
+    };
+    for pid in ["7", "8"] {
+        writer.begin_step(wire::Tier::Memory, "process_memory", common::NOW);
+        writer.rows(b"{\"pid\":7}\n").unwrap();
+        let named = memory("/proc/7/mem").stored_as(format!("data/memory/process_memory/{pid}\n.core"));
+        writer.whole(named, b"x".to_vec()).unwrap();
+        writer.whole(memory("/proc/7/mem"), b"y".to_vec()).unwrap();
+        writer.end_step(bundle::coverage::Outcome::Completed, None).unwrap();
+    }
+    writer.tier_end(wire::Tier::Memory).unwrap();
+    let (_, bytes, _) = writer.seal(&serde_json::json!({}), b"").unwrap();
+    bundle::verify::check(&bytes[..], bundle::verify::Against::default()).unwrap();
+    let archive = zip::ZipArchive::new(Cursor::new(&bytes)).unwrap();
+    let names = names_of(&archive);
+    for name in ["7=0A.core", "8=0A.core", "000001.bin", "000002.bin"] {
+        assert!(names.contains(&format!("data/memory/process_memory/{name}")), "{name} of {names:?}");
+    }
+    assert!(names.contains(&"data/memory/process_memory.2.jsonl".to_owned()), "{names:?}");
+}
+
+#[test]
 fn checkpoints_come_in_the_middle_of_a_long_step() {
     let mut writer = bundle::write::Writer::start(
         Vec::new(),

@@ -125,6 +125,7 @@ fn header(key: &SigningKey) -> Header {
     Header {
         agent: Agent::default(),
         authority: None,
+        belongs_to: None,
         bundle: BundleId::new(1_795_283_148_000, [7; 10]),
         clock: ClockState::default(),
         continues: None,

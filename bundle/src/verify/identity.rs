@@ -17,6 +17,8 @@ pub struct Identity {
     pub part: u32,
     /// The part before this one.
     pub continues: Option<Continues>,
+    /// The bundle of the same run that it stands beside.
+    pub belongs_to: Option<BundleId>,
     /// The incident that it was collected for.
     pub incident: Option<String>,
     /// Digest of the signed order that it answers.
@@ -53,6 +55,8 @@ struct Raw {
     part: u32,
     #[serde(default)]
     continues: Option<Continues>,
+    #[serde(default)]
+    belongs_to: Option<BundleId>,
     #[serde(default)]
     incident: Option<String>,
     /// Of any type: it says nothing about whether the bundle holds.
@@ -98,10 +102,14 @@ impl Identity {
         if raw.part == 0 || (raw.part > 1) != raw.continues.is_some() {
             return Err(BadIdentity::Unreadable(format!("part {} and `continues` do not fit", raw.part)));
         }
+        if raw.belongs_to == Some(raw.bundle) {
+            return Err(BadIdentity::Unreadable("it belongs to itself".to_owned()));
+        }
         Ok(Self {
             bundle: raw.bundle,
             part: raw.part,
             continues: raw.continues,
+            belongs_to: raw.belongs_to,
             incident: raw.incident,
             order_sha256: raw.order_sha256.as_str().and_then(|digest| digest.parse().ok()),
             profile: raw.profile.map(|profile| profile.name),

@@ -122,6 +122,11 @@ struct Step {
     tier: Tier,
     collector: String,
     rows: Vec<u8>,
+}
+
+/// What a collector has stored in all its steps: a profile may name one twice.
+#[derive(Default)]
+struct Count {
     segments: u32,
     blobs: u32,
 }
@@ -141,6 +146,7 @@ pub struct Writer<W, S> {
     manifest_lines: u64,
     hardlinks: HashMap<(u64, u64), u64>,
     step: Option<Step>,
+    counts: HashMap<(Tier, String), Count>,
     /// The entry whose content is being written piece by piece.
     streaming: Option<Streaming>,
     /// Room for headers.
@@ -174,6 +180,7 @@ impl<W: Output, S: Write> Writer<W, S> {
             manifest_lines: 0,
             hardlinks: HashMap::new(),
             step: None,
+            counts: HashMap::new(),
             streaming: None,
             head: Vec::with_capacity(256),
             seq: 0,
@@ -214,7 +221,7 @@ impl<W: Output, S: Write> Writer<W, S> {
         self.coverage.begin(tier, collector, started);
         // The step before was drained: what goes out from here on belongs to this one's tier.
         self.sink.phase = tier.into();
-        self.step = Some(Step { tier, collector: collector.to_owned(), rows: Vec::new(), segments: 0, blobs: 0 });
+        self.step = Some(Step { tier, collector: collector.to_owned(), rows: Vec::new() });
     }
 
     /// Complete JSON lines, stored in segments of about a mebibyte.
@@ -234,8 +241,9 @@ impl<W: Output, S: Write> Writer<W, S> {
 
     fn flush_rows(&mut self) -> Result<(), WriteError> {
         let Some(step) = self.step.as_mut().filter(|step| !step.rows.is_empty()) else { return Ok(()) };
-        step.segments += 1;
-        let name = match step.segments {
+        let count = self.counts.entry((step.tier, step.collector.clone())).or_default();
+        count.segments += 1;
+        let name = match count.segments {
             1 => format!("data/{}/{}.jsonl", step.tier, step.collector),
             n => format!("data/{}/{}.{n}.jsonl", step.tier, step.collector),
         };
@@ -411,6 +419,11 @@ impl<W: Output, S: Write> Writer<W, S> {
 
     /// The name under which an item's content is stored.
     fn place(&mut self, item: &NewItem) -> String {
+        if let Some(entry) = &item.entry {
+            let mut name = String::with_capacity(entry.len());
+            crate::name::escape(entry.as_bytes(), &mut name);
+            return self.names.unique(name);
+        }
         if item.kind == Kind::File
             && let Some(name) = crate::name::of_path(&item.path)
             && let Some(name) = self.names.place(name)
@@ -419,8 +432,9 @@ impl<W: Output, S: Write> Writer<W, S> {
         }
         let name = match (&mut self.step, item.kind) {
             (Some(step), Kind::Memory | Kind::Deleted) => {
-                step.blobs += 1;
-                format!("data/{}/{}/{:06}.bin", step.tier, step.collector, step.blobs)
+                let count = self.counts.entry((step.tier, step.collector.clone())).or_default();
+                count.blobs += 1;
+                format!("data/{}/{}/{:06}.bin", step.tier, step.collector, count.blobs)
             }
             _ => {
                 let collector = self.step.as_ref().map_or("", |step| step.collector.as_str());

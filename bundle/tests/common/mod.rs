@@ -31,6 +31,7 @@ pub fn header(key: &SigningKey) -> Header {
     Header {
         agent: bundle::header::Agent { name: "holdfast-agent".into(), version: "0.1.0".into(), ..Default::default() },
         authority: None,
+        belongs_to: None,
         bundle: BundleId::new(1_795_283_148_000, [7; 10]),
         clock: bundle::header::ClockState::default(),
         continues: None,

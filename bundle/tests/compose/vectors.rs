@@ -116,6 +116,7 @@ pub fn all() -> Vec<Vector> {
     let mut vectors = vec![vector("good", "a sealed bundle", good.clone(), Some(sidecar.clone()), 0, "sealed", &[])];
     vectors.extend(cuts(&good));
     vectors.extend(transport(&good, &sidecar));
+    vectors.extend(siblings());
     for (name, shows, sites, findings) in BROKEN {
         let changes: Vec<Change> = sites.iter().map(|(site, change)| Change { site, change: *change }).collect();
         let (bundle, _) = compose(false, &changes);
@@ -134,6 +135,36 @@ fn vector(
     findings: &'static [&'static str],
 ) -> Vector {
     Vector { name, shows, bundle, sidecar, exit, state, findings }
+}
+
+/// Bundles that stand beside another one.
+fn siblings() -> [Vector; 2] {
+    let beside = Change {
+        site: "content bundle.json",
+        change: |_, b| edit(b, "{", "{\"belongs_to\":\"019aa781-d4e0-7707-8707-070707070708\","),
+    };
+    let memory = Change {
+        site: "before data/agent.log",
+        change: |c, _| {
+            c.folder("memory/");
+            c.file("memory/web-1.lime", b"a range of physical memory");
+            c.item(json!({"kind": "memory", "path": "/proc/kcore"}), Some("memory/web-1.lime"));
+        },
+    };
+    let itself = Change {
+        site: "content bundle.json",
+        change: |_, b| {
+            let header: Value = serde_json::from_slice(b).unwrap();
+            let own = header["bundle"].as_str().unwrap();
+            edit(b, "{", &format!("{{\"belongs_to\":\"{own}\","));
+        },
+    };
+    let sealed = compose(true, &[beside, memory]).0;
+    let (alone, _) = compose(true, &[itself]);
+    [
+        vector("sibling", "physical memory, beside the bundle of its run", sealed, None, 0, "sealed", &[]),
+        vector("sibling-of-itself", "a bundle that says it belongs to itself", alone, None, 65, "error", &[]),
+    ]
 }
 
 /// Where the second checkpoint's index ends, and where the first checkpoint does.

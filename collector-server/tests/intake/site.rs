@@ -302,6 +302,7 @@ pub fn make_bundle(
     let header = Header {
         agent: bundle::header::Agent { name: "holdfast-agent".into(), ..Default::default() },
         authority: Some(Authority::default()),
+        belongs_to: None,
         bundle,
         clock: bundle::header::ClockState::default(),
         continues: None,
