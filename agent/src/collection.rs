@@ -97,6 +97,7 @@ impl Collection {
                 version: env!("CARGO_PKG_VERSION").into(),
             },
             authority: mandate.authority,
+            belongs_to: None,
             bundle,
             clock: ClockState {
                 boottime_ns: clock.boottime_ns().to_string(),

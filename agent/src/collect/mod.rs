@@ -6,6 +6,7 @@
 //! Architecture invariant: a collector runs no program, opens nothing for writing, and knows nothing of bundles, of
 //! outputs or of the network. Its tier is its own: no profile can move it.
 
+pub mod deleted_files;
 pub mod file_timeline;
 pub mod files;
 pub mod host_facts;
@@ -13,11 +14,13 @@ pub mod kernel_modules;
 pub mod login_records;
 pub mod logs;
 pub mod memory_maps;
+mod mount_rules;
 pub mod mounts;
 pub mod network_state;
 pub mod open_files;
 mod per_process;
 pub mod process_images;
+pub mod process_memory;
 pub mod processes;
 pub mod rows;
 pub mod sessions;
@@ -42,7 +45,9 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<network_state::NetworkState>(),
     Collector::of::<sessions::Sessions>(),
     Collector::of::<kernel_modules::KernelModules>(),
+    Collector::of::<deleted_files::DeletedFiles>(),
     Collector::of::<process_images::ProcessImages>(),
+    Collector::of::<process_memory::ProcessMemory>(),
     Collector::of::<mounts::Mounts>(),
     Collector::of::<login_records::LoginRecords>(),
     Collector::of::<logs::Logs>(),

@@ -15,19 +15,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::{ByteSize, Sha256, Tier};
 
+use super::mount_rules::MountRules;
 use super::per_process::every_process;
 use super::{Collect, Failure, Plan};
 use crate::files::copy::FILE_BYTES_MAX;
-use crate::files::digest::{Digested, digest, keep};
+use crate::files::digest::{Digested, digest};
+use crate::files::kept::{Outcome, inode_name, keep};
 use crate::host::Host;
 use crate::host::meta::{inode_of, meta_of, nanoseconds};
-use crate::host::mounts::{self, MountTable};
-use crate::host::proc::{Hands, Pages, Processes, bracketed, deleted};
+use crate::host::proc::{Processes, deleted};
 use crate::host::views::stat;
 use crate::run::session::Session;
 
-/// The longest mountinfo that is read, in bytes.
-const MOUNTINFO_BYTES_MAX: usize = 64 << 20;
 /// How many other paths of one image are named.
 const OTHER_PATHS_MAX: usize = 16;
 
@@ -83,6 +82,9 @@ struct Row {
     sha256: Option<Sha256>,
     /// Size in bytes.
     size: u64,
+    /// The entry of the bundle that holds a deleted one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored: Option<String>,
     /// Owning user.
     uid: u32,
 }
@@ -137,6 +139,7 @@ impl Image {
             pids: self.pids.clone(),
             sha256: None,
             size: meta.size,
+            stored: None,
             uid: meta.uid,
         }
     }
@@ -199,21 +202,19 @@ impl ProcessImages {
             }
         };
         let size = image.stat.stx_size;
-        let left = session.content_bytes_left();
-        let digested = if !image.is_deleted() {
-            digest(session, opened.as_fd(), size, bytes_max)?
-        } else if left < size.min(bytes_max) {
-            let rule = "bytes_max of the step or of the run is reached";
-            let mut item = item.because(rule);
-            item.status = Status::Skipped;
-            let digested = digest(session, opened.as_fd(), size, bytes_max)?;
-            (item.sha256, item.size) = (digested.sha256, digested.sha256.map(|_| digested.size));
-            session.note(item)?;
-            session.limited(rule)?;
-            digested
-        } else {
-            keep(session, opened.as_fd(), size, bytes_max, item)?
-        };
+        if image.is_deleted() {
+            let outcome = match session.kept(inode_of(&image.stat)) {
+                // `deleted_files` was here before.
+                Some(kept) => Outcome::of(kept),
+                None => {
+                    let name = format!("data/{}/{}/{}.bin", Self::TIER, Self::NAME, inode_name(&image.stat));
+                    keep(session, &opened, &image.stat, bytes_max, (item, &name))?
+                }
+            };
+            (row.sha256, row.not_read, row.stored) = (outcome.sha256, outcome.not_read, outcome.stored);
+            return Ok(session.row(&row)?);
+        }
+        let digested = digest(session, opened.as_fd(), size, bytes_max)?;
         row.sha256 = digested.sha256;
         row.not_read = not_read(&digested, size, bytes_max);
         Ok(session.row(&row)?)
@@ -232,19 +233,14 @@ fn not_read(digested: &Digested, size: u64, bytes_max: u64) -> Option<String> {
 /// Looks at every process's image without reading it.
 fn find(session: &mut Session) -> Result<Found, Failure> {
     let mut found = Found::default();
-    let mut tables: HashMap<u64, MountTable> = HashMap::new();
+    let mut rules = MountRules::default();
     every_process(session, |session, walk, pid, process| {
         let at = (pid, process.dir.as_fd());
         // Threads of the kernel and zombies run no image.
         walk.bare = true;
         let Some(link) = walk.link(session, at, c"exe")? else { return Ok(()) };
         let path = walk.pages.get(link).to_vec();
-        let namespace = match walk.link(session, at, c"ns/mnt")? {
-            Some(link) => bracketed(walk.pages.get(link)).unwrap_or(0),
-            None => 0,
-        };
-        let table = tables.entry(namespace).or_insert_with(|| table_of(&mut walk.pages, at.1));
-        if let Some(Err(rule)) = table.covering(deleted(&path).0).map(|mount| mount.may_enter(&[])) {
+        if let Some(rule) = rules.of_path(session, walk, at, &path)? {
             found.remote.entry((path, rule)).or_default().push(pid);
             return Ok(());
         }
@@ -263,13 +259,6 @@ fn find(session: &mut Session) -> Result<Found, Failure> {
         Ok(())
     })?;
     Ok(found)
-}
-
-/// The mounts as a process sees them; empty when it does not say, and then nothing is known to be remote.
-fn table_of(pages: &mut Pages, process: BorrowedFd<'_>) -> MountTable {
-    let text = pages.read(process, c"mountinfo", Hands::InPieces, MOUNTINFO_BYTES_MAX);
-    let mounts = text.map(|text| mounts::parse(pages.get(text)).mounts);
-    MountTable::new(mounts.unwrap_or_default())
 }
 
 fn look(process: BorrowedFd<'_>) -> io::Result<Statx> {
@@ -364,11 +353,15 @@ mod tests {
         let kept: Vec<_> = messages
             .iter()
             .filter_map(|message| match message {
-                Message::Whole(item, content) if *content == cat => Some((item.kind, item.path.clone())),
+                Message::Whole(item, content) if *content == cat => Some((item.kind, item.entry.clone().unwrap())),
                 _ => None,
             })
             .collect();
-        assert_eq!(kept.len(), 2, "{:?}", items(&messages));
-        assert!(kept.contains(&(Kind::Deleted, b"/memfd:payload (deleted)".to_vec())));
+        assert_eq!(kept.len(), 1, "one content, stored once: {:?}", items(&messages));
+        assert_eq!(kept[0].0, Kind::Deleted);
+        for child in [&removed, &in_memory] {
+            assert_eq!(rows[row(child)]["stored"], kept[0].1.as_str());
+        }
+        assert!(rows[row(&on_disk)].get("stored").is_none());
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! `host/` finds files and knows nothing of a run; this folder hands them over by the [`Session`](crate::run::session).
 
+pub mod content;
 pub mod copy;
 pub mod digest;
 pub mod gather;
+pub mod kept;
 mod own;
 mod reader;
 mod sensitive;

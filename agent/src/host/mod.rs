@@ -6,6 +6,8 @@
 
 pub mod capabilities;
 mod clock;
+pub mod elf_core;
+pub mod freezer;
 pub mod glob;
 pub mod homes;
 pub mod identity;

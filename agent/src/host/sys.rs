@@ -3,6 +3,8 @@
 //! Architecture invariant: this is the only module of the agent with unsafe code.
 #![expect(unsafe_code, reason = "the one module for system calls without a safe wrapper")]
 
+pub mod write_later;
+
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 

@@ -27,8 +27,8 @@ impl Footprint {
         self.tiers.insert(tier.name().into(), json!(took.as_millis()));
     }
 
-    /// The statement: times in milliseconds, sizes in bytes. What a tree that stands for a host cannot have is null.
-    pub fn end(&self, host: &Host) -> Value {
+    /// The statement: times in milliseconds, sizes in bytes; `changes` is what steps did to the host. What a tree that stands for a host cannot have is null.
+    pub fn end(&self, host: &Host, changes: &[String]) -> Value {
         let live = host.is_live();
         let io = field_reader(live.then_some("/proc/self/io"));
         let status = field_reader(live.then_some("/proc/self/status"));
@@ -39,6 +39,7 @@ impl Footprint {
             "bytes_written_in_all": io("wchar:"),
             "bytes_written_to_disk": io("write_bytes:"),
             "cpu_ms": live.then_some(cpu),
+            "host_changes": changes,
             "memory_peak_bytes": status("VmHWM:").map(|kib| kib * 1024),
             "page_cache_after_bytes": page_cache(host),
             "page_cache_before_bytes": self.cached,

@@ -15,6 +15,7 @@ pub mod session;
 pub mod testing;
 mod worker;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
@@ -98,8 +99,13 @@ impl Run {
     ) -> Result<Finished, WriteError> {
         let mut footprint = Footprint::begin(&self.host);
         let deadline = Monotonic::now() + Duration::from_secs(self.limits.wall_secs_max.unwrap_or(WALL_SECS_DEFAULT));
-        let mut shared =
-            Shared { run: &self, seen: Arc::default(), content_bytes: Arc::default(), content_bytes_max: 0 };
+        let mut shared = Shared {
+            run: &self,
+            seen: Arc::default(),
+            content_bytes: Arc::default(),
+            content_bytes_max: 0,
+            changes: RefCell::default(),
+        };
         let mut abandoned = 0;
         for tier in Tier::ALL {
             let steps: Vec<&BoundStep> = self.steps.iter().filter(|step| step.collector.tier == tier).collect();
@@ -122,7 +128,7 @@ impl Run {
             writer.custody("interrupted", []);
         }
         let coverage = writer.coverage().clone();
-        let (sealed, ..) = writer.seal(&footprint.end(&self.host), &self.log.text())?;
+        let (sealed, ..) = writer.seal(&footprint.end(&self.host, &shared.changes.borrow()), &self.log.text())?;
         Ok(Finished { sealed, coverage, interrupted })
     }
 
@@ -169,6 +175,7 @@ impl Run {
             }
             let ended = running.finish(writer, progress)?;
             *abandoned += usize::from(ended.abandoned);
+            shared.changes.borrow_mut().extend(ended.changes);
             if let Some(reason) = &ended.reason {
                 tracing::warn!(collector = name, outcome = ?ended.outcome, reason, "step ended early");
             }
@@ -222,6 +229,8 @@ struct Shared<'a> {
     content_bytes: Arc<AtomicU64>,
     /// What the run may have stored by the end of the tier at hand.
     content_bytes_max: u64,
+    /// What the steps changed on the host.
+    changes: RefCell<Vec<String>>,
 }
 
 impl<'a> Shared<'a> {

@@ -3,7 +3,7 @@
 //! The collector runs on a worker thread; what it hands over goes through a bounded channel to the thread that owns the
 //! bundle. When that thread gives a step up, the channel closes and every call here answers [`Stopped`].
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +14,7 @@ use bundle::time::Instant;
 use bundle::timeline::Event;
 pub use bundle::write::Ended;
 use serde::Serialize;
+use wire::Sha256;
 use wire::profile::{Limits, Sensitive};
 
 use super::limits::Limiter;
@@ -45,6 +46,8 @@ pub enum Message {
     Event(Event),
     /// Complete bodyfile lines.
     Bodyfile(String),
+    /// The step changed something on the host: what, and for how long.
+    Changed(String),
     /// The step met one of its limits and left something out.
     Limited(String),
     /// The step's condition does not hold.
@@ -64,6 +67,25 @@ pub struct Seen {
     /// Digests of paths, cut to 128 bits: a tree of a million files costs 16 MB and not its names.
     paths: Mutex<HashSet<[u8; 16]>>,
     inodes: Mutex<HashSet<(u64, u64)>>,
+    kept: Mutex<Kept>,
+}
+
+/// Files without a name that are in the bundle: a deleted image is found by several collectors.
+#[derive(Debug, Default)]
+struct Kept {
+    by_inode: HashMap<(u64, u64), KeptFile>,
+    sizes: HashSet<u64>,
+}
+
+/// A file without a name whose content is in the bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFile {
+    /// Digest of the whole file, when all of it is stored.
+    pub sha256: Option<Sha256>,
+    /// Its size when it was read.
+    pub size: u64,
+    /// The entry that holds it.
+    pub stored: String,
 }
 
 /// What a step is at, so that one which hangs can say on what, and one which only works long is told from it.
@@ -337,6 +359,15 @@ impl Session {
         let _ = self.send(Message::Skipped(condition));
     }
 
+    /// Says that the step changed something on the host, which only an argument of the profile lets it: it then stands in
+    /// the custody log, in the footprint and in the agent's log.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn changed_host(&mut self, what: impl Into<String>) -> Result<(), Stopped> {
+        self.send(Message::Changed(what.into()))
+    }
+
     /// Says what the step is at, for the case that it does not come back from it. An item says so by itself.
     pub fn at(&self, path: &[u8]) {
         self.current.set(path);
@@ -345,13 +376,47 @@ impl Session {
     /// True the first time that `path` is named in this run: later times it is already in the bundle.
     pub fn is_new_path(&self, path: &[u8]) -> bool {
         let mut digest = [0; 16];
-        digest.copy_from_slice(&wire::Sha256::of(path).0[..16]);
+        digest.copy_from_slice(&Sha256::of(path).0[..16]);
         self.seen.paths.lock().unwrap_or_else(PoisonError::into_inner).insert(digest)
     }
 
     /// True the first time that this device and inode are named in this run.
     pub fn is_new_inode(&self, inode: (u64, u64)) -> bool {
         self.seen.inodes.lock().unwrap_or_else(PoisonError::into_inner).insert(inode)
+    }
+
+    /// Takes a name for an entry that no other step of this run has taken: `name`, or `name.2`, `name.3` …
+    pub fn take_name(&self, name: String) -> String {
+        let mut taken = name.clone();
+        let mut n = 1;
+        while !self.is_new_path(taken.as_bytes()) {
+            n += 1;
+            taken = format!("{name}.{n}");
+        }
+        taken
+    }
+
+    /// The file without a name of this device and inode, if its content is in the bundle.
+    pub fn kept(&self, inode: (u64, u64)) -> Option<KeptFile> {
+        self.seen.kept.lock().unwrap_or_else(PoisonError::into_inner).by_inode.get(&inode).cloned()
+    }
+
+    /// True when a file without a name of this size is in the bundle: another one may have the same content.
+    pub fn has_kept_of_size(&self, size: u64) -> bool {
+        self.seen.kept.lock().unwrap_or_else(PoisonError::into_inner).sizes.contains(&size)
+    }
+
+    /// The entry that holds a file without a name with this content.
+    pub fn kept_content(&self, sha256: Sha256) -> Option<KeptFile> {
+        let kept = self.seen.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.by_inode.values().find(|file| file.sha256 == Some(sha256)).cloned()
+    }
+
+    /// Remembers that a file without a name is in the bundle.
+    pub fn keep(&self, inode: (u64, u64), file: KeptFile) {
+        let mut kept = self.seen.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.sizes.insert(file.size);
+        kept.by_inode.insert(inode, file);
     }
 
     fn send(&mut self, message: Message) -> Result<(), Stopped> {

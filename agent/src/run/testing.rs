@@ -11,13 +11,17 @@ use super::session::{Message, Seen, Session};
 use crate::collect::Step;
 use crate::host::Host;
 
+/// A session without limits that hands over to `messages`.
+pub fn session(host: Arc<Host>, messages: mpsc::SyncSender<Message>) -> Session {
+    let limiter = Limiter::new(Rates::default(), u64::MAX, Arc::new(AtomicU64::new(0)), u64::MAX);
+    let stopped = Arc::new(AtomicBool::new(false));
+    Session::new(host, messages, Arc::new(Seen::default()), limiter, stopped, Duration::from_mins(5))
+}
+
 /// Everything that `step` hands over on `host`, in order; the last message is how it ended.
 pub fn collect(step: &dyn Step, host: Arc<Host>) -> Vec<Message> {
     let (messages, received) = mpsc::sync_channel(64);
-    let limiter = Limiter::new(Rates::default(), u64::MAX, Arc::new(AtomicU64::new(0)), u64::MAX);
-    let stopped = Arc::new(AtomicBool::new(false));
-    let wall = Duration::from_mins(5);
-    let mut session = Session::new(host, messages, Arc::new(Seen::default()), limiter, stopped, wall);
+    let mut session = session(host, messages);
     std::thread::scope(|scope| {
         let drained = scope.spawn(move || received.iter().collect());
         let outcome = step.collect(&mut session).map_err(|failure| failure.to_string());

@@ -54,6 +54,8 @@ pub(super) struct StepEnd {
     pub(super) reason: Option<String>,
     /// True when the worker was left behind.
     pub(super) abandoned: bool,
+    /// What it changed on the host.
+    pub(super) changes: Vec<String>,
 }
 
 /// What the loop has seen of a worker.
@@ -61,6 +63,7 @@ pub(super) struct StepEnd {
 struct Watch {
     limited: Option<String>,
     skipped: Option<String>,
+    changes: Vec<String>,
     done: Option<Result<(), String>>,
 }
 
@@ -132,7 +135,7 @@ impl Running<'_> {
         writer.begin_step(collector.tier, collector.name, self.started_at);
         if let Some(error) = &self.refused {
             let reason = Some(format!("no thread could be started: {error}"));
-            return Ok(StepEnd { outcome: Outcome::Failed, reason, abandoned: false });
+            return Ok(StepEnd { outcome: Outcome::Failed, reason, abandoned: false, changes: Vec::new() });
         }
         let end = self.take_all(writer, progress)?;
         if writer.is_streaming() {
@@ -169,7 +172,8 @@ impl Running<'_> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     let reason = Some("the collector's thread ended without a word".to_owned());
-                    return Ok(StepEnd { outcome: Outcome::Failed, reason, abandoned: true });
+                    let changes = watch.changes;
+                    return Ok(StepEnd { outcome: Outcome::Failed, reason, abandoned: true, changes });
                 }
             }
             if current.beats() != beats {
@@ -187,7 +191,7 @@ impl Running<'_> {
                 let outcome = if interrupted { Outcome::Interrupted } else { Outcome::TimedOut };
                 let reason =
                     Some(format!("the collector did not come back within {} s", self.started.elapsed().as_secs()));
-                return Ok(StepEnd { outcome, reason, abandoned: true });
+                return Ok(StepEnd { outcome, reason, abandoned: true, changes: watch.changes });
             }
         }
     }
@@ -195,7 +199,12 @@ impl Running<'_> {
     /// The collector came back by itself.
     fn ended(&self, done: Result<(), String>, watch: Watch) -> StepEnd {
         if let (Ok(()), Some(condition)) = (&done, watch.skipped) {
-            return StepEnd { outcome: Outcome::Skipped, reason: Some(condition), abandoned: false };
+            return StepEnd {
+                outcome: Outcome::Skipped,
+                reason: Some(condition),
+                abandoned: false,
+                changes: watch.changes,
+            };
         }
         let (outcome, reason) = match (done, watch.limited) {
             (Err(reason), _) => (Outcome::Failed, Some(reason)),
@@ -208,7 +217,7 @@ impl Running<'_> {
             (Ok(()), Some(rule)) => (Outcome::Limited, Some(rule)),
             (Ok(()), None) => (Outcome::Completed, None),
         };
-        StepEnd { outcome, reason, abandoned: false }
+        StepEnd { outcome, reason, abandoned: false, changes: watch.changes }
     }
 }
 
@@ -224,6 +233,12 @@ fn take<W: Output, S: Write>(message: Message, writer: &mut Writer<W, S>, watch:
         Message::Bodyfile(lines) => writer.bodyfile(&lines),
         Message::Event(event) => {
             writer.event(&event);
+            Ok(())
+        }
+        Message::Changed(what) => {
+            tracing::info!(what, "the host was changed");
+            writer.custody("host_changed", [("what", what.as_str().into())]);
+            watch.changes.push(what);
             Ok(())
         }
         Message::Limited(rule) => {

@@ -16,7 +16,8 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 use serde_json::json;
 
 use super::*;
-use crate::files::copy::{Copier, GROWTH_BYTES_MAX};
+use crate::files::content::GROWTH_BYTES_MAX;
+use crate::files::copy::Copier;
 use crate::host::FixedClock;
 use crate::host::views::Method;
 use crate::host::walk::{Asked, Entry, Missed, Visitor, walk};

@@ -9,6 +9,7 @@
 
 pub mod fdinfo;
 pub mod maps;
+pub mod memory;
 pub mod remote;
 pub mod stat;
 pub mod status;
