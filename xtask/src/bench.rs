@@ -3,6 +3,7 @@
 //! Nothing is asserted: a ratio is for people, and a busy machine moves it.
 
 mod intake;
+mod limits;
 mod path;
 mod triage;
 mod volatile;
@@ -15,7 +16,7 @@ use serde_json::Value;
 
 use crate::only;
 use crate::programs::{self, Build};
-use crate::setup::{MUSL_GCC, TAR, UNSHARE, prepare};
+use crate::setup::{MUSL_GCC, TAR, UNSHARE, UNZIP, prepare};
 use crate::shell::{output, stage};
 
 /// See `cargo xtask --help`.
@@ -48,7 +49,7 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
         [only_alerts, folder] if only_alerts == "alerts" => return stage("alerts", || intake::measure(Some(folder))),
         _ => only(options, &[])?,
     }
-    prepare(&[MUSL_GCC, TAR, UNSHARE])?;
+    prepare(&[MUSL_GCC, TAR, UNSHARE, UNZIP])?;
     let agent = stage("the agent as it is shipped", || programs::agent(Build::Release))?;
     let (proc_loop, writing) =
         stage("the baselines", || Ok((programs::bench("proc_loop")?, programs::bench("writing")?)))?;
@@ -57,6 +58,7 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
     rows.extend(stage("the volatile tier, with 300 more processes", || volatile::compare(&bench, &proc_loop))?);
     rows.push(stage("bundle writing", || compare_writing(&writing))?);
     rows.push(stage("triage", || triage::compare(&bench))?);
+    rows.extend(stage("limits", || limits::compare(&bench))?);
     stage("the path, with 300 more processes", || path::measure(&bench.agent))?;
     stage("alerts", || intake::measure(None))?;
     println!("\n{:<50} {:>12} {:>12} {:>7}  aim", "median of five", "baseline", "holdfast", "ratio");
