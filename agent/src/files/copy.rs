@@ -229,7 +229,11 @@ fn item_of(session: &Session, entry: &Entry<'_>, method: &'static str, status: S
     }
 }
 
-fn open(entry: &Entry<'_>) -> std::io::Result<(OwnedFd, Statx)> {
+/// Opens what was found, and looks at it again: it may be another object by now.
+///
+/// # Errors
+/// As openat2(2) and statx(2).
+pub fn open(entry: &Entry<'_>) -> std::io::Result<(OwnedFd, Statx)> {
     let opened = entry.view.open_file(entry.folder, entry.name)?;
     let before = entry.view.stat(opened.as_fd(), c"")?;
     Ok((opened, before))

@@ -39,16 +39,29 @@ impl Request<'_> {
     /// # Errors
     /// [`Failure::Stopped`].
     pub fn gather(&self, session: &mut Session) -> Result<(), Failure> {
+        let mut copier = Copier::new(session, self.file_bytes_max);
+        self.each(session, |session, entry, _| copier.hand_over(session, entry))
+    }
+
+    /// Calls `take` with everything that is asked for, and the numbers of the globs that ask for it (none for a
+    /// symbolic link on the way to one); each glob that brought nothing is noted.
+    ///
+    /// # Errors
+    /// [`Failure::Stopped`].
+    pub fn each(
+        &self,
+        session: &mut Session,
+        take: impl FnMut(&mut Session, &Entry<'_>, &[u32]) -> Result<(), Stopped>,
+    ) -> Result<(), Failure> {
         let host = std::sync::Arc::clone(session.host());
         let (asked, error) = self.asked(&host);
         if let Some(error) = error {
             let item = session.item(Kind::File, "/etc/passwd", "read", Status::Error);
             session.note(item.failed(&error).because("homes other than /root are not known"))?;
         }
-        let copier = Copier::new(session, self.file_bytes_max);
         let filter = self.filter(session.now());
         let brought = vec![Brought::default(); self.paths.len()];
-        let mut gathering = Gathering { session, copier, filter, brought };
+        let mut gathering = Gathering { session, take, filter, brought };
         walk(&host, &asked, &mut gathering)?;
         let brought = gathering.brought;
         for (glob, brought) in self.paths.iter().zip(brought) {
@@ -117,14 +130,14 @@ struct Brought {
     taken: u64,
 }
 
-struct Gathering<'a> {
+struct Gathering<'a, F> {
     session: &'a mut Session,
-    copier: Copier,
+    take: F,
     filter: Filter<'a>,
     brought: Vec<Brought>,
 }
 
-impl Visitor for Gathering<'_> {
+impl<F: FnMut(&mut Session, &Entry<'_>, &[u32]) -> Result<(), Stopped>> Visitor for Gathering<'_, F> {
     type Stop = Stopped;
 
     fn go_on(&mut self, path: &[u8]) -> Result<(), Stopped> {
@@ -140,7 +153,7 @@ impl Visitor for Gathering<'_> {
                 brought.taken += u64::from(is_wanted);
             }
         }
-        if is_wanted { self.copier.hand_over(self.session, entry) } else { self.session.go_on() }
+        if is_wanted { (self.take)(self.session, entry, asked) } else { self.session.go_on() }
     }
 
     fn missed(&mut self, path: &[u8], why: Missed) -> Result<(), Stopped> {

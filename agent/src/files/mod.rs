@@ -5,9 +5,12 @@
 pub mod content;
 pub mod copy;
 pub mod digest;
+pub mod file_row;
 pub mod gather;
 pub mod kept;
 mod own;
 mod reader;
 mod sensitive;
 pub mod since;
+pub mod text_log;
+pub mod window;

@@ -19,7 +19,27 @@ pub(super) fn by_path(path: &[u8]) -> Option<Sensitive> {
     let is_user_key = folder == b".ssh" && name.starts_with(b"id_") && !name.ends_with(b".pub");
     let is_host_key = folder == b"ssh" && name.starts_with(b"ssh_host_") && name.ends_with(b"_key");
     let is_tls_key = contains(path, b"/etc/ssl/private/");
+    if is_of_browser(path, name) {
+        return Some(Sensitive::Credentials);
+    }
     (is_user_key || is_host_key || is_tls_key).then_some(Sensitive::PrivateKeys)
+}
+
+/// Cookies and passwords of browsers: whoever has them is logged in as their owner.
+fn is_of_browser(path: &[u8], name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 8] = [
+        b"Cookies",
+        b"Login Data",
+        b"Login Data For Account",
+        b"cookies.sqlite",
+        b"key3.db",
+        b"key4.db",
+        b"logins.json",
+        b"signons.sqlite",
+    ];
+    let is_below = |folder: &[u8]| contains(path, folder);
+    NAMES.contains(&name)
+        && (is_below(b"/.config/") || is_below(b"/.mozilla/") || is_below(b"/snap/") || is_below(b"/.var/app/"))
 }
 
 /// `/etc/shadow`, `/etc/gshadow`, what shadow(5), passwd(1) and editors leave beside them (`shadow-`, `shadow.bak`,
@@ -83,7 +103,11 @@ mod tests {
         {
             assert_eq!(by_path(path.as_bytes()), Some(Sensitive::PrivateKeys), "{path}");
         }
+        for path in ["/home/a/.config/chromium/Default/Cookies", "/home/a/.mozilla/firefox/x.default/key4.db"] {
+            assert_eq!(by_path(path.as_bytes()), Some(Sensitive::Credentials), "{path}");
+        }
         for path in [
+            "/srv/Cookies",
             "/etc/passwd",
             "/etc/shadowsocks/config",
             "/etc/shadowsocks.json",

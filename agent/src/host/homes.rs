@@ -1,6 +1,6 @@
 //! The homes of the host's accounts, read from its `/etc/passwd` (passwd(5)). What a directory service adds is not there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::Host;
@@ -19,6 +19,35 @@ impl Host {
             Err(error) => (vec![b"/root".to_vec()], Some(error)),
         }
     }
+}
+
+impl Host {
+    /// The account whose home is each of the homes of `/etc/passwd`: of several the first.
+    pub fn owners_of_homes(&self) -> BTreeMap<Vec<u8>, String> {
+        let passwd = self.read_file(b"/etc/passwd", PASSWD_BYTES_MAX).unwrap_or_default();
+        let mut owners = BTreeMap::new();
+        for line in passwd.split(|byte| *byte == b'\n').take(HOMES_MAX) {
+            let mut fields = line.split(|byte| *byte == b':');
+            if let (Some(name), Some(home)) = (fields.next(), fields.nth(4))
+                && home.starts_with(b"/")
+            {
+                owners.entry(tidy(home)).or_insert_with(|| bundle::item::shown(name).0);
+            }
+        }
+        owners
+    }
+}
+
+/// The account in whose home `path` lies.
+pub fn owner_of<'a>(owners: &'a BTreeMap<Vec<u8>, String>, path: &[u8]) -> Option<&'a str> {
+    let mut folder = path;
+    while let Some(at) = folder.iter().rposition(|byte| *byte == b'/').filter(|at| *at > 0) {
+        folder = folder.get(..at)?;
+        if let Some(owner) = owners.get(folder) {
+            return Some(owner);
+        }
+    }
+    None
 }
 
 fn homes_in(passwd: &[u8]) -> Vec<Vec<u8>> {
@@ -53,6 +82,14 @@ mod tests {
             odd:x:4:4::/home/\xff:/x\nrel:x:5:5::home:/x\nup:x:6:6::/home/../etc:/x\nshort:x\n\n";
         let homes: [&[u8]; 4] = [b"/", b"/home/a", b"/home/\xff", b"/root"];
         assert_eq!(homes_in(passwd), homes);
+    }
+
+    #[test]
+    fn a_path_belongs_to_the_home_that_holds_it() {
+        let owners = BTreeMap::from([(b"/home/a".to_vec(), "a".to_owned()), (b"/home/a/b".to_vec(), "b".to_owned())]);
+        assert_eq!(owner_of(&owners, b"/home/a/b/.x/y"), Some("b"));
+        assert_eq!(owner_of(&owners, b"/home/a/.bash_history"), Some("a"));
+        assert_eq!((owner_of(&owners, b"/home/ab/x"), owner_of(&owners, b"/")), (None, None));
     }
 
     #[test]

@@ -4,14 +4,21 @@
 //! from here is bytes that an intruder may have chosen: a link in an image leads where it leads in the image, never to
 //! the machine that examines it.
 
+pub mod audit_log;
 pub mod capabilities;
 mod clock;
+pub mod compressed;
 pub mod elf_core;
 pub mod freezer;
 pub mod glob;
 pub mod homes;
 pub mod identity;
+pub mod journal;
+pub mod lines;
+pub mod log_facts;
+pub mod log_line;
 pub mod login_row;
+pub mod magic;
 pub mod meta;
 pub mod mounts;
 pub mod net_census;
@@ -24,12 +31,16 @@ pub mod proc_net_state;
 mod read;
 pub mod regular;
 pub mod rtnetlink;
+pub mod script_tokens;
+pub mod shell_history;
 pub mod sys;
 pub mod text;
 pub mod tokens;
 pub mod utmp;
 pub mod views;
 pub mod walk;
+pub mod web_config;
+pub mod web_request;
 
 use std::fs::File;
 use std::io::{self, Read as _};

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 
 use super::Host;
-use super::glob::names;
+use super::glob::{Glob, names};
 use super::meta::{Type, inode_of};
 use super::walk::{Asked, Entry, Missed, Visitor, walk};
 
@@ -35,11 +35,46 @@ impl Host {
         self.object_at(path, |entry| Ok(inode_of(entry.stat))).ok()
     }
 
+    /// The regular files that a glob names, in the order of their paths, at most `files_max` of them.
+    pub fn files_at(&self, glob: &Glob, files_max: usize) -> Vec<Vec<u8>> {
+        let paths = glob.below(&[]).into_iter().map(|path| (0, path)).collect();
+        let mut all = All { paths: Vec::new(), files_max };
+        let _ = walk(self, &Asked { paths, ..Asked::default() }, &mut all);
+        all.paths.sort_unstable();
+        all.paths.dedup();
+        all.paths
+    }
+
     fn object_at<T>(&self, path: &[u8], with: impl Fn(&Entry<'_>) -> io::Result<T>) -> io::Result<T> {
         let asked = Asked { paths: vec![(0, names(path).collect())], ..Asked::default() };
         let mut first = First { with, outcome: None };
         let _ = walk(self, &asked, &mut first);
         first.outcome.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+    }
+}
+
+/// Takes the paths of regular files, and nothing of what cannot be walked: whoever needs the files says so of each.
+struct All {
+    paths: Vec<Vec<u8>>,
+    files_max: usize,
+}
+
+impl Visitor for All {
+    type Stop = ();
+
+    fn go_on(&mut self, _path: &[u8]) -> Result<(), ()> {
+        if self.paths.len() < self.files_max { Ok(()) } else { Err(()) }
+    }
+
+    fn entry(&mut self, entry: &Entry<'_>, asked: &[u32]) -> Result<(), ()> {
+        if !asked.is_empty() && entry.hidden_under.is_none() && entry.file_type() == Type::File {
+            self.paths.push(entry.path.to_vec());
+        }
+        self.go_on(entry.path)
+    }
+
+    fn missed(&mut self, _path: &[u8], _why: Missed) -> Result<(), ()> {
+        Ok(())
     }
 }
 

@@ -237,6 +237,20 @@ impl Session {
         Ok(())
     }
 
+    /// The same for a row that holds what serde flattens: its keys are put in order here.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the step must end.
+    pub fn flattened_row(&mut self, row: &impl Serialize) -> Result<(), Stopped> {
+        match serde_json::to_value(row) {
+            Ok(row) => self.row(&row),
+            Err(error) => {
+                tracing::error!(%error, "a row could not be serialised");
+                Ok(())
+            }
+        }
+    }
+
     fn flush_rows(&mut self) -> Result<(), Stopped> {
         if self.rows.is_empty() {
             return self.go_on();
