@@ -6,10 +6,14 @@
 //! Architecture invariant: a collector runs no program, opens nothing for writing, and knows nothing of bundles, of
 //! outputs or of the network. Its tier is its own: no profile can move it.
 
+pub mod application_logs;
+pub mod audit_log;
+pub mod auth_log;
 pub mod deleted_files;
 pub mod file_timeline;
 pub mod files;
 pub mod host_facts;
+pub mod journal;
 pub mod kernel_modules;
 pub mod login_records;
 pub mod logs;
@@ -25,6 +29,7 @@ pub mod processes;
 pub mod rows;
 pub mod sessions;
 pub mod sockets;
+pub mod web_logs;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -50,6 +55,11 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<process_memory::ProcessMemory>(),
     Collector::of::<mounts::Mounts>(),
     Collector::of::<login_records::LoginRecords>(),
+    Collector::of::<journal::JournalEntries>(),
+    Collector::of::<auth_log::AuthLog>(),
+    Collector::of::<audit_log::AuditLog>(),
+    Collector::of::<web_logs::WebLogs>(),
+    Collector::of::<application_logs::ApplicationLogs>(),
     Collector::of::<logs::Logs>(),
     Collector::of::<files::Files>(),
     Collector::of::<file_timeline::FileTimeline>(),
