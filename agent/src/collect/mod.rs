@@ -26,10 +26,14 @@ mod per_process;
 pub mod process_images;
 pub mod process_memory;
 pub mod processes;
+pub mod recent_files;
 pub mod rows;
 pub mod sessions;
 pub mod sockets;
+pub mod temp_files;
+pub mod user_activity;
 pub mod web_logs;
+pub mod web_roots;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -62,6 +66,10 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<application_logs::ApplicationLogs>(),
     Collector::of::<logs::Logs>(),
     Collector::of::<files::Files>(),
+    Collector::of::<user_activity::UserActivity>(),
+    Collector::of::<web_roots::WebRoots>(),
+    Collector::of::<temp_files::TempFiles>(),
+    Collector::of::<recent_files::RecentFiles>(),
     Collector::of::<file_timeline::FileTimeline>(),
 ];
 
