@@ -171,6 +171,7 @@ fn listen(
 /// What is done from time to time, until the server stops.
 async fn keep_up(app: Arc<App>, heads: PathBuf) {
     let ingest = tokio::spawn(Arc::clone(&app).run_ingest());
+    let findings = tokio::spawn(Arc::clone(&app).run_findings());
     let outbox = tokio::spawn(Arc::clone(&app).run_outbox());
     let looks = tokio::spawn(Arc::clone(&app).run_looks());
     let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_SECS));
@@ -190,6 +191,7 @@ async fn keep_up(app: Arc<App>, heads: PathBuf) {
     }
     // What was being verified is broken off, and found again at the next start.
     let _ = ingest.await;
+    let _ = findings.await;
     // Pages under way are bounded in time; what was not sent is queued still.
     let _ = outbox.await;
     let _ = looks.await;

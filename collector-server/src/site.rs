@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context as _;
 use triage::{Rules, SiteFile};
+use wire::profile::Text;
 
 pub use rules::BYTES_MAX as RULES_BYTES_MAX;
 pub use rules::FILES_MAX as RULES_FILES_MAX;
@@ -19,11 +20,28 @@ use crate::app::{Problem, ProblemKind};
 #[derive(Default)]
 pub struct Site {
     contacts: RwLock<Arc<Contacts>>,
+    /// None until the first bundle comes: the shipped rules.
+    finding_rules: RwLock<Option<Arc<findings::Rules>>>,
     /// None until the first alert comes: the shipped rules.
     rules: RwLock<Option<Arc<Rules>>>,
 }
 
 impl Site {
+    /// The rules that are applied to bundles.
+    ///
+    /// # Errors
+    /// [`ProblemKind::Internal`] when the shipped rules have a mistake; a test sees to it that there is none.
+    pub fn finding_rules(&self) -> Result<Arc<findings::Rules>, Problem> {
+        if let Some(rules) = &*self.finding_rules.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Arc::clone(rules));
+        }
+        let shipped = findings::Rules::shipped().map_err(|mistakes| {
+            Problem::new(ProblemKind::Internal, "the server's rules for bundles cannot be read").cause(mistakes)
+        })?;
+        let mut rules = self.finding_rules.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(rules.get_or_insert_with(|| Arc::new(shipped))))
+    }
+
     /// Reads the files in `folder`, and puts them in force. With a mistake in them everything stays as it was.
     ///
     /// # Errors
@@ -35,7 +53,10 @@ impl Site {
         let contacts = Contacts::load(folder).with_context(of_site)?;
         let files = rules_files(folder).with_context(of_site)?;
         let rules = Rules::with_site(&files).with_context(of_site)?;
+        let finding_rules = findings::Rules::with_site(&findings_files(folder).with_context(of_site)?);
+        let finding_rules = finding_rules.with_context(of_site)?;
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(rules));
+        *self.finding_rules.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(finding_rules));
         *self.contacts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(contacts);
         Ok(())
     }
@@ -59,6 +80,12 @@ impl Site {
         let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(rules.get_or_insert_with(|| Arc::new(shipped.clone()))))
     }
+}
+
+/// The files of [`Site::finding_rules`] in a site's folder.
+fn findings_files(folder: &Path) -> anyhow::Result<Vec<Text>> {
+    let files = rules::read(&folder.join(rules::FINDINGS))?;
+    Ok(files.into_iter().map(|file| Text { file: format!("{}/{}", rules::FINDINGS, file.name), ..file.text }).collect())
 }
 
 /// The files with rules in a site's folder.

@@ -46,6 +46,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent_api::HostFacts;
 use crate::assessment::{Assessment, Severity};
 use crate::case::{Case, Disposition, Edit};
+use crate::finding::Found;
 use crate::order::{OrderEvent, OrderState};
 use crate::receipt::Receipt;
 use crate::response::{Audience, ChecklistStep, ClockState, Phase, TimerState};
@@ -481,6 +482,9 @@ pub struct EvidenceView {
     pub bytes: u64,
     /// The first findings of the verification, where it was rejected.
     pub findings: Vec<String>,
+    /// What the rules made of its rows, once they were applied.
+    #[serde(default)]
+    pub found: Option<Found>,
     /// The host's name, as the bundle says.
     pub host: String,
     /// The incident.

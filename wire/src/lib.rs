@@ -9,6 +9,7 @@ pub mod assessment;
 pub mod case;
 pub mod custody;
 pub mod digest;
+pub mod finding;
 pub mod ids;
 pub mod order;
 pub mod profile;

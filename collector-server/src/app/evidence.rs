@@ -76,9 +76,10 @@ impl App {
     async fn evidence_view(&self, record: EvidenceRecord) -> Result<EvidenceView, Problem> {
         let checkpoints = self.store.checkpoints(record.view.bundle).await?;
         let receipts = checkpoints.into_iter().map(|checkpoint| checkpoint.receipt).collect();
+        let found = self.store.found(record.view.bundle).await?;
         // While it comes, the view may be older than the last segment.
         let bytes = record.view.bytes.max(record.offset);
-        Ok(EvidenceView { bytes, receipts, ..record.view })
+        Ok(EvidenceView { bytes, found, receipts, ..record.view })
     }
 
     /// How much of a bundle can be had, and under which name.

@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod enrollment;
 pub mod escalation;
 pub mod evidence;
+pub mod findings;
 pub mod hosts;
 pub mod hub;
 pub mod incidents;
@@ -51,6 +52,8 @@ pub struct App {
     pub clock: Box<dyn Clock + Send + Sync>,
     /// Wakes those who look after pages.
     pub escalation: escalation::Escalation,
+    /// Rules are applied to bundles.
+    pub findings: findings::Evaluations,
     /// Held while the record of a host is read and written again.
     host_writes: tokio::sync::Mutex<()>,
     /// Which agents wait for orders.
@@ -110,6 +113,7 @@ impl App {
             authority: None,
             clock,
             escalation: escalation::Escalation::default(),
+            findings: findings::Evaluations::default(),
             host_writes: tokio::sync::Mutex::default(),
             hub: hub::Hub::default(),
             letters: letters::Letters::default(),

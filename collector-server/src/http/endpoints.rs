@@ -14,6 +14,7 @@ use wire::api::{
 use wire::assessment::{Assessment, ForensicsPlan};
 use wire::case::{Action, ActionReply, HumanReport, TimelineEntry};
 use wire::custody::Leaf;
+use wire::finding::FindingsReport;
 use wire::signed::Signed;
 
 use super::api::{alerts, cases, custody, escalation, events, evidence, incidents, letters, orders, triage};
@@ -161,6 +162,10 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new(Get, "/api/v1/evidence/{bundle}/items", Who::Analyst, |verb| on(verb, evidence::items), "Item records of a verified bundle, in the order of their ids.")
         .query(properties::<evidence::Items>)
         .answers(Answer::Json(json::<Page<Value>>)),
+    Endpoint::new(Get, "/api/v1/evidence/{bundle}/findings", Who::Analyst, |verb| on(verb, evidence::findings), "What the rules made of a verified bundle, the worst first.")
+        .answers(Answer::Json(json::<FindingsReport>)),
+    Endpoint::new(Post, "/api/v1/evidence/{bundle}/findings", Who::Analyst, |verb| on(verb, evidence::apply_rules), "Apply the rules to a verified bundle once more, as they are now.")
+        .answers(Answer::Json(json::<FindingsReport>)),
     Endpoint::new(Get, "/api/v1/signers", Who::Analyst, |verb| on(verb, custody::signers), "The allowed_signers lines of the server and of all agents.")
         .answers(Answer::Bytes("text/plain")),
     Endpoint::new(Get, "/api/v1/custody", Who::Analyst, |verb| on(verb, custody::list), "Leaves of the custody log, the oldest first.")

@@ -143,11 +143,13 @@ async fn evidence(
         summary = or_nothing(app.evidence_summary(bundle).await)?.unwrap_or(summary);
         found = or_nothing(app.items(bundle, asked).await)?.unwrap_or(found);
     }
+    let findings = or_nothing(app.bundle_findings(bundle).await)?;
     let read = found.items.len();
     let items: Vec<Item> = found.items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect();
     let shown = Shown {
         coverage: summary.coverage.as_ref(),
         evidence: &view,
+        findings: findings.as_ref(),
         footprint: summary.footprint.as_ref(),
         unread: read - items.len(),
         items: &Page { items, next: found.next },

@@ -11,6 +11,8 @@ use wire::profile::Text;
 
 /// The folder within the site's.
 pub const FOLDER: &str = "triage";
+/// The folder with the site's own rules for bundles: Sigma rules, which go over the shipped ones by name.
+pub const FINDINGS: &str = "findings";
 /// The most files.
 pub const FILES_MAX: usize = 64;
 /// The most that they hold together.

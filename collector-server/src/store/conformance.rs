@@ -42,6 +42,7 @@ pub async fn run(store: &dyn Store) {
     evidence::a_bundle_is_shown_as_it_was_put(store).await;
     evidence::bundles_are_listed_in_order(store).await;
     evidence::checkpoints_are_numbered_from_one(store).await;
+    evidence::the_last_findings_of_a_bundle_are_kept(store).await;
     intake::a_letter_goes_when_it_was_replayed(store).await;
     intake::rules_change_when_they_are_others(store).await;
     intake::letters_come_in_pages_the_newest_first(store).await;
@@ -71,6 +72,7 @@ pub async fn everything(store: &dyn Store) -> String {
     for record in store.evidence_list(None, None, 1_000).await.unwrap() {
         say(&store.segments(record.view.bundle).await.unwrap());
         say(&store.checkpoints(record.view.bundle).await.unwrap());
+        say(&store.findings(record.view.bundle).await.unwrap());
         say(&record);
     }
     let end_of_time = Instant(i128::from(i64::MAX));

@@ -17,6 +17,7 @@ use wire::api::{DeadLetter, EvidenceState, EvidenceView, PageView, Role, TimedEv
 use wire::assessment::{Assessment, Severity};
 use wire::case::{Case, Edit, Stamp};
 use wire::custody::{HeadPoint, Leaf};
+use wire::finding::{FindingsReport, Found};
 use wire::order::OrderState;
 use wire::receipt::Receipt;
 use wire::signed::Signed;
@@ -183,6 +184,24 @@ pub struct CheckpointRecord {
     pub line: String,
     /// What the receipt says.
     pub receipt: Receipt,
+}
+
+/// What the rules made of a bundle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FindingsRecord {
+    /// When.
+    pub evaluated: Instant,
+    /// Of how many of its bytes.
+    pub offset: u64,
+    /// It.
+    pub report: FindingsReport,
+}
+
+impl FindingsRecord {
+    /// The same in numbers.
+    pub fn found(&self) -> Found {
+        Found { evaluated: self.evaluated, levels: self.report.levels() }
+    }
 }
 
 /// A secret that lets in once. The secret itself is not kept.
@@ -362,6 +381,8 @@ pub enum Change {
     PutEvidenceView(Box<EvidenceView>),
     /// A transport checkpoint and its receipt; the number is one more than the last, and 1 in the first.
     AddCheckpoint(Box<CheckpointRecord>),
+    /// What the rules made of a bundle that is there; it replaces what they made of it before.
+    PutFindings(Box<FindingsRecord>),
     /// A new page; its id is new.
     AddPage(Box<PageRecord>),
     /// The page in a new version; the stored one is one less.
@@ -524,6 +545,12 @@ pub trait Store: Send + Sync {
     async fn segments(&self, bundle: BundleId) -> Result<Vec<(u64, u64)>, StoreError>;
     /// The transport checkpoints of a bundle, in order.
     async fn checkpoints(&self, bundle: BundleId) -> Result<Vec<CheckpointRecord>, StoreError>;
+    /// What the rules made of a bundle the last time.
+    async fn findings(&self, bundle: BundleId) -> Result<Option<FindingsRecord>, StoreError>;
+    /// The same in numbers.
+    async fn found(&self, bundle: BundleId) -> Result<Option<Found>, StoreError>;
+    /// Bundles that are sealed or partial and of which the rules did not see all bytes, the newest first.
+    async fn evidence_without_findings(&self, limit: u32) -> Result<Vec<EvidenceRecord>, StoreError>;
 
     /// The dead letter of this id.
     async fn letter(&self, letter: LetterId) -> Result<Option<LetterRecord>, StoreError>;

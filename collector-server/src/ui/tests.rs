@@ -15,6 +15,7 @@ fn evidence_page(state: EvidenceState) -> String {
     let shown = Shown {
         coverage: complete.then_some(&coverage),
         evidence: &samples::evidence(state),
+        findings: None,
         footprint: complete.then_some(&footprint),
         unread: 0,
         items: &samples::items(),
@@ -217,7 +218,15 @@ fn a_seal_by_a_key_that_nobody_knows_is_said_aloud() {
     holds(&incident, &["<span class=\"badge warn\">unenrolled host's key</span>"]);
     bundle.trust = Some(SignerTrust::Unknown);
     let (items, search) = (samples::items(), Search::default());
-    let shown = Shown { coverage: None, evidence: &bundle, footprint: None, items: &items, search: &search, unread: 2 };
+    let shown = Shown {
+        coverage: None,
+        evidence: &bundle,
+        findings: None,
+        footprint: None,
+        items: &items,
+        search: &search,
+        unread: 2,
+    };
     let page = evidence::page(frame(&me()), &shown).into_string();
     holds(&page, &["anybody could have made it", "2 more records"]);
 }

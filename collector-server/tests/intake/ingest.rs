@@ -3,6 +3,7 @@
 use reqwest::StatusCode;
 use server::app::limits::Limits;
 use wire::api::{EvidenceState, SignerTrust};
+use wire::finding::{FindingsReport, Level};
 use wire::order::{OrderEvent, OrderState};
 use wire::{Sha256, Tier};
 
@@ -28,6 +29,43 @@ async fn a_whole_bundle_of_an_order_is_sealed() {
     assert!(site.custody("evidence_mismatch").await.is_empty());
     let more = upload.patch(made.bytes.len(), b"more").send().await.unwrap();
     assert_eq!(more.status(), StatusCode::PAYLOAD_TOO_LARGE, "nothing comes after the seal");
+    site.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn rules_are_applied_to_what_was_verified_and_again_when_somebody_asks() {
+    let site = Site::start().await;
+    let host = Host::enroll(&site, 1).await;
+    let incident = site.incident().await;
+    let (order, bundle) = host.running(&site, &incident).await;
+    let made = host.collect(&order, bundle);
+    let upload = agent_upload(&site, &host, &order, bundle).await.unwrap();
+    upload.bring(&made, 0, 0..made.lines.len()).await;
+    let before = site.findings(bundle).await;
+    assert!(before.findings.is_empty() && !before.partial, "{before:?}");
+    assert!(site.evidence(bundle).await.found.unwrap().levels.is_empty());
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("findings")).unwrap();
+    let rule = "title: It runs\nname: ours\nlogsource: { product: holdfast, service: processes }\n\
+        detection:\n  s: { comm: init }\n  condition: s\nlevel: high\nfields: [pid]\n";
+    std::fs::write(folder.path().join("findings/ours.yml"), rule).unwrap();
+    site.server.app.site.load(folder.path()).unwrap();
+    let path = format!("/api/v1/evidence/{bundle}/findings");
+    let after: FindingsReport = site.post(&path, &serde_json::json!({})).await;
+    assert_ne!(after.rules_sha256, before.rules_sha256);
+    let [finding] = after.findings.as_slice() else { panic!("{after:?}") };
+    assert_eq!((finding.rule.as_str(), finding.level, finding.count), ("ours", Level::High, 1));
+    assert_eq!((finding.rows[0].file.as_str(), finding.rows[0].line), ("data/volatile/processes.jsonl", 1));
+    assert_eq!(finding.rows[0].columns["pid"], 1);
+    assert_eq!(site.findings(bundle).await, after);
+    assert_eq!(site.evidence(bundle).await.found.unwrap().levels, [(Level::High, 1)].into());
+    let leaves = site.custody("findings_evaluated").await;
+    assert_eq!(leaves.len(), 2);
+    assert_eq!(leaves[1]["details"]["rules_sha256"], after.rules_sha256.to_string());
+    assert_eq!(leaves[1]["details"]["levels"]["high"], 1);
+    std::fs::write(folder.path().join("findings/ours.yml"), "title: x\n").unwrap();
+    let mistake = format!("{:#}", site.server.app.site.load(folder.path()).unwrap_err());
+    assert!(mistake.contains("findings/ours.yml:1"), "{mistake}");
     site.server.stop().await.unwrap();
 }
 

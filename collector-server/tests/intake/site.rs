@@ -22,6 +22,7 @@ use server::process::{Config, Server, SystemClock};
 use tempfile::TempDir;
 use wire::agent_api::{EnrollReply, EnrollRequest, HostFacts, OrdersReply};
 use wire::api::{AlertsReply, EvidenceState, EvidenceView, LiveEvent, OrderView, Role, TicketReply};
+use wire::finding::FindingsReport;
 use wire::order::{ORDER_TYPE, Order, OrderEvent};
 use wire::signed::namespace;
 use wire::ticket::Ticket;
@@ -163,6 +164,22 @@ impl Site {
                 let view = self.evidence(bundle).await;
                 if view.state != EvidenceState::Receiving {
                     return view;
+                }
+                while !matches!(listener.receiver.recv().await, Ok((_, LiveEvent::Evidence { .. })) | Err(_)) {}
+            }
+        });
+        waited.await.unwrap()
+    }
+
+    /// What the rules made of the bundle, once they were applied.
+    pub async fn findings(&self, bundle: BundleId) -> FindingsReport {
+        let path = format!("/api/v1/evidence/{bundle}/findings");
+        let mut listener = self.server.app.live.listen().unwrap();
+        let waited = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let answer = self.person(Method::GET, &path).send().await.unwrap();
+                if answer.status() != StatusCode::CONFLICT {
+                    return read(answer).await;
                 }
                 while !matches!(listener.receiver.recv().await, Ok((_, LiveEvent::Evidence { .. })) | Err(_)) {}
             }

@@ -6,6 +6,7 @@ mod custody;
 mod dispatch;
 mod escalation;
 mod evidence;
+mod findings;
 mod follow;
 mod host;
 mod incident;
@@ -65,6 +66,8 @@ enum Command {
     Custody(custody::Custody),
     /// Check that nobody changed an evidence bundle, and who sealed it
     Verify(verify::Verify),
+    /// Say what the rules make of an evidence bundle: findings, each with its technique and its rows
+    Findings(findings::Findings),
     /// Print the completions for a shell
     Completions(completions::Completions),
 }
@@ -87,6 +90,7 @@ impl Cli {
             Command::Evidence(evidence) => evidence.run(),
             Command::Custody(custody) => custody.run(),
             Command::Verify(verify) => verify.run(),
+            Command::Findings(findings) => findings.run(),
             Command::Completions(completions) => completions.run(),
         }
     }

@@ -152,17 +152,20 @@ impl Verify {
     }
 
     fn refused(&self, error: NotVerified) -> Failure {
-        let name = self.bundle.display().to_string();
-        let (code, hint) = match &error {
-            NotVerified::Encrypted => {
-                (INPUT, "decrypt it first: age -d -i KEY BUNDLE.age > BUNDLE, then verify BUNDLE")
-            }
-            NotVerified::Unsupported(_) => (INPUT, "verify it with the version of holdfast that knows it"),
-            NotVerified::Io(_) => (IO, "copy it to a medium that can be read, and verify the copy"),
-            _ => (INPUT, "give the .evidence.zip as it came from the agent or the server"),
-        };
-        Failure { code, error: anyhow::Error::new(error).context(name), hint: Some(hint.to_owned()) }
+        refused(&self.bundle, error)
     }
+}
+
+/// Why there is nothing to verify, and what to do.
+pub fn refused(bundle: &Path, error: NotVerified) -> Failure {
+    let name = bundle.display().to_string();
+    let (code, hint) = match &error {
+        NotVerified::Encrypted => (INPUT, "decrypt it first: age -d -i KEY BUNDLE.age > BUNDLE, then verify BUNDLE"),
+        NotVerified::Unsupported(_) => (INPUT, "verify it with the version of holdfast that knows it"),
+        NotVerified::Io(_) => (IO, "copy it to a medium that can be read, and verify the copy"),
+        _ => (INPUT, "give the .evidence.zip as it came from the agent or the server"),
+    };
+    Failure { code, error: anyhow::Error::new(error).context(name), hint: Some(hint.to_owned()) }
 }
 
 fn verdict(verified: &Verified) -> (&'static str, u8) {
@@ -196,13 +199,15 @@ fn with_suffix(bundle: &Path, suffix: &str) -> Option<PathBuf> {
     Some(bundle.with_file_name(name))
 }
 
-fn open(path: &Path) -> Result<File, Failure> {
+/// The file, or why it cannot be read.
+pub fn open(path: &Path) -> Result<File, Failure> {
     File::open(path)
         .with_context(|| format!("{} cannot be opened", path.display()))
         .map_err(|error| Failure::new(IO, error))
 }
 
-fn read_signers(path: &Path) -> Result<AllowedSigners, Failure> {
+/// The keys that somebody trusts.
+pub fn read_signers(path: &Path) -> Result<AllowedSigners, Failure> {
     /// More keys than any fleet has.
     const BYTES_MAX: u64 = 16 << 20;
     let mut text = String::new();
@@ -218,7 +223,8 @@ fn read_signers(path: &Path) -> Result<AllowedSigners, Failure> {
     })
 }
 
-fn read_sidecar(path: &Path) -> Result<Sidecar, Failure> {
+/// The transport checkpoints.
+pub fn read_sidecar(path: &Path) -> Result<Sidecar, Failure> {
     Sidecar::read(open(path)?)
         .with_context(|| format!("{} cannot be read", path.display()))
         .map_err(|error| Failure::new(IO, error))

@@ -23,7 +23,7 @@ use judge::{Findings, Judged};
 pub use queue::Queue;
 
 /// What a verification gave.
-type Outcome = Result<Verified, NotVerified>;
+pub(super) type Outcome = Result<Verified, NotVerified>;
 
 impl App {
     /// Looks after the queue until the server stops: at most two verifications at a time.
@@ -91,7 +91,7 @@ impl App {
     }
 
     /// One pass over the bytes; `None` when the server stops meanwhile.
-    async fn verify(
+    pub(super) async fn verify(
         &self,
         record: &EvidenceRecord,
         checkpoints: &[CheckpointRecord],
@@ -203,6 +203,7 @@ impl App {
         }
         self.store.commit(changes, leaves).await?;
         self.tell_evidence(&view);
+        self.findings.wake();
         if let Some(event) = ended {
             self.live.tell(&view.incident, event);
         }

@@ -350,6 +350,7 @@ impl App {
             bundle: new.bundle,
             bytes: 0,
             findings: Vec::new(),
+            found: None,
             host: String::new(),
             incident: origin.incident.clone(),
             items: std::collections::BTreeMap::new(),

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use wire::api::{EvidenceView, Page};
+use wire::finding::FindingsReport;
 use wire::{BundleId, IncidentId};
 
 use super::{Limit, file, id};
@@ -94,6 +95,21 @@ pub async fn list(
 
 pub async fn show(State(app): State<Arc<App>>, Path(bundle): Path<String>) -> Result<Json<EvidenceView>, Problem> {
     app.evidence(id("bundle id", &bundle)?).await.map(Json)
+}
+
+pub async fn findings(
+    State(app): State<Arc<App>>,
+    Path(bundle): Path<String>,
+) -> Result<Json<FindingsReport>, Problem> {
+    app.bundle_findings(id("bundle id", &bundle)?).await.map(Json)
+}
+
+pub async fn apply_rules(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    Path(bundle): Path<String>,
+) -> Result<Json<FindingsReport>, Problem> {
+    app.apply_rules(&by, id("bundle id", &bundle)?).await.map(Json)
 }
 
 /// A HEAD takes nothing away, and leaves nothing in custody.

@@ -4,9 +4,9 @@ use futures_util::future::join_all;
 use wire::api::EvidenceState;
 use wire::{BundleId, Sha256};
 
-use super::fixtures::{at, checkpoint, evidence, random};
+use super::fixtures::{at, checkpoint, evidence, findings, random};
 use super::{done, opened, refused};
-use crate::store::{Change, EvidenceRecord, Store};
+use crate::store::{Change, EvidenceRecord, FindingsRecord, Store};
 
 fn add(record: &EvidenceRecord) -> Change {
     Change::AddEvidence(Box::new(record.clone()))
@@ -106,4 +106,35 @@ pub async fn checkpoints_are_numbered_from_one(store: &dyn Store) {
     done(store, vec![line(2), line(3)]).await;
     assert_eq!(store.checkpoints(bundle).await.unwrap(), [1, 2, 3].map(|seq| checkpoint(bundle, seq)));
     assert_eq!(store.checkpoints(BundleId::new(1, random(0))).await.unwrap(), []);
+}
+
+pub async fn the_last_findings_of_a_bundle_are_kept(store: &dyn Store) {
+    let id = opened(store, "INC-findings").await;
+    let mut record = evidence(40, &id);
+    record.view.state = EvidenceState::Sealed;
+    let bundle = record.view.bundle;
+    let put = |of: &FindingsRecord| Change::PutFindings(Box::new(of.clone()));
+    let is_without = async || {
+        let without = store.evidence_without_findings(1_000).await.unwrap();
+        without.iter().any(|record| record.view.bundle == bundle)
+    };
+    let mut found = findings(bundle, 8);
+    refused(store, put(&found)).await;
+    done(store, vec![add(&record), advance(bundle, 0, 8)]).await;
+    assert_eq!((store.findings(bundle).await.unwrap(), store.found(bundle).await.unwrap()), (None, None));
+    assert!(is_without().await);
+    done(store, vec![put(&found)]).await;
+    assert_eq!(store.findings(bundle).await.unwrap(), Some(found.clone()));
+    assert_eq!(store.found(bundle).await.unwrap(), Some(found.found()));
+    assert!(!is_without().await);
+    done(store, vec![advance(bundle, 8, 2)]).await;
+    assert!(is_without().await, "more came");
+    (found.offset, found.evaluated) = (10, at(70));
+    found.report.findings.clear();
+    done(store, vec![put(&found)]).await;
+    assert_eq!(store.findings(bundle).await.unwrap(), Some(found));
+    assert!(!is_without().await);
+    record.view.state = EvidenceState::Receiving;
+    done(store, vec![Change::PutEvidenceView(record.view.into()), advance(bundle, 10, 1)]).await;
+    assert!(!is_without().await, "it is to be verified first");
 }

@@ -7,6 +7,7 @@ use wire::assessment::{
     Assessment, Effect, EscalationPath, EvidencePlan, Host, HostRole, Indicator, Severity, Technique,
 };
 use wire::custody::HeadPoint;
+use wire::finding::{Finding, FindingsReport, Level};
 use wire::order::OrderState;
 use wire::receipt::{RECEIPT_TYPE, Receipt};
 use wire::signed::Signed;
@@ -14,8 +15,8 @@ use wire::ticket::TicketKind;
 use wire::{AlertId, BundleId, IncidentId, Instant, LetterId, OrderId, PageId, Phase, Sha256, Tier, UploadId};
 
 use crate::store::{
-    AlertRecord, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, LetterRecord, NewLeaf, OrderRecord,
-    PageRecord, SessionRecord, TicketRecord, TokenRecord,
+    AlertRecord, CheckpointRecord, EvidenceRecord, FindingsRecord, HostRecord, IncidentRecord, LetterRecord, NewLeaf,
+    OrderRecord, PageRecord, SessionRecord, TicketRecord, TokenRecord,
 };
 
 /// 2026-11-21, with nanoseconds.
@@ -156,6 +157,7 @@ pub fn evidence(n: u64, incident: &IncidentId) -> EvidenceRecord {
             bundle: BundleId::new(1_795_283_148_123, random(n)),
             bytes: 0,
             findings: vec![HOSTILE.into()],
+            found: None,
             host: HOSTILE.into(),
             incident: incident.clone(),
             items: [("ok".to_owned(), 3), ("denied".to_owned(), 1)].into(),
@@ -173,6 +175,30 @@ pub fn evidence(n: u64, incident: &IncidentId) -> EvidenceRecord {
             verified_to: 0,
         },
     }
+}
+
+pub fn findings(bundle: BundleId, offset: u64) -> FindingsRecord {
+    let finding = Finding {
+        count: 1,
+        description: "What it means.".into(),
+        false_positives: vec![],
+        level: Level::High,
+        rows: vec![],
+        rule: "a-rule".into(),
+        techniques: vec![],
+        title: HOSTILE.into(),
+    };
+    let report = FindingsReport {
+        bundle,
+        findings: vec![finding],
+        left_out: vec![],
+        partial: false,
+        rows: 7,
+        rules: 1,
+        rules_sha256: Sha256::of(b"rules"),
+        v: 1,
+    };
+    FindingsRecord { evaluated: at(61), offset, report }
 }
 
 pub fn checkpoint(bundle: BundleId, seq: u64) -> CheckpointRecord {

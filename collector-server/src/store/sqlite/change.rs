@@ -28,6 +28,7 @@ pub(super) async fn make(connection: &mut SqliteConnection, changes: Vec<Change>
             Change::Length(bundle, length) => evidence::length(connection, bundle, length).await?,
             Change::PutEvidenceView(view) => evidence::put_view(connection, *view).await?,
             Change::AddCheckpoint(checkpoint) => evidence::add_checkpoint(connection, &checkpoint).await?,
+            Change::PutFindings(record) => evidence::put_findings(connection, &record).await?,
             Change::AddPage(page) => pages::add(connection, &page).await?,
             Change::PutPage(page) => pages::put(connection, &page).await?,
             Change::PutWatch { incident, version, watch, due } => {

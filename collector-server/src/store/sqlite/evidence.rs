@@ -2,9 +2,10 @@
 
 use sqlx::sqlite::SqliteConnection;
 use wire::api::{EvidenceState, EvidenceView};
+use wire::finding::Found;
 use wire::{BundleId, IncidentId, Instant, UploadId};
 
-use super::super::{CheckpointRecord, EvidenceRecord, StoreError};
+use super::super::{CheckpointRecord, EvidenceRecord, FindingsRecord, StoreError};
 use super::value::{self, Columns, count, instant, json, word};
 
 fn read(row: &Columns<'_>) -> Result<EvidenceRecord, StoreError> {
@@ -28,9 +29,10 @@ fn read_checkpoint(row: &Columns<'_>) -> Result<CheckpointRecord, StoreError> {
     })
 }
 
-/// Receipts have a table of their own.
+/// Receipts and findings have tables of their own.
 fn view_json(mut view: EvidenceView) -> Result<String, StoreError> {
     view.receipts.clear();
+    view.found = None;
     json(&view)
 }
 
@@ -192,4 +194,53 @@ pub(super) async fn checkpoints(
 ) -> Result<Vec<CheckpointRecord>, StoreError> {
     let sql = sqlx::query("SELECT * FROM checkpoints WHERE bundle = $1 ORDER BY seq").bind(bundle.to_string());
     value::many(connection, sql, read_checkpoint).await
+}
+
+/// Each bundle has the last report only; what an earlier one said stands in custody in numbers.
+pub(super) async fn put_findings(connection: &mut SqliteConnection, record: &FindingsRecord) -> Result<(), StoreError> {
+    let bundle = record.report.bundle;
+    let sql = sqlx::query(
+        "INSERT INTO findings (bundle, evaluated, byte_offset, found, report) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (bundle) DO UPDATE SET evaluated = excluded.evaluated, byte_offset = excluded.byte_offset, \
+         found = excluded.found, report = excluded.report",
+    )
+    .bind(bundle.to_string())
+    .bind(instant(record.evaluated)?)
+    .bind(count(record.offset)?)
+    .bind(json(&record.found())?)
+    .bind(json(&record.report)?);
+    value::change_one(connection, sql, || format!("bundle {bundle} is not there")).await
+}
+
+pub(super) async fn findings(
+    connection: &mut SqliteConnection,
+    bundle: BundleId,
+) -> Result<Option<FindingsRecord>, StoreError> {
+    let sql = sqlx::query("SELECT * FROM findings WHERE bundle = $1").bind(bundle.to_string());
+    value::one(connection, sql, |row| {
+        Ok(FindingsRecord {
+            evaluated: row.instant("evaluated")?,
+            offset: row.count("byte_offset")?,
+            report: row.json("report")?,
+        })
+    })
+    .await
+}
+
+pub(super) async fn found(connection: &mut SqliteConnection, bundle: BundleId) -> Result<Option<Found>, StoreError> {
+    let sql = sqlx::query("SELECT found FROM findings WHERE bundle = $1").bind(bundle.to_string());
+    value::one(connection, sql, |row| row.json("found")).await
+}
+
+pub(super) async fn without_findings(
+    connection: &mut SqliteConnection,
+    limit: u32,
+) -> Result<Vec<EvidenceRecord>, StoreError> {
+    let sql = sqlx::query(
+        "SELECT * FROM evidence WHERE state IN ('sealed', 'partial') AND NOT EXISTS (SELECT 1 FROM findings \
+         WHERE findings.bundle = evidence.bundle AND findings.byte_offset = evidence.byte_offset) \
+         ORDER BY received DESC, bundle DESC LIMIT $1",
+    )
+    .bind(limit);
+    value::many(connection, sql, read).await
 }

@@ -31,11 +31,13 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use wire::api::EvidenceState;
 use wire::case::Edit;
 use wire::custody::HeadPoint;
+use wire::finding::Found;
 use wire::{AgentId, AlertId, BundleId, EditId, IncidentId, Instant, LetterId, OrderId, PageId, Sha256, UploadId};
 
 use super::{
-    AlertRecord, Change, CheckpointRecord, EvidenceRecord, HostRecord, IncidentRecord, LetterRecord, NewLeaf,
-    OrderRecord, PageRecord, SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, Tie, TokenRecord, Watch,
+    AlertRecord, Change, CheckpointRecord, EvidenceRecord, FindingsRecord, HostRecord, IncidentRecord, LetterRecord,
+    NewLeaf, OrderRecord, PageRecord, SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, Tie, TokenRecord,
+    Watch,
 };
 use value::backend;
 use writer::Writer;
@@ -270,6 +272,15 @@ impl Store for Sqlite {
     }
     async fn checkpoints(&self, bundle: BundleId) -> Result<Vec<CheckpointRecord>, StoreError> {
         evidence::checkpoints(&mut *self.reader().await?, bundle).await
+    }
+    async fn findings(&self, bundle: BundleId) -> Result<Option<FindingsRecord>, StoreError> {
+        evidence::findings(&mut *self.reader().await?, bundle).await
+    }
+    async fn found(&self, bundle: BundleId) -> Result<Option<Found>, StoreError> {
+        evidence::found(&mut *self.reader().await?, bundle).await
+    }
+    async fn evidence_without_findings(&self, limit: u32) -> Result<Vec<EvidenceRecord>, StoreError> {
+        evidence::without_findings(&mut *self.reader().await?, limit).await
     }
 
     async fn letter(&self, letter: LetterId) -> Result<Option<LetterRecord>, StoreError> {

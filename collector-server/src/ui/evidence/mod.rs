@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod coverage;
+mod findings;
 mod items;
 mod proof;
 
@@ -9,11 +10,13 @@ use bundle::coverage::Coverage;
 use maud::{Markup, html};
 use serde_json::Value;
 use wire::api::{EvidenceState, EvidenceView, Page, SignerTrust};
+use wire::finding::FindingsReport;
 
 use super::parts::{bytes, digest, evidence_state, time};
 use super::text::{clipped, shown};
 use super::{Frame, Here};
 
+pub use findings::tone as level_tone;
 pub use items::{Item, Search};
 
 /// Everything that the page shows of a bundle.
@@ -22,6 +25,8 @@ pub struct Shown<'a> {
     pub coverage: Option<&'a Coverage>,
     /// The bundle.
     pub evidence: &'a EvidenceView,
+    /// What the rules made of its rows, once they were applied.
+    pub findings: Option<&'a FindingsReport>,
     /// `data/footprint.json`, where the bundle goes as far.
     pub footprint: Option<&'a Value>,
     /// Records that were found and are of a form that this version does not know.
@@ -40,6 +45,7 @@ pub fn page(frame: Frame<'_>, shown_bundle: &Shown<'_>) -> Markup {
         div data-live=[live.then(|| format!("/api/v1/incidents/{}/events", evidence.incident))] {
             (heading(evidence))
             (proof::section(evidence))
+            (findings::section(evidence.state, shown_bundle.findings))
             div.columns {
                 div {
                     (coverage::section(evidence.state, shown_bundle.coverage))

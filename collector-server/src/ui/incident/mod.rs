@@ -17,6 +17,7 @@ use wire::api::{EvidenceView, IncidentView};
 use wire::case::{ActionReply, TimelineEntry};
 use wire::response::Audience;
 
+use super::evidence::level_tone;
 use super::parts::{age, badge, bytes, count, evidence_state, grouped, severity, severity_word, time, tone, trust};
 use super::text::{clipped, shown, words};
 use super::{Frame, Here};
@@ -152,6 +153,14 @@ fn evidence(frame: Frame<'_>, evidence: &[EvidenceView]) -> Markup {
                                 (bytes(bundle.bytes)) " · " (count(bundle.items.values().sum(), "item")) " · "
                                 (count(bundle.receipts.len() as u64, "receipt")) " · " (trust(bundle.trust)) " · "
                                 span.id { (bundle.bundle.short()) }
+                            }
+                            @if let Some(found) = bundle.found.as_ref().filter(|found| !found.levels.is_empty()) {
+                                div.line {
+                                    @for (level, number) in found.levels.iter().rev() {
+                                        (badge(level_tone(*level), &format!("{number} {}", level.name()))) " "
+                                    }
+                                    a href={ "/evidence/" (bundle.bundle) "#findings" } { "findings" }
+                                }
                             }
                             @if let Some(warning) = super::evidence::warning(bundle.state) {
                                 p class={ "alarm " (tone(bundle.state)) } { (warning) }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use wire::api::{EvidenceState, EvidenceView, Page, SignerTrust};
+use wire::finding::Found;
 use wire::{BundleId, IncidentId, Instant};
 
 use super::Failure;
@@ -103,7 +104,7 @@ fn list(api: &Api, path: &str, json: bool) -> Result<(), Failure> {
 
 /// The bundles as a table.
 pub fn table(bundles: &[EvidenceView], look: Look, indent: &str, now: Instant) -> String {
-    let mut table = Table::new(&["BUNDLE", "HOST", "STATE", "SIGNER", "SIZE", "RECEIVED", "INCIDENT"]);
+    let mut table = Table::new(&["BUNDLE", "HOST", "STATE", "FINDINGS", "SIGNER", "SIZE", "RECEIVED", "INCIDENT"]);
     for bundle in bundles {
         let trust = match bundle.trust {
             Some(SignerTrust::Enrolled) => "enrolled",
@@ -121,6 +122,7 @@ pub fn table(bundles: &[EvidenceView], look: Look, indent: &str, now: Instant) -
             bundle.bundle.to_string().into(),
             bundle.host.as_str().into(),
             state.into(),
+            bundle.found.as_ref().map(Found::words).unwrap_or_default().into(),
             trust.into(),
             bytes(bundle.bytes).into(),
             ago(bundle.received, now).into(),

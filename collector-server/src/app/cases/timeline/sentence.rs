@@ -167,6 +167,7 @@ impl Told<'_> {
             "evidence_receiving" => "More of the bundle comes.".to_owned(),
             "evidence_mismatch" => format!("The bundle is not as announced: {}.", self.get("what")),
             "evidence_downloaded" => format!("Downloaded: {}.", bytes("bytes")),
+            "findings_evaluated" => format!("Rules applied to the bundle: {}.", self.get("levels")),
             "checkpoint_mismatch" => {
                 format!("Checkpoint {} does not match the bytes that came.", self.get("seq"))
             }
