@@ -297,7 +297,7 @@ mod tests {
 
     use super::*;
 
-    fn fits(selection: Value, row: &Value) -> bool {
+    fn fits(selection: &Value, row: &Value) -> bool {
         let source = json!({"s": selection, "condition": "s"});
         Detection::compile(source.as_object().unwrap()).unwrap().fits(row)
     }
@@ -346,7 +346,7 @@ mod tests {
             (json!(["x.sh"]), true),
             (json!(["nowhere"]), false),
         ] {
-            assert_eq!(fits(selection.clone(), &row), expected, "{selection}");
+            assert_eq!(fits(&selection, &row), expected, "{selection}");
         }
     }
 

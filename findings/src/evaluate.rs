@@ -148,7 +148,7 @@ pub struct Evaluation<'r> {
 impl<'r> Evaluation<'r> {
     /// Nothing found yet.
     pub fn new(rules: &'r Rules, context: Context<'r>) -> Self {
-        let found = rules.rules.iter().map(|_| (0, Vec::new())).collect();
+        let found = rules.list.iter().map(|_| (0, Vec::new())).collect();
         Self { context, found, rows: 0, unreadable: 0, too_long: 0 }
     }
 
@@ -171,7 +171,7 @@ impl<'r> Evaluation<'r> {
                 join.put(place.service, category, &mut row, kept);
             }
         }
-        for (rule, (count, rows)) in rules.rules.iter().zip(&mut self.found) {
+        for (rule, (count, rows)) in rules.list.iter().zip(&mut self.found) {
             if !rule.source.takes(place.service, category) || !rule.detection.fits(&row) {
                 continue;
             }
@@ -199,7 +199,7 @@ impl<'r> Evaluation<'r> {
         let mut findings: Vec<Finding> = self
             .context
             .rules
-            .rules
+            .list
             .iter()
             .zip(self.found)
             .filter(|(_, (count, _))| *count > 0)

@@ -36,7 +36,7 @@ const JOINS: &str = include_str!("../rules/joins.yml");
 #[derive(Clone, Debug)]
 pub struct Rules {
     pub(crate) joins: Vec<Join>,
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) list: Vec<Rule>,
     sha256: Sha256,
 }
 
@@ -76,22 +76,22 @@ impl Rules {
         }
         let texts = shipped.iter().chain(site).flat_map(|text| [text.file.as_str(), "\0", &text.yaml, "\0"]);
         let sha256 = Sha256::of(texts.chain([JOINS]).collect::<String>().as_bytes());
-        Ok(Self { joins, rules: rules.into_values().flatten().collect(), sha256 })
+        Ok(Self { joins, list: rules.into_values().flatten().collect(), sha256 })
     }
 
     /// How many are applied.
     pub fn len(&self) -> usize {
-        self.rules.len()
+        self.list.len()
     }
 
     /// True when there is none.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.list.is_empty()
     }
 
     /// The names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.rules.iter().map(|rule| rule.name.as_str())
+        self.list.iter().map(|rule| rule.name.as_str())
     }
 
     /// True when a join keeps rows of this collector.
@@ -101,7 +101,7 @@ impl Rules {
 
     /// True when a rule looks at rows of this collector.
     pub(crate) fn look_at(&self, service: &str) -> bool {
-        self.rules.iter().any(|rule| rule.source.service == service)
+        self.list.iter().any(|rule| rule.source.service == service)
     }
 
     /// Digest of all texts.
@@ -159,11 +159,13 @@ fn one(
 
 fn joins(mistakes: &mut Vec<Mistake>) -> Vec<Join> {
     let file = "rules/joins.yml";
-    let source = match parsed::<joins::Source>(file, JOINS) {
-        Ok((source, lines)) => Ok((source, lines)),
-        Err(mistake) => Err(mistakes.push(mistake)),
+    let (source, lines) = match parsed::<joins::Source>(file, JOINS) {
+        Ok(parsed) => parsed,
+        Err(mistake) => {
+            mistakes.push(mistake);
+            return Vec::new();
+        }
     };
-    let Ok((source, lines)) = source else { return Vec::new() };
     let mut joins = Vec::with_capacity(source.joins.len());
     for (n, join) in source.joins.into_iter().enumerate() {
         match join.compile(&format!("joins[{n}]")) {
@@ -268,7 +270,7 @@ mod tests {
         assert_ne!(added.sha256(), shipped.sha256());
         let replaced = Rules::with_site(&[text(&ours)]).unwrap();
         assert_eq!(replaced.len(), shipped.len());
-        assert!(replaced.rules.iter().any(|rule| rule.name == name && rule.title == "T"));
+        assert!(replaced.list.iter().any(|rule| rule.name == name && rule.title == "T"));
         let off = Rules::with_site(&[text(&format!("{ours}status: deprecated\n"))]).unwrap();
         assert_eq!(off.len(), shipped.len() - 1);
     }

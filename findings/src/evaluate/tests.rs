@@ -53,7 +53,7 @@ fn every_rule_has_rows_on_which_it_fires_and_rows_on_which_it_does_not() {
 #[test]
 fn every_rule_says_what_it_means_and_what_else_it_may_be() {
     let rules = Rules::shipped().unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    for rule in &rules.rules {
+    for rule in &rules.list {
         assert!(!rule.description.is_empty(), "{}: no description", rule.name);
         assert!(!rule.false_positives.is_empty(), "{}: no falsepositives", rule.name);
         assert!(!rule.fields.is_empty(), "{}: no fields", rule.name);
