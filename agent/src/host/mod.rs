@@ -4,7 +4,9 @@
 //! from here is bytes that an intruder may have chosen: a link in an image leads where it leads in the image, never to
 //! the machine that examines it.
 
+pub mod audit;
 pub mod audit_log;
+pub mod btf;
 pub mod capabilities;
 mod clock;
 pub mod compressed;
@@ -14,12 +16,14 @@ pub mod glob;
 pub mod homes;
 pub mod identity;
 pub mod journal;
+mod kernel_fs;
 pub mod lines;
 pub mod log_facts;
 pub mod log_line;
 pub mod login_row;
 pub mod magic;
 pub mod meta;
+pub mod modules;
 pub mod mounts;
 pub mod net_census;
 pub mod net_sysctl;

@@ -4,13 +4,15 @@
 //! arrived. The parsers are pure functions of bytes; what does not fit ends the walk and never panics.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recvfrom, sendto, socket_with, sockopt,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recvfrom, sendto, socket_with,
+    sockopt,
 };
 
 /// A dump is kept up to here: about 100,000 routes.
@@ -46,20 +48,29 @@ pub struct Dump {
 /// # Errors
 /// As socket(2).
 pub fn open() -> io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    open_protocol(0)
+}
+
+/// The same for another protocol (NETLINK_*). The kernel may load a module for one that it does not have.
+///
+/// # Errors
+/// As socket(2).
+pub fn open_protocol(protocol: u32) -> io::Result<OwnedFd> {
+    let protocol = NonZeroU32::new(protocol).map(Protocol::from_raw);
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(WAIT_MAX))?;
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(WAIT_MAX))?;
     bind(&socket, &SocketAddrNetlink::new(0, 0))?;
     Ok(socket)
 }
 
-/// A request to dump: header and the family's own header, `body`.
-fn request(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+/// A request: header and the family's own header, `body`.
+fn request(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADER_BYTES + body.len()).unwrap_or(0);
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.extend(length.to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
-    bytes.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
     bytes.extend(sequence.to_ne_bytes());
     bytes.extend(0u32.to_ne_bytes());
     bytes.extend(body);
@@ -69,15 +80,33 @@ fn request(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
 /// Asks for a dump and takes it all. An error stands in the answer, beside what came before it.
 pub fn dump(socket: &OwnedFd, kind: u16, sequence: u32, body: &[u8]) -> Dump {
     let mut dump = Dump::default();
-    if let Err(error) = take(socket, kind, sequence, body, &mut dump) {
+    if let Err(error) = take(socket, &request(kind, NLM_F_DUMP, sequence, body), sequence, Answer::UntilDone, &mut dump)
+    {
         dump.error = Some(error);
     }
     dump
 }
 
-fn take(socket: &OwnedFd, kind: u16, sequence: u32, body: &[u8], dump: &mut Dump) -> io::Result<()> {
+/// Asks for one thing and takes the payload of the one message that answers.
+///
+/// # Errors
+/// As sendto(2) and recvfrom(2), or what the kernel answered.
+pub fn ask(socket: &OwnedFd, kind: u16, sequence: u32, body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut dump = Dump::default();
+    take(socket, &request(kind, 0, sequence, body), sequence, Answer::One, &mut dump)?;
+    messages(&dump.bytes).next().map(|message| message.payload.to_vec()).ok_or_else(|| Errno::PROTO.into())
+}
+
+/// How many messages answer a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    One,
+    UntilDone,
+}
+
+fn take(socket: &OwnedFd, request: &[u8], sequence: u32, answer: Answer, dump: &mut Dump) -> io::Result<()> {
     let kernel = SocketAddrNetlink::new(0, 0);
-    sendto(socket, &request(kind, sequence, body), SendFlags::empty(), &kernel)?;
+    sendto(socket, request, SendFlags::empty(), &kernel)?;
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     // Datagrams that are not for this dump are dropped, but not for ever.
     let mut strangers = 0;
@@ -99,8 +128,8 @@ fn take(socket: &OwnedFd, kind: u16, sequence: u32, body: &[u8], dump: &mut Dump
         };
         match take_datagram(datagram, sequence, dump)? {
             Came::Nothing => strangers += 1,
-            Came::More => {}
-            Came::End => return Ok(()),
+            Came::More if answer == Answer::UntilDone => {}
+            Came::More | Came::End => return Ok(()),
         }
     }
     Err(Errno::PROTO.into())
@@ -219,7 +248,7 @@ mod tests {
     use super::*;
 
     fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = request(kind, sequence, payload);
+        let mut bytes = request(kind, 0, sequence, payload);
         bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
         bytes.resize(padded(bytes.len()), 0);
         bytes

@@ -3,6 +3,7 @@
 //! Architecture invariant: this is the only module of the agent with unsafe code.
 #![expect(unsafe_code, reason = "the one module for system calls without a safe wrapper")]
 
+pub mod bpf;
 pub mod write_later;
 
 use std::io;

@@ -1,7 +1,7 @@
 //! Bytes of the host on their way into a row: text where they are UTF-8, lossy text with the exact bytes beside it
 //! where they are not. Nothing here copies: a row borrows the buffer that the kernel's answer was read into.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use base64::display::Base64Display;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
@@ -164,6 +164,14 @@ pub fn in_base(bytes: &[u8], base: u32) -> Option<u64> {
         return None;
     }
     u64::from_str_radix(text, base).ok()
+}
+
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A line `key: value` as its two sides, blanks around the value removed.

@@ -284,9 +284,13 @@ impl Session {
         let mut item = self.item(Kind::Record, path, "procfs", Status::Error).failed(error);
         let of_process =
             item.path.strip_prefix(b"/proc/").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
-        if item.errno == Some(libc::ENOENT) && !of_process {
+        // A reader of our own says NotFound without a number, in words of its own.
+        if error.kind() == std::io::ErrorKind::NotFound && !of_process {
             item.status = Status::Skipped;
-            item = item.because("there is no such file");
+            item = match item.errno {
+                Some(_) => item.because("there is no such file"),
+                None => item.because(error.to_string()),
+            };
         }
         self.note(item)
     }
