@@ -9,6 +9,7 @@
 pub mod application_logs;
 pub mod audit_log;
 pub mod auth_log;
+pub mod bpf;
 pub mod deleted_files;
 pub mod file_timeline;
 pub mod files;
@@ -54,6 +55,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<network_state::NetworkState>(),
     Collector::of::<sessions::Sessions>(),
     Collector::of::<kernel_modules::KernelModules>(),
+    Collector::of::<bpf::Bpf>(),
     Collector::of::<deleted_files::DeletedFiles>(),
     Collector::of::<process_images::ProcessImages>(),
     Collector::of::<process_memory::ProcessMemory>(),
