@@ -1,10 +1,10 @@
-//! The modules of the kernel, as `/proc/modules` and `/sys/module` list them, and how the kernel is tainted.
+//! The modules of the kernel, as `/proc/modules` and `/sys/module` list them.
 //!
-//! One row per name that either list has, sorted, then one row of taint. A rootkit that unlinks itself from the list
+//! One row per name that either list has, sorted. A rootkit that unlinks itself from the list
 //! of modules is gone from `/proc/modules` and often still in `/sys/module`: `listed_in` says where a module was seen.
 //! What is built in has parameters at most, no state, and is in `/sys/module` by nature (`builtin`).
 //!
-//! Known limit: a module that left both lists is not seen here.
+//! Known limit: a module that left both lists is not seen here; `hidden_modules` looks further.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -20,14 +20,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::Tier;
 
+use super::rows::RowType;
 use super::{Collect, Failure, Plan};
 use crate::host::Host;
+use crate::host::modules::{LIST_BYTES_MAX, Listed};
 use crate::host::proc::{self, Hands, Pages};
 use crate::host::text::{Number, decimal};
 use crate::run::session::{Session, Stopped};
 
-/// Bytes of `/proc/modules`: some 80,000 modules.
-const LIST_BYTES_MAX: u64 = 8 << 20;
 /// Bytes of one value in `/sys/module`: sysfs has one page.
 const VALUE_BYTES_MAX: usize = 4096;
 
@@ -37,7 +37,7 @@ const VALUE_BYTES_MAX: usize = 4096;
 pub struct KernelModules {}
 
 /// One module.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 struct Row {
     /// Where it lies in memory, hex (`/proc/modules`); all zeros without CAP_SYSLOG.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,45 +97,10 @@ struct Row {
     version: Option<String>,
 }
 
-/// How the kernel is tainted.
-#[derive(Debug, Serialize)]
-struct TaintRow {
-    /// What the bits mean (Documentation/admin-guide/tainted-kernels.rst); `bit N` for one without a name here.
-    flags: Vec<String>,
-    /// `taint`.
-    record: &'static str,
-    /// `/proc/sys/kernel/tainted`.
-    value: u64,
-}
-
-/// Bits of taint, from 0.
-const TAINTS: [&str; 20] = [
-    "P proprietary module",
-    "F module was forced",
-    "S CPU out of specification",
-    "R module was unloaded by force",
-    "M machine check",
-    "B bad page",
-    "U by user space",
-    "D kernel died: oops or bug",
-    "A ACPI table overridden",
-    "W warning",
-    "C staging driver",
-    "I workaround for firmware",
-    "O module from out of tree",
-    "E unsigned module",
-    "L soft lockup",
-    "K live patch",
-    "X by the distribution",
-    "T randomised structures",
-    "N test",
-    "J mutating fwctl command",
-];
-
 impl Collect for KernelModules {
     const NAME: &'static str = "kernel_modules";
     const TIER: Tier = Tier::Volatile;
-    const SUMMARY: &'static str = "Modules of the kernel from both lists, their parameters, and the kernel's taint";
+    const SUMMARY: &'static str = "Modules of the kernel from both lists, with their parameters";
     const NEEDS: &'static [&'static str] = &["root", "CAP_SYSLOG"];
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
@@ -156,34 +121,19 @@ impl Collect for KernelModules {
         for row in modules.values() {
             session.row(row)?;
         }
-        taint(session, &host)
+        Ok(())
+    }
+
+    fn rows() -> Vec<RowType> {
+        vec![RowType::of::<Row>("module", "proc_modules(5), Documentation/ABI/stable/sysfs-module")]
     }
 
     fn plan(&self, _host: &Host) -> Plan {
-        Plan {
-            reads: vec!["/proc/modules".into(), "/sys/module/**".into(), "/proc/sys/kernel/tainted".into()],
-            ..Plan::default()
-        }
+        Plan { reads: vec!["/proc/modules".into(), "/sys/module/**".into()], ..Plan::default() }
     }
 }
 
 type Modules = BTreeMap<Vec<u8>, Row>;
-
-fn taint(session: &mut Session, host: &Host) -> Result<(), Failure> {
-    let path = "/proc/sys/kernel/tainted";
-    match host.read(path, 64) {
-        Ok(bytes) => {
-            let value = decimal(bytes.trim_ascii()).unwrap_or(0);
-            Ok(session.row(&TaintRow { flags: taint_flags(value), record: "taint", value })?)
-        }
-        Err(error) => Ok(session.unreadable(path, &error)?),
-    }
-}
-
-fn taint_flags(value: u64) -> Vec<String> {
-    let set = (0..64_usize).filter(|bit| value >> bit & 1 == 1);
-    set.map(|bit| TAINTS.get(bit).map_or_else(|| format!("bit {bit}"), |name| (*name).to_owned())).collect()
-}
 
 fn row<'a>(modules: &'a mut Modules, name: &[u8]) -> &'a mut Row {
     modules.entry(name.to_vec()).or_insert_with(|| {
@@ -192,25 +142,21 @@ fn row<'a>(modules: &'a mut Modules, name: &[u8]) -> &'a mut Row {
     })
 }
 
-/// `name size references users state address (taint)`: the kernel's own words, but for names, which cannot hold blanks.
 fn from_proc(session: &mut Session, list: &[u8], modules: &mut Modules) -> Result<(), Stopped> {
     for line in list.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).collect();
-        let [name, bytes, references, users, state, address, taint @ ..] = words.as_slice() else {
+        let Some(listed) = Listed::parse(line) else {
             let item = session.item(Kind::Record, *b"/proc/modules", "procfs", Status::Error);
             session.note(item.because(format!("a line that the kernel does not write: {:?}", text(line))))?;
             continue;
         };
-        let row = row(modules, name);
+        let row = row(modules, listed.name);
         row.listed_in.push("proc");
-        row.proc_bytes = decimal(bytes);
-        row.refcnt = Number::parse(references);
-        let users = users.split(|byte| *byte == b',').filter(|user| !user.is_empty() && *user != b"-");
-        row.used_by = users.map(text).collect();
-        row.state = Some(text(state));
-        let address = address.strip_prefix(b"0x").unwrap_or(address);
-        row.address = Some(text(address));
-        row.taint = taint.first().map(|letters| text(letters).trim_matches(['(', ')']).to_owned());
+        row.proc_bytes = listed.bytes;
+        row.refcnt = listed.references;
+        row.used_by = listed.users.iter().map(|user| text(user)).collect();
+        row.state = Some(text(listed.state));
+        row.address = Some(text(listed.address));
+        row.taint = listed.taint.map(text);
     }
     Ok(())
 }
@@ -361,7 +307,6 @@ mod tests {
         let tree = tempfile::tempdir().unwrap();
         for (path, content) in [
             ("proc/modules", "xfs 2420736 1 - Live 0xffffffffc0a00000\nrk 16384 0 xfs,ext4, Live 0x0 (OE)\nodd\n"),
-            ("proc/sys/kernel/tainted", "12288\n"),
             ("sys/module/xfs/initstate", "live\n"),
             ("sys/module/xfs/refcnt", "2\n"),
             ("sys/module/xfs/srcversion", "ABC\n"),
@@ -388,7 +333,6 @@ mod tests {
         assert_eq!(rows[1]["parameters"]["time"], "Y");
         assert_eq!((&rows[2]["taint"], &rows[2]["used_by"]), (&"OE".into(), &serde_json::json!(["xfs", "ext4"])));
         assert_eq!((&rows[3]["refcnt"], &rows[3]["section_count"]), (&2.into(), &1.into()));
-        assert_eq!(rows[4]["flags"], serde_json::json!(["O module from out of tree", "E unsigned module"]));
         assert_eq!(testing::items(&messages).len(), 1, "the odd line");
     }
 
@@ -396,11 +340,5 @@ mod tests {
     fn the_live_host() {
         let rows = testing::rows(&testing::collect(&KernelModules {}, Arc::new(Host::live())));
         assert!(rows.iter().any(|row| row["record"] == "module"));
-        assert!(rows.iter().any(|row| row["record"] == "taint"));
-    }
-
-    #[test]
-    fn a_bit_without_a_name() {
-        assert_eq!(taint_flags(1 | 1 << 40), ["P proprietary module", "bit 40"]);
     }
 }

@@ -13,9 +13,11 @@ pub mod bpf;
 pub mod deleted_files;
 pub mod file_timeline;
 pub mod files;
+pub mod hidden_modules;
 pub mod host_facts;
 pub mod journal;
 pub mod kernel_modules;
+pub mod kernel_state;
 pub mod login_records;
 pub mod logs;
 pub mod memory_maps;
@@ -55,6 +57,8 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<network_state::NetworkState>(),
     Collector::of::<sessions::Sessions>(),
     Collector::of::<kernel_modules::KernelModules>(),
+    Collector::of::<hidden_modules::HiddenModules>(),
+    Collector::of::<kernel_state::KernelState>(),
     Collector::of::<bpf::Bpf>(),
     Collector::of::<deleted_files::DeletedFiles>(),
     Collector::of::<process_images::ProcessImages>(),
