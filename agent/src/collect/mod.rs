@@ -8,6 +8,7 @@
 
 pub mod application_logs;
 pub mod audit_log;
+pub mod audit_state;
 pub mod auth_log;
 pub mod bpf;
 pub mod deleted_files;
@@ -60,6 +61,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<hidden_modules::HiddenModules>(),
     Collector::of::<kernel_state::KernelState>(),
     Collector::of::<bpf::Bpf>(),
+    Collector::of::<audit_state::AuditState>(),
     Collector::of::<deleted_files::DeletedFiles>(),
     Collector::of::<process_images::ProcessImages>(),
     Collector::of::<process_memory::ProcessMemory>(),
