@@ -10,15 +10,18 @@ pub mod application_logs;
 pub mod audit_log;
 pub mod audit_state;
 pub mod auth_log;
+pub mod block_devices;
 pub mod bpf;
 pub mod deleted_files;
 pub mod file_timeline;
 pub mod files;
+pub mod firmware;
 pub mod hidden_modules;
 pub mod host_facts;
 pub mod journal;
 pub mod kernel_modules;
 pub mod kernel_state;
+pub mod kernel_symbols;
 pub mod login_records;
 pub mod logs;
 pub mod memory_maps;
@@ -34,6 +37,7 @@ pub mod recent_files;
 pub mod rows;
 pub mod sessions;
 pub mod sockets;
+pub mod swap;
 pub mod temp_files;
 pub mod user_activity;
 pub mod web_logs;
@@ -65,7 +69,11 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<deleted_files::DeletedFiles>(),
     Collector::of::<process_images::ProcessImages>(),
     Collector::of::<process_memory::ProcessMemory>(),
+    Collector::of::<swap::Swap>(),
     Collector::of::<mounts::Mounts>(),
+    Collector::of::<block_devices::BlockDevices>(),
+    Collector::of::<kernel_symbols::KernelSymbols>(),
+    Collector::of::<firmware::Firmware>(),
     Collector::of::<login_records::LoginRecords>(),
     Collector::of::<journal::JournalEntries>(),
     Collector::of::<auth_log::AuthLog>(),
