@@ -29,6 +29,8 @@ const FILES_MAX: u64 = 200_000;
 const CONTENT_BYTES_MAX: u64 = 1 << 20;
 /// The same for programs and scripts.
 const PROGRAM_BYTES_MAX: u64 = 64 << 20;
+/// All content together, programs apart.
+const CONTENT_BYTES_SUM_MAX: u64 = 1 << 30;
 /// Files of at most this many bytes are digested.
 const DIGEST_BYTES_MAX: u64 = 256 << 20;
 
@@ -83,6 +85,8 @@ impl Collect for TempFiles {
         let program_bytes_max = bytes(self.program_bytes_max, PROGRAM_BYTES_MAX);
         let digest_bytes_max = bytes(self.digest_bytes_max, DIGEST_BYTES_MAX);
         let mut copier = Copier::new(session, None);
+        let mut content_bytes_left = CONTENT_BYTES_SUM_MAX;
+        let mut is_limit_told = false;
         let mut rows = Rows { left: self.files_max.unwrap_or(FILES_MAX), is_limit_told: false };
         self.with_request(|request| {
             request.each(session, |session, entry, asked| {
@@ -100,6 +104,15 @@ impl Collect for TempFiles {
                     "file" => row.size_bytes <= content_bytes_max && content_bytes_max > 0,
                     _ => false,
                 };
+                if is_wanted && !row.is_program() {
+                    if row.size_bytes > content_bytes_left {
+                        if !std::mem::replace(&mut is_limit_told, true) {
+                            session.limited("content of 1 GiB is taken: of the rest only programs and rows")?;
+                        }
+                        return Ok(());
+                    }
+                    content_bytes_left -= row.size_bytes;
+                }
                 if is_wanted {
                     return copier.hand_over(session, entry);
                 }

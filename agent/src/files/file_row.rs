@@ -119,7 +119,8 @@ impl FileRow {
         let name = entry.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let mode = u32::from(stat.stx_mode);
         let has = |field: StatxFlags| stat.stx_mask & field.bits() != 0;
-        let time = |field, at| has(field).then(|| Nanos(nanoseconds(at)));
+        // Some file systems claim to keep a birth that they do not keep.
+        let time = |field, at| has(field).then(|| Nanos(nanoseconds(at))).filter(|at| at.0 != 0);
         Self {
             atime_ns: time(StatxFlags::ATIME, stat.stx_atime),
             btime_ns: time(StatxFlags::BTIME, stat.stx_btime),

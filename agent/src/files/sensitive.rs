@@ -13,7 +13,7 @@ pub(super) fn by_path(path: &[u8]) -> Option<Sensitive> {
     let mut names = path.rsplit(|byte| *byte == b'/');
     let name = names.next()?;
     let folder = names.next().unwrap_or_default();
-    if is_shadow(folder, name) {
+    if is_shadow(folder, name) || name.ends_with(b"htpasswd") {
         return Some(Sensitive::PasswordHashes);
     }
     let is_user_key = folder == b".ssh" && name.starts_with(b"id_") && !name.ends_with(b".pub");
@@ -95,6 +95,7 @@ mod tests {
             "/var/backups/shadow.bak",
             "/var/lib/docker/overlay2/x/diff/etc/shadow",
             "/etc/security/opasswd",
+            "/var/www/html/.htpasswd",
         ] {
             assert_eq!(by_path(path.as_bytes()), Some(Sensitive::PasswordHashes), "{path}");
         }

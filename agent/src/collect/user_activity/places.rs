@@ -126,7 +126,7 @@ pub const APPLICATIONS: [(&str, &str, &str); 31] = [
 
 /// Logs of programs of remote access, which say who came when and from where.
 pub const APPLICATION_LOGS: [&str; 4] = [
-    "~/.anydesk/{*.trace,*.txt,*.conf}",
+    "~/.anydesk/{*.trace,*.txt}",
     "/var/log/{anydesk*,teamviewer*/*}",
     "~/.local/share/{teamviewer*/logfiles/*,logs/RustDesk/**}",
     "/opt/teamviewer/logfiles/**",
