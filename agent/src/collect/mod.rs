@@ -12,9 +12,11 @@ pub mod audit_state;
 pub mod auth_log;
 pub mod block_devices;
 pub mod bpf;
+pub mod conntrack;
 pub mod deleted_files;
 pub mod file_timeline;
 pub mod files;
+pub mod firewall;
 pub mod firmware;
 pub mod hidden_modules;
 pub mod host_facts;
@@ -27,13 +29,16 @@ pub mod logs;
 pub mod memory_maps;
 mod mount_rules;
 pub mod mounts;
+mod netlink_dumps;
 pub mod network_state;
 pub mod open_files;
+pub mod packet_capture;
 mod per_process;
 pub mod process_images;
 pub mod process_memory;
 pub mod processes;
 pub mod recent_files;
+pub mod routing_rules;
 pub mod rows;
 pub mod sessions;
 pub mod sockets;
@@ -60,6 +65,9 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<open_files::OpenFiles>(),
     Collector::of::<sockets::Sockets>(),
     Collector::of::<network_state::NetworkState>(),
+    Collector::of::<conntrack::Conntrack>(),
+    Collector::of::<firewall::Firewall>(),
+    Collector::of::<routing_rules::RoutingRules>(),
     Collector::of::<sessions::Sessions>(),
     Collector::of::<kernel_modules::KernelModules>(),
     Collector::of::<hidden_modules::HiddenModules>(),
@@ -70,6 +78,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<process_images::ProcessImages>(),
     Collector::of::<process_memory::ProcessMemory>(),
     Collector::of::<swap::Swap>(),
+    Collector::of::<packet_capture::PacketCapture>(),
     Collector::of::<mounts::Mounts>(),
     Collector::of::<block_devices::BlockDevices>(),
     Collector::of::<kernel_symbols::KernelSymbols>(),

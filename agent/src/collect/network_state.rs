@@ -17,11 +17,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::Tier;
 
+use super::netlink_dumps::Dumps;
 use super::{Collect, Failure, Plan};
 use crate::host::Host;
 use crate::host::net_census::Census;
 use crate::host::net_sysctl::{self, Setting};
-use crate::host::netlink::{self, DUMP_BYTES_MAX, Dump};
+use crate::host::netlink;
 use crate::host::netns::{Door, NetNamespace};
 use crate::host::proc_net_state;
 use crate::host::regular::Links;
@@ -34,8 +35,6 @@ const RESOLVER: [&str; 5] =
     ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf"];
 /// A table of `/proc/net`, where netlink is refused.
 const TABLE_BYTES_MAX: u64 = 8 << 20;
-/// A dump that something interrupted is asked for again this often.
-const TRIES: u32 = 3;
 
 /// What is asked for: name, message, and the family's own header (`ifinfomsg`, `ifaddrmsg`, `rtmsg`, `ndmsg`).
 const DUMPS: [(&str, u16, u8, usize); 9] = [
@@ -187,22 +186,13 @@ fn refused(
 
 /// Takes all dumps of one namespace and keeps their messages.
 fn by_netlink(session: &mut Session, netns: u64, socket: &OwnedFd) -> Result<(), Stopped> {
-    let mut raw = Vec::new();
-    let mut sequence = 1;
+    let mut dumps = Dumps::new(socket, "route", netns);
     for (name, kind, family, header_bytes) in DUMPS {
         let mut header = vec![0; header_bytes];
         if let Some(first) = header.first_mut() {
             *first = family;
         }
-        let mut dump = Dump::default();
-        for _ in 0..TRIES {
-            session.go_on()?;
-            dump = netlink::dump(socket, kind, sequence, &header);
-            sequence += 1;
-            if !dump.interrupted {
-                break;
-            }
-        }
+        let dump = dumps.ask(session, kind, &header)?;
         let mut rows = 0;
         for message in netlink::messages(&dump.bytes) {
             if let Some(row) = rtnetlink::row(netns, message.kind, message.payload) {
@@ -210,38 +200,9 @@ fn by_netlink(session: &mut Session, netns: u64, socket: &OwnedFd) -> Result<(),
                 rows += 1;
             }
         }
-        say(session, netns, name, rows, &dump)?;
-        raw.append(&mut dump.bytes);
+        dumps.tell(session, name, rows, dump)?;
     }
-    session.raw(format!("netlink/route/{netns}"), "netlink", format!("netns-{netns}/rtnetlink.bin"), raw)
-}
-
-/// Notes what kept a dump from being whole.
-fn say(session: &mut Session, netns: u64, name: &str, rows: u64, dump: &Dump) -> Result<(), Stopped> {
-    let path = format!("netlink/route/{netns}/{name}");
-    if dump.truncated {
-        let rule = format!("{path}: more than {DUMP_BYTES_MAX} bytes; {rows} rows were taken");
-        let item = session.item(Kind::Record, path.as_str(), "netlink", Status::Truncated);
-        session.note(item.because(rule.clone()))?;
-        session.limited(rule)?;
-    }
-    if dump.interrupted {
-        let item = session.item(Kind::Record, path.as_str(), "netlink", Status::Changed);
-        session
-            .note(item.because("NLM_F_DUMP_INTR: it changed while it was listed, entries may be missing or double"))?;
-    }
-    match &dump.error {
-        // EOPNOTSUPP: a kernel without IPv6, bridges or policy routing.
-        Some(error) if error.raw_os_error() == Some(95) && rows == 0 => {
-            let item = session.item(Kind::Record, path, "netlink", Status::Skipped);
-            session.note(item.because("this kernel has none"))
-        }
-        Some(error) => {
-            let item = session.item(Kind::Record, path, "netlink", Status::Error);
-            session.note(item.failed(error))
-        }
-        None => Ok(()),
-    }
+    dumps.keep(session, "rtnetlink.bin")
 }
 
 /// Reads what `/proc/net` has of the same.

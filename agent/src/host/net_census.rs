@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use bundle::item::shown;
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, StatxFlags};
@@ -57,6 +58,19 @@ pub struct Owners<'a> {
     comms: &'a [(String, Option<String>)],
 }
 
+/// The network namespaces of the host, in the order of their inodes: those of the run's first walk, so that later
+/// collectors do not walk all descriptors again.
+///
+/// # Errors
+/// As [`Census::take`].
+pub fn namespaces(session: &mut Session) -> Result<Arc<[NetNamespace]>, Failure> {
+    if let Some(found) = session.net_namespaces() {
+        return Ok(found);
+    }
+    Census::take(session)?;
+    Ok(session.net_namespaces().unwrap_or_default())
+}
+
 impl Census {
     /// Walks `/proc` and the bind mounts of namespaces. What cannot be read is noted.
     ///
@@ -78,6 +92,7 @@ impl Census {
             census.namespace(own);
         }
         census.held.sort_unstable();
+        session.keep_net_namespaces(census.namespaces.values().cloned().collect());
         if census.full {
             session.limited(format!("more than {HELD_MAX} open sockets: the owners of the rest are missing"))?;
         }

@@ -1,4 +1,4 @@
-//! A NETLINK_ROUTE socket that dumps, and the walk over what comes back (netlink(7), rtnetlink(7)).
+//! A netlink socket that dumps, and the walk over what comes back (netlink(7), rtnetlink(7)).
 //!
 //! Everything here is bounded: a dump in bytes, each wait by a timeout, each message and attribute by what really
 //! arrived. The parsers are pure functions of bytes; what does not fit ends the walk and never panics.
@@ -14,6 +14,13 @@ use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recvfrom, sendto, socket_with,
     sockopt,
 };
+
+/// NETLINK_XFRM: IPsec.
+pub const XFRM: u32 = 6;
+/// NETLINK_NETFILTER.
+pub const NETFILTER: u32 = 12;
+/// NETLINK_GENERIC.
+pub const GENERIC: u32 = 16;
 
 /// A dump is kept up to here: about 100,000 routes.
 pub const DUMP_BYTES_MAX: usize = 16 << 20;
@@ -43,7 +50,7 @@ pub struct Dump {
     pub error: Option<io::Error>,
 }
 
-/// Opens a socket in the network namespace of the calling thread; it stays bound to it.
+/// Opens a NETLINK_ROUTE socket in the network namespace of the calling thread; it stays bound to it.
 ///
 /// # Errors
 /// As socket(2).
@@ -51,7 +58,8 @@ pub fn open() -> io::Result<OwnedFd> {
     open_protocol(0)
 }
 
-/// The same for another protocol (NETLINK_*). The kernel may load a module for one that it does not have.
+/// The same for another protocol (NETLINK_*). The kernel may load a module for one that nobody has registered: ask
+/// [`super::kernel_part`] first.
 ///
 /// # Errors
 /// As socket(2).
@@ -219,6 +227,40 @@ pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
+/// The value of the first attribute of that type.
+pub fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(found, _)| *found == kind).map(|(_, value)| value)
+}
+
+/// An attribute with its header and padding, for a request.
+pub fn write_attribute(into: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+    into.extend(length.to_ne_bytes());
+    into.extend(kind.to_ne_bytes());
+    into.extend(value);
+    into.resize(padded(into.len()), 0);
+}
+
+/// The 16-bit number in network order that a value begins with.
+pub fn u16_be(bytes: &[u8]) -> Option<u16> {
+    Some(u16::from_be_bytes(*bytes.first_chunk()?))
+}
+
+/// The 32-bit number in network order that a value begins with.
+pub fn u32_be(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.first_chunk()?))
+}
+
+/// The 64-bit number in network order that a value begins with.
+pub fn u64_be(bytes: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(*bytes.first_chunk()?))
+}
+
+/// A text that ends at its first zero byte, or with the value.
+pub fn text_of(value: &[u8]) -> &[u8] {
+    value.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
 fn padded(length: usize) -> usize {
     length.next_multiple_of(4)
 }
@@ -241,6 +283,19 @@ pub fn i32_at(bytes: &[u8], at: usize) -> Option<i32> {
 /// The 64-bit number in host order at `at`.
 pub fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// For the tests of those who read attributes.
+#[cfg(test)]
+pub mod testing {
+    /// Attributes one after the other.
+    pub fn list(parts: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (kind, value) in parts {
+            super::write_attribute(&mut bytes, *kind, value);
+        }
+        bytes
+    }
 }
 
 #[cfg(test)]

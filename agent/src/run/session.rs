@@ -19,6 +19,7 @@ use wire::profile::{Limits, Sensitive};
 
 use super::limits::Limiter;
 use crate::host::Host;
+use crate::host::netns::NetNamespace;
 
 /// Content of at most this many bytes is handed over in one piece; longer content is streamed.
 pub const WHOLE_BYTES_MAX: u64 = 1 << 20;
@@ -61,12 +62,14 @@ pub enum Message {
 #[error("the step was stopped")]
 pub struct Stopped;
 
-/// What has been handed over in this run, so that no content is stored twice. Shared by all sessions of a run.
+/// What has been handed over and found out in this run, so that nothing is stored or walked twice. Shared by all
+/// sessions of a run.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// Digests of paths, cut to 128 bits: a tree of a million files costs 16 MB and not its names.
     paths: Mutex<HashSet<[u8; 16]>>,
     inodes: Mutex<HashSet<(u64, u64)>>,
+    net_namespaces: Mutex<Option<Arc<[NetNamespace]>>>,
     kept: Mutex<Kept>,
 }
 
@@ -389,6 +392,16 @@ impl Session {
     /// Says what the step is at, for the case that it does not come back from it. An item says so by itself.
     pub fn at(&self, path: &[u8]) {
         self.current.set(path);
+    }
+
+    /// The network namespaces that the first walk of this run found, when there was one.
+    pub fn net_namespaces(&self) -> Option<Arc<[NetNamespace]>> {
+        self.seen.net_namespaces.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps the network namespaces for the collectors that come after.
+    pub fn keep_net_namespaces(&self, namespaces: Arc<[NetNamespace]>) {
+        *self.seen.net_namespaces.lock().unwrap_or_else(PoisonError::into_inner) = Some(namespaces);
     }
 
     /// True the first time that `path` is named in this run: later times it is already in the bundle.

@@ -74,3 +74,27 @@ pub fn assert_keys_sorted(messages: &[Message]) {
         }
     }
 }
+
+/// Runs a tool of the host inside a network namespace with `input`; false, with the reason printed, where it cannot.
+pub fn inside(namespace: &std::os::fd::OwnedFd, program: &str, args: &[&str], input: &str) -> bool {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let namespace = crate::host::regular::fd_path(namespace).replace("self", &std::process::id().to_string());
+    let child = Command::new("nsenter")
+        .arg(format!("--net={namespace}"))
+        .arg(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let done = child.and_then(|mut child| {
+        child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(input.as_bytes()))?;
+        child.wait()
+    });
+    let is_done = done.is_ok_and(|status| status.success());
+    if !is_done {
+        println!("not tested: {program} is not there, or this kernel refuses it");
+    }
+    is_done
+}

@@ -6,6 +6,7 @@
 mod address;
 mod link;
 mod neighbour;
+mod nexthop;
 mod route;
 mod rule;
 
@@ -15,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub use address::Address;
 pub use link::{ConfRow, Counters, Link};
 pub use neighbour::Neighbour;
+pub use nexthop::{NextHopObject, VlanRow, vlans};
 pub use route::{NextHop, Route};
 pub use rule::Rule;
 
@@ -28,6 +30,8 @@ pub const GET_ROUTE: u16 = 26;
 pub const GET_NEIGHBOUR: u16 = 30;
 /// RTM_GETRULE.
 pub const GET_RULE: u16 = 34;
+/// RTM_GETNEXTHOP (Linux 5.3).
+pub const GET_NEXTHOP: u16 = 106;
 
 const NEW_LINK: u16 = 16;
 const NEW_ADDRESS: u16 = 20;
@@ -41,6 +45,12 @@ pub const INET: u8 = 2;
 pub const BRIDGE: u8 = 7;
 /// AF_INET6.
 pub const INET6: u8 = 10;
+/// AF_MPLS.
+pub const MPLS: u8 = 28;
+/// RTNL_FAMILY_IPMR: multicast routes.
+pub const IPMR: u8 = 128;
+/// RTNL_FAMILY_IP6MR.
+pub const IP6MR: u8 = 129;
 
 /// One row.
 #[derive(Debug, serde::Serialize)]

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::netlink::{attributes, i32_at, u16_at, u32_at};
 use super::{any, bits, family_name, ip, route_protocol, scope_name, table_name};
 
 /// A route.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Route {
     /// Destination; `0.0.0.0` or `::` with a prefix of zero is the default route.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,7 +87,7 @@ pub struct Route {
 }
 
 /// One way of a route.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct NextHop {
     /// RTNH_F_*.
     #[serde(skip_serializing_if = "Vec::is_empty")]

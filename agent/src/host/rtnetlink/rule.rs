@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::netlink::{attributes, u16_at, u32_at};
 use super::{any, bits, family_name, ip, name, route_protocol, table_name};
 
 /// A rule: which packets look into which table.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Rule<'a> {
     /// to_tbl, goto, nop, blackhole, unreachable, prohibit.
     pub action: Cow<'static, str>,
