@@ -13,6 +13,7 @@ pub mod auth_log;
 pub mod block_devices;
 pub mod bpf;
 pub mod conntrack;
+pub mod containers;
 pub mod deleted_files;
 pub mod file_timeline;
 pub mod files;
@@ -24,6 +25,7 @@ pub mod journal;
 pub mod kernel_modules;
 pub mod kernel_state;
 pub mod kernel_symbols;
+pub mod kubernetes_node;
 pub mod login_records;
 pub mod logs;
 pub mod memory_maps;
@@ -83,6 +85,8 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<block_devices::BlockDevices>(),
     Collector::of::<kernel_symbols::KernelSymbols>(),
     Collector::of::<firmware::Firmware>(),
+    Collector::of::<containers::Containers>(),
+    Collector::of::<kubernetes_node::KubernetesNode>(),
     Collector::of::<login_records::LoginRecords>(),
     Collector::of::<journal::JournalEntries>(),
     Collector::of::<auth_log::AuthLog>(),

@@ -9,6 +9,7 @@ pub mod file_row;
 pub mod gather;
 pub mod kept;
 mod own;
+pub mod read_all;
 mod reader;
 mod sensitive;
 pub mod since;

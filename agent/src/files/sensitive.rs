@@ -19,10 +19,28 @@ pub(super) fn by_path(path: &[u8]) -> Option<Sensitive> {
     let is_user_key = folder == b".ssh" && name.starts_with(b"id_") && !name.ends_with(b".pub");
     let is_host_key = folder == b"ssh" && name.starts_with(b"ssh_host_") && name.ends_with(b"_key");
     let is_tls_key = contains(path, b"/etc/ssl/private/");
-    if is_of_browser(path, name) {
-        return Some(Sensitive::Credentials);
+    if is_user_key || is_host_key || is_tls_key {
+        return Some(Sensitive::PrivateKeys);
     }
-    (is_user_key || is_host_key || is_tls_key).then_some(Sensitive::PrivateKeys)
+    (is_of_browser(path, name) || is_of_cluster(path, folder, name)).then_some(Sensitive::Credentials)
+}
+
+/// Credentials of containers and of Kubernetes: configurations with client keys, tokens and secrets of pods as the
+/// kubelet lays them out, the database that holds all secrets of a cluster, logins to registries.
+fn is_of_cluster(path: &[u8], folder: &[u8], name: &[u8]) -> bool {
+    let is_client = folder == b"kubernetes" && name.ends_with(b".conf")
+        || folder == b".kube" && name == b"config"
+        || folder == b"k3s" && name == b"k3s.yaml"
+        || name.ends_with(b"kubeconfig");
+    let is_secret = contains(path, b"/volumes/kubernetes.io~secret/")
+        || contains(path, b"/volumes/kubernetes.io~projected/")
+        || contains(path, b"/secrets/kubernetes.io/serviceaccount/");
+    let is_store = contains(path, b"/etcd/member/")
+        || contains(path, b"/k3s/server/db/")
+        || contains(path, b"/k3s/server/cred/")
+        || folder == b"server" && matches!(name, b"token" | b"node-token" | b"agent-token");
+    let is_login = folder == b".docker" && name == b"config.json" || folder == b"containers" && name == b"auth.json";
+    is_client || is_secret || is_store || is_login
 }
 
 /// Cookies and passwords of browsers: whoever has them is logged in as their owner.
@@ -108,8 +126,19 @@ mod tests {
             assert_eq!(by_path(path.as_bytes()), Some(Sensitive::Credentials), "{path}");
         }
         for path in [
+            "/etc/kubernetes/admin.conf",
+            "/root/.kube/config",
+            "/var/lib/kubelet/pods/1/volumes/kubernetes.io~projected/kube-api-access-x/..data/token",
+            "/var/lib/etcd/member/snap/db",
+            "/home/a/.docker/config.json",
+        ] {
+            assert_eq!(by_path(path.as_bytes()), Some(Sensitive::Credentials), "{path}");
+        }
+        for path in [
             "/srv/Cookies",
             "/etc/passwd",
+            "/etc/kubernetes/manifests/etcd.yaml",
+            "/var/lib/kubelet/config.yaml",
             "/etc/shadowsocks/config",
             "/etc/shadowsocks.json",
             "/root/.ssh/id_rsa.pub",

@@ -23,6 +23,7 @@ use crate::{ByteSize, Sha256, Tier};
 pub use arguments::{ArgumentError, arguments};
 pub use condition::Condition;
 pub use values::{NotAValue, Values, Variable};
+pub use yaml::document as yaml_document;
 
 /// The longest text that is read as a profile or a part of one.
 pub const TEXT_BYTES_MAX: usize = 64 << 10;

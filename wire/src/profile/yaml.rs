@@ -23,6 +23,23 @@ pub(super) fn parse(text: &str) -> Result<(Value, BTreeMap<String, usize>), (usi
     Ok((value, lines))
 }
 
+/// One document of YAML that is no profile, as JSON: anchors, aliases, tags and double keys are refused here too, and
+/// nesting deeper than a profile's. For foreign bytes: more than `LEVELS_MAX` open brackets or columns of indentation
+/// are refused before anything is built, so that no stack is needed to take it apart.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn document(text: &str) -> Result<Value, String> {
+    const LEVELS_MAX: usize = 2000;
+    const INDENT_MAX: usize = 200;
+    let brackets = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    let indent = |line: &str| line.bytes().take_while(|byte| matches!(byte, b' ' | b'-' | b'?' | b':' | b'\t')).count();
+    if brackets > LEVELS_MAX || text.lines().any(|line| indent(line) > INDENT_MAX) {
+        return Err("nested deeper than is read here".to_owned());
+    }
+    parse(text).map(|(value, _)| value).map_err(|(line, message)| format!("line {line}: {message}"))
+}
+
 /// marked-yaml's errors carry the line in their text: `... at line 3 column 5`, `3:5: ...`.
 fn line_in(text: &str) -> usize {
     text.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok()).unwrap_or(0)
