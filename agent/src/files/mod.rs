@@ -3,12 +3,14 @@
 //! `host/` finds files and knows nothing of a run; this folder hands them over by the [`Session`](crate::run::session).
 
 pub mod content;
+pub mod contents;
 pub mod copy;
 pub mod digest;
 pub mod file_row;
 pub mod gather;
 pub mod kept;
 mod own;
+pub mod package_database;
 pub mod read_all;
 mod reader;
 mod sensitive;

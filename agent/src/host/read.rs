@@ -1,8 +1,10 @@
 //! Single files of the host's disks, by path: through the view of their mount, so that no access time moves, no network
 //! mount is entered, and symbolic links lead where they lead on the host.
 
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
+
+use rustix::fs::Statx;
 
 use super::Host;
 use super::glob::{Glob, names};
@@ -16,23 +18,33 @@ impl Host {
     /// # Errors
     /// As open(2) and read(2); `NotFound` when there is no regular file, `FileTooLarge` when there is more.
     pub fn read_file(&self, path: &[u8], bytes_max: u64) -> io::Result<Vec<u8>> {
-        self.object_at(path, |entry| {
-            let opened = entry.view.open_file(entry.folder, entry.name)?;
-            if Type::of(entry.view.stat(opened.as_fd(), c"")?.stx_mode) != Type::File {
-                return Err(io::ErrorKind::NotFound.into());
-            }
-            let mut bytes = Vec::new();
-            std::fs::File::from(opened).take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > bytes_max {
-                return Err(io::ErrorKind::FileTooLarge.into());
-            }
-            Ok(bytes)
-        })
+        let mut bytes = Vec::new();
+        self.open_file(path)?.0.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > bytes_max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(bytes)
+    }
+
+    /// Opens a regular file for reading, with what statx(2) says of it. For files on disks.
+    ///
+    /// # Errors
+    /// As open(2); `NotFound` when there is no regular file.
+    pub fn open_file(&self, path: &[u8]) -> io::Result<(File, Statx)> {
+        self.object_at(path, Type::File, |entry| entry.open_regular())
+    }
+
+    /// Where the symbolic link at `path` points.
+    ///
+    /// # Errors
+    /// As readlink(2); `NotFound` when there is no link.
+    pub fn link_at(&self, path: &[u8]) -> io::Result<Vec<u8>> {
+        self.object_at(path, Type::Link, |entry| entry.view.read_link(entry.folder, entry.name))
     }
 
     /// Device and inode of the regular file at `path`, if there is one.
     pub fn inode_at(&self, path: &[u8]) -> Option<(u64, u64)> {
-        self.object_at(path, |entry| Ok(inode_of(entry.stat))).ok()
+        self.object_at(path, Type::File, |entry| Ok(inode_of(entry.stat))).ok()
     }
 
     /// The regular files that a glob names, in the order of their paths, at most `files_max` of them.
@@ -45,9 +57,9 @@ impl Host {
         all.paths
     }
 
-    fn object_at<T>(&self, path: &[u8], with: impl Fn(&Entry<'_>) -> io::Result<T>) -> io::Result<T> {
+    fn object_at<T>(&self, path: &[u8], wanted: Type, with: impl Fn(&Entry<'_>) -> io::Result<T>) -> io::Result<T> {
         let asked = Asked { paths: vec![(0, names(path).collect())], ..Asked::default() };
-        let mut first = First { with, outcome: None };
+        let mut first = First { wanted, with, outcome: None };
         let _ = walk(self, &asked, &mut first);
         first.outcome.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
     }
@@ -78,8 +90,9 @@ impl Visitor for All {
     }
 }
 
-/// Takes the first regular file that the walk finds.
+/// Takes the first object of the wanted type that the walk finds.
 struct First<T, F> {
+    wanted: Type,
     with: F,
     outcome: Option<io::Result<T>>,
 }
@@ -92,7 +105,7 @@ impl<T, F: Fn(&Entry<'_>) -> io::Result<T>> Visitor for First<T, F> {
     }
 
     fn entry(&mut self, entry: &Entry<'_>, asked: &[u32]) -> Result<(), ()> {
-        if asked.is_empty() || entry.hidden_under.is_some() || entry.file_type() != Type::File {
+        if asked.is_empty() || entry.hidden_under.is_some() || entry.file_type() != self.wanted {
             return Ok(());
         }
         self.outcome = Some((self.with)(entry));

@@ -16,6 +16,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -61,6 +62,22 @@ impl Entry<'_> {
     /// Its type.
     pub fn file_type(&self) -> Type {
         Type::of(self.stat.stx_mode)
+    }
+
+    /// Opens it for reading if it is a regular file, with what statx(2) says of what was opened.
+    ///
+    /// # Errors
+    /// As openat2(2); `NotFound` when it is, or was replaced by, something else.
+    pub fn open_regular(&self) -> io::Result<(File, Statx)> {
+        if self.file_type() != Type::File {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let opened = self.view.open_file(self.folder, self.name)?;
+        let stat = self.view.stat(opened.as_fd(), c"")?;
+        if Type::of(stat.stx_mode) != Type::File {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok((File::from(opened), stat))
     }
 }
 
