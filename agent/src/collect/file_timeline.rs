@@ -49,26 +49,37 @@ struct Row<'a> {
     path_b64: Option<&'a str>,
 }
 
-impl FileTimeline {
-    fn asked(&self, host: &Host) -> Asked {
-        let globs = self.paths.iter().chain(&self.exclude);
-        let homes = if globs.clone().any(Glob::is_of_homes) { host.homes().0 } else { Vec::new() };
-        let mut paths = Vec::new();
-        for mut path in self.paths.iter().flat_map(|glob| glob.below(&homes)) {
-            paths.push((0, path.clone()));
-            path.push(Component::Deep);
-            paths.push((0, path));
-        }
-        if paths.is_empty() {
-            paths = vec![(0, Vec::new()), (0, vec![Component::Deep])];
-        }
-        Asked {
-            paths,
-            excluded: self.exclude.iter().flat_map(|glob| glob.below(&homes)).collect(),
-            entered_mounts: Vec::new(),
-            each_file_once: self.paths.is_empty(),
-        }
+/// What `paths` name with all below it, the whole host when they are empty, without what `exclude` names.
+pub(super) fn asked_of(host: &Host, paths: &[Glob], exclude: &[Glob]) -> Asked {
+    let is_of_homes = paths.iter().chain(exclude).any(Glob::is_of_homes);
+    let homes = if is_of_homes { host.homes().0 } else { Vec::new() };
+    let mut asked = Vec::new();
+    for mut path in paths.iter().flat_map(|glob| glob.below(&homes)) {
+        asked.push((0, path.clone()));
+        path.push(Component::Deep);
+        asked.push((0, path));
     }
+    if asked.is_empty() {
+        asked = vec![(0, Vec::new()), (0, vec![Component::Deep])];
+    }
+    Asked {
+        paths: asked,
+        excluded: exclude.iter().flat_map(|glob| glob.below(&homes)).collect(),
+        entered_mounts: Vec::new(),
+        each_file_once: paths.is_empty(),
+    }
+}
+
+/// What a walk over `paths` would read: the local mounts when they are empty.
+pub(super) fn plan_of(host: &Host, paths: &[Glob]) -> Plan {
+    let reads = if paths.is_empty() {
+        let table = host.mount_table().unwrap_or_default();
+        let entered = table.all().iter().filter(|mount| mount.may_enter(&[]).is_ok());
+        entered.map(|mount| shown(&mount.point).0).collect()
+    } else {
+        paths.iter().map(|glob| glob.text().to_owned()).collect()
+    };
+    Plan { reads, ..Plan::default() }
 }
 
 impl Collect for FileTimeline {
@@ -83,7 +94,7 @@ impl Collect for FileTimeline {
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
         let host = std::sync::Arc::clone(session.host());
-        let asked = self.asked(&host);
+        let asked = asked_of(&host, &self.paths, &self.exclude);
         let lines = String::with_capacity(BATCH_BYTES + 8192);
         let mut listing = Listing { session, lines };
         walk(&host, &asked, &mut listing)?;
@@ -95,14 +106,7 @@ impl Collect for FileTimeline {
     }
 
     fn plan(&self, host: &Host) -> Plan {
-        let reads = if self.paths.is_empty() {
-            let table = host.mount_table().unwrap_or_default();
-            let entered = table.all().iter().filter(|mount| mount.may_enter(&[]).is_ok());
-            entered.map(|mount| shown(&mount.point).0).collect()
-        } else {
-            self.paths.iter().map(|glob| glob.text().to_owned()).collect()
-        };
-        Plan { reads, ..Plan::default() }
+        plan_of(host, &self.paths)
     }
 }
 

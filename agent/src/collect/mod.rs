@@ -15,6 +15,7 @@ pub mod bpf;
 pub mod conntrack;
 pub mod containers;
 pub mod deleted_files;
+pub mod executable_hashes;
 pub mod file_timeline;
 pub mod files;
 pub mod firewall;
@@ -34,6 +35,8 @@ pub mod mounts;
 mod netlink_dumps;
 pub mod network_state;
 pub mod open_files;
+pub mod package_verification;
+pub mod packages;
 pub mod packet_capture;
 mod per_process;
 pub mod process_images;
@@ -44,6 +47,7 @@ pub mod routing_rules;
 pub mod rows;
 pub mod sessions;
 pub mod sockets;
+pub mod suid_and_capabilities;
 pub mod swap;
 pub mod temp_files;
 pub mod user_activity;
@@ -100,6 +104,10 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<temp_files::TempFiles>(),
     Collector::of::<recent_files::RecentFiles>(),
     Collector::of::<file_timeline::FileTimeline>(),
+    Collector::of::<packages::Packages>(),
+    Collector::of::<package_verification::PackageVerification>(),
+    Collector::of::<suid_and_capabilities::SuidAndCapabilities>(),
+    Collector::of::<executable_hashes::ExecutableHashes>(),
 ];
 
 /// What a collector must provide. The implementing type holds the arguments, already checked.

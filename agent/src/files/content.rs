@@ -3,10 +3,11 @@
 use std::os::fd::BorrowedFd;
 
 use bundle::item::{Meta, NewItem, Status};
-use rustix::fs::{Advice, Statx};
+use rustix::fs::Statx;
 use rustix::io::Errno;
 use sha2::Digest as _;
 
+use super::digest::uncache;
 use super::reader::{Piece, Reader, extents};
 use crate::host::meta::{is_sparse, meta_of};
 use crate::host::mounts::Mount;
@@ -17,9 +18,6 @@ use crate::run::session::{Ended, Session, Stopped, WHOLE_BYTES_MAX};
 pub const GROWTH_BYTES_MAX: u64 = 16 << 20;
 /// Of a sparse file that is longer than this, only the data extents are read.
 pub const SPARSE_BYTES_MIN: u64 = 1 << 30;
-/// Files longer than this leave the page cache when they were read. DONTNEED drops what others may want to read again,
-/// and what was there before us cannot be told cheaply: for small files, that many programs share, it is not worth it.
-const UNCACHE_BYTES_MIN: u64 = 128 << 10;
 
 /// A regular file that is open.
 pub struct Content<'a> {
@@ -82,9 +80,7 @@ impl Content<'_> {
 
     /// Lets the page cache forget it, if it is long.
     pub fn uncache(&self) {
-        if self.before.stx_size > UNCACHE_BYTES_MIN {
-            let _ = rustix::fs::fadvise(self.opened, 0, None, Advice::DontNeed);
-        }
+        uncache(self.opened, self.before.stx_size);
     }
 
     /// Hands over the bytes in `ranges`; `cut` is the rule that ends them early. `digest` is fed with what is handed

@@ -9,6 +9,7 @@ use bundle::item::{Kind, Status};
 use wire::ByteSize;
 
 use super::copy::note_missed;
+use crate::host::compressed;
 use crate::host::glob::{Component, Glob};
 use crate::host::meta::Type;
 use crate::host::walk::{Asked, Entry, Missed, Visitor, walk};
@@ -36,7 +37,7 @@ pub fn each_object(
             Err(error) => tracing::error!(glob = text, %error, "not a glob"),
         }
     }
-    each_asked(session, Asked { paths, ..Asked::default() }, each)
+    each_asked(session, &Asked { paths, ..Asked::default() }, each)
 }
 
 /// The same for a walk that was prepared by the caller.
@@ -45,11 +46,11 @@ pub fn each_object(
 /// [`Stopped`] when the step must end.
 pub fn each_asked(
     session: &mut Session,
-    asked: Asked,
+    asked: &Asked,
     each: impl FnMut(&mut Session, &Entry<'_>, usize) -> Result<(), Stopped>,
 ) -> Result<(), Stopped> {
     let host = Arc::clone(session.host());
-    walk(&host, &asked, &mut Each { session, each })
+    walk(&host, asked, &mut Each { session, each })
 }
 
 struct Each<'a, F> {
@@ -116,29 +117,23 @@ fn read_whole(entry: &Entry<'_>, bytes_max: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > bytes_max { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
-/// What a gzip file decompresses to, at most `bytes_max` of it; true when there is more, or it is torn.
-pub fn gunzip(bytes: &[u8], bytes_max: u64) -> (Vec<u8>, bool) {
-    let mut content = Vec::new();
-    let mut decoder = flate2::read::MultiGzDecoder::new(bytes).take(bytes_max.saturating_add(1));
-    let is_torn = decoder.read_to_end(&mut content).is_err();
-    let is_longer = content.len() as u64 > bytes_max;
-    content.truncate(usize::try_from(bytes_max).unwrap_or(usize::MAX));
-    (content, is_torn || is_longer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write as _;
-
-    #[test]
-    fn a_bomb_is_cut_and_a_torn_file_said() {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(&[b'x'; 1000]).unwrap();
-        let packed = encoder.finish().unwrap();
-        assert_eq!(gunzip(&packed, 1000), (vec![b'x'; 1000], false));
-        assert_eq!(gunzip(&packed, 999), (vec![b'x'; 999], true));
-        assert!(gunzip(&packed[..packed.len() - 4], 1000).1);
-        assert_eq!(gunzip(b"no gzip", 10), (Vec::new(), true));
-    }
+/// What compressed bytes decompress to, and other bytes as they are: at most `bytes_max`. What is longer, torn or
+/// compressed in an unknown way is noted as such of `path`; of what is torn there is nothing.
+///
+/// # Errors
+/// [`Stopped`] when the step must end.
+pub fn decompressed(session: &mut Session, path: &[u8], bytes: Vec<u8>, bytes_max: u64) -> Result<Vec<u8>, Stopped> {
+    let outcome = match compressed::by_magic(&bytes) {
+        Ok(None) => return Ok(bytes),
+        Ok(Some(by)) => compressed::decode(by, &bytes, usize::try_from(bytes_max).unwrap_or(usize::MAX - 1)),
+        Err(error) => Err(error),
+    };
+    let (content, why) = match outcome {
+        Ok((content, false)) => return Ok(content),
+        Ok((content, true)) => (content, format!("longer than {} when decompressed", ByteSize(bytes_max))),
+        Err(error) => (Vec::new(), error.to_string()),
+    };
+    let item = session.item(Kind::File, path, "decompress", Status::Error);
+    session.note(item.because(why))?;
+    Ok(content)
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bundle::item::{Kind, Nanos, Status};
 use rustix::fs::Statx;
 
-use super::contents::{each_object, gunzip, read};
+use super::contents::{decompressed, each_object, read};
 use crate::host::Host;
 use crate::host::meta::{inode_of, nanoseconds};
 use crate::host::packages::dpkg::{self, Diversion, Excluded};
@@ -90,7 +90,9 @@ impl PackageDatabase {
 
     fn own(&mut self, files: Vec<PackageFile>) {
         if self.wanted >= Wanted::Owners {
-            files.iter().for_each(|file| self.owners.add(&file.path, file.package));
+            for file in &files {
+                self.owners.add(&file.path, file.package);
+            }
         }
         if self.wanted == Wanted::Files {
             let room = FILES_MAX.saturating_sub(self.files.len());
@@ -119,7 +121,7 @@ impl PackageDatabase {
                 session.go_on()?;
                 let Some(mut package) = dpkg::package(&paragraph) else { continue };
                 if is_image {
-                    package.installed_at = mtime(entry.stat);
+                    package.installed_at = Some(mtime(entry.stat));
                 }
                 let (name, arch) = (package.name.clone(), package.arch.clone().unwrap_or_default());
                 let is_installed = package.state.as_deref().is_none_or(dpkg::is_installed);
@@ -158,7 +160,7 @@ impl PackageDatabase {
             let Some(number) = numbers.get(stem).copied() else { return Ok(()) };
             if glob == 0 {
                 if let Some(package) = usize::try_from(number).ok().and_then(|number| self.packages.get_mut(number)) {
-                    package.installed_at = mtime(entry.stat);
+                    package.installed_at = Some(mtime(entry.stat));
                 }
                 if self.wanted >= Wanted::Owners
                     && let Some(text) = read(session, entry, LIST_BYTES_MAX)?
@@ -187,14 +189,14 @@ impl PackageDatabase {
         &mut self,
         stem: &[u8],
         text: &[u8],
-        mtime: Option<Nanos>,
+        mtime: Nanos,
         numbers: &HashMap<Vec<u8>, u32>,
         diverted: &Diverted,
         aliases: &Aliases,
     ) {
         let Some(number) = numbers.get(stem).copied() else { return };
         if let Some(package) = usize::try_from(number).ok().and_then(|number| self.packages.get_mut(number)) {
-            package.digests_mtime = mtime;
+            package.digests_mtime = Some(mtime);
         }
         let files = dpkg::md5sums(text).map(|(digest, path)| {
             let path = diverted.path(&[b"/", path].concat(), &self.packages, number, aliases);
@@ -301,13 +303,11 @@ impl PackageDatabase {
                 }
                 return Ok(());
             }
-            let (text, is_cut) = gunzip(&bytes, LIST_BYTES_MAX);
-            if is_cut {
-                let item = session.item(Kind::File, entry.path, "gunzip", Status::Error);
-                session.note(item.because("it is torn, or longer than is read"))?;
-            }
+            let text = decompressed(session, entry.path, bytes, LIST_BYTES_MAX)?;
             let mut files = pacman::mtree(&text, number);
-            files.iter_mut().for_each(|file| file.is_config = config.contains(&*file.path));
+            for file in &mut files {
+                file.is_config = config.contains(&*file.path);
+            }
             self.own(files);
             Ok(())
         })
@@ -351,8 +351,8 @@ impl Diverted {
     }
 }
 
-fn mtime(stat: &Statx) -> Option<Nanos> {
-    Some(Nanos(nanoseconds(stat.stx_mtime)))
+fn mtime(stat: &Statx) -> Nanos {
+    Nanos(nanoseconds(stat.stx_mtime))
 }
 
 /// The last name of a path, without the ending of a list.

@@ -11,6 +11,8 @@ pub mod capabilities;
 mod clock;
 pub mod compressed;
 pub mod elf_core;
+pub mod executable;
+pub mod file_capabilities;
 pub mod freezer;
 pub mod glob;
 pub mod homes;

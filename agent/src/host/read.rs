@@ -30,6 +30,7 @@ impl Host {
     ///
     /// # Errors
     /// As open(2); `NotFound` when there is no regular file.
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is for one lifetime, not for any")]
     pub fn open_file(&self, path: &[u8]) -> io::Result<(File, Statx)> {
         self.object_at(path, Type::File, |entry| entry.open_regular())
     }

@@ -413,7 +413,6 @@ fn definitions(sql: &str) -> Vec<&str> {
     for (at, character) in body.char_indices() {
         match (quote, character) {
             (Some(end), _) if end == character => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'' | '`') => quote = Some(character),
             (None, '[') => quote = Some(']'),
             (None, '(') => depth += 1,

@@ -134,6 +134,15 @@ impl Serialize for Digest {
     }
 }
 
+impl JsonSchema for Digest {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Digest".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "description": "A digest after its algorithm's name and a colon.", "type": "string" })
+    }
+}
+
 impl Algorithm {
     /// How many bytes its digests have.
     pub fn bytes(self) -> usize {

@@ -98,6 +98,11 @@ impl Owners {
         self.packages.get(usize::try_from(number).ok()?).map(|(_, name)| name.as_str())
     }
 
+    /// The path with the folders that are links resolved.
+    pub fn resolve(&self, path: &[u8]) -> Vec<u8> {
+        self.aliases.resolve(path)
+    }
+
     /// True when no database of packages was found: then nothing is owned, and that says nothing.
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty()

@@ -90,7 +90,9 @@ mod tests {
             }
             let mut entry = Vec::new();
             entry.extend_from_slice(b"BlbS");
-            [index, 0, length].iter().for_each(|value| entry.extend_from_slice(&value.to_le_bytes()));
+            for value in [index, 0, length] {
+                entry.extend_from_slice(&value.to_le_bytes());
+            }
             entry.extend_from_slice(blob);
             entry.resize(blocks as usize * 16 - 12, 0);
             entry.extend_from_slice(&0_u32.to_le_bytes());
