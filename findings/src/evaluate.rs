@@ -5,10 +5,12 @@ use std::io::{self, Read};
 
 use bundle::verify::{EntryRecord, ReadError, State, Verified, read_entries};
 use serde_json::{Map, Value};
+use wire::Instant;
 use wire::finding::{Finding, FindingsReport, FoundRow};
 
 use crate::joins::Kept;
 use crate::limits::{FOUND_ROWS_MAX, JOINED_BYTES_MAX, ROW_BYTES_MAX, SHOWN_CHARACTERS_MAX, SHOWN_ELEMENTS_MAX};
+use crate::pattern::Number;
 use crate::rule::Rule;
 use crate::rules::Rules;
 
@@ -23,7 +25,7 @@ pub fn of_bundle<R: Read>(
 ) -> Result<FindingsReport, ReadError> {
     let mut context = Context::new(rules);
     every_row(verified, open()?, |place| rules.joins_keep(place.service), |place, line| context.row(&place, line))?;
-    let mut evaluation = Evaluation::new(rules, context);
+    let mut evaluation = Evaluation::new(rules, context, verified.header().started);
     every_row(verified, open()?, |place| rules.look_at(place.service), |place, line| evaluation.row(&place, line))?;
     Ok(evaluation.report(verified))
 }
@@ -141,15 +143,16 @@ pub struct Evaluation<'r> {
     context: Context<'r>,
     found: Vec<(u64, Vec<FoundRow>)>,
     rows: u64,
+    started: Instant,
     unreadable: u64,
     too_long: u64,
 }
 
 impl<'r> Evaluation<'r> {
-    /// Nothing found yet.
-    pub fn new(rules: &'r Rules, context: Context<'r>) -> Self {
+    /// Nothing found yet, in a collection that began then.
+    pub fn new(rules: &'r Rules, context: Context<'r>, started: Instant) -> Self {
         let found = rules.list.iter().map(|_| (0, Vec::new())).collect();
-        Self { context, found, rows: 0, unreadable: 0, too_long: 0 }
+        Self { context, found, rows: 0, started, unreadable: 0, too_long: 0 }
     }
 
     /// Applies the rules to a row.
@@ -163,6 +166,7 @@ impl<'r> Evaluation<'r> {
             self.unreadable += 1;
             return;
         };
+        tell_ages(&mut row, self.started);
         let category = category(place.service, &row).map(str::to_owned);
         let category = category.as_deref();
         let Context { rules, kept, .. } = &self.context;
@@ -231,6 +235,18 @@ impl<'r> Evaluation<'r> {
             rules_sha256: rules.sha256(),
             v: 1,
         }
+    }
+}
+
+/// A rule knows no calendar: beside each time of a file stands how old it was when the collection began.
+fn tell_ages(row: &mut Value, started: Instant) {
+    const DAY_NS: i128 = 86_400_000_000_000;
+    let Some(object) = row.as_object_mut() else { return };
+    for (time, age) in [("btime_ns", "btime_age_days"), ("ctime_ns", "ctime_age_days"), ("mtime_ns", "mtime_age_days")]
+    {
+        let Some(Number::Whole(at)) = object.get(time).and_then(Number::of) else { continue };
+        let days = started.0.checked_sub(at).and_then(|span| i64::try_from(span.div_euclid(DAY_NS)).ok());
+        object.extend(days.map(|days| (age.to_owned(), Value::from(days))));
     }
 }
 

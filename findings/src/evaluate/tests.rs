@@ -5,6 +5,9 @@ use serde_json::json;
 use super::*;
 use crate::rules::{Case, shipped_cases};
 
+/// 2026-11-30, when the collections of all cases began.
+const STARTED: Instant = Instant(1_796_000_000_000_000_000);
+
 /// Findings of rows, as a bundle would hold them.
 fn findings(rules: &Rules, rows: &BTreeMap<String, Vec<Value>>) -> (Vec<Finding>, Vec<String>, u64) {
     let mut context = Context::new(rules);
@@ -17,7 +20,7 @@ fn findings(rules: &Rules, rows: &BTreeMap<String, Vec<Value>>) -> (Vec<Finding>
             context.row(&Place { service, file: &file, line }, Some(row.as_bytes()));
         }
     }
-    let mut evaluation = Evaluation::new(rules, context);
+    let mut evaluation = Evaluation::new(rules, context, STARTED);
     for (service, rows) in rows {
         for (file, line, row) in lines(service, rows) {
             evaluation.row(&Place { service, file: &file, line }, Some(row.as_bytes()));
@@ -64,7 +67,7 @@ fn every_rule_says_what_it_means_and_what_else_it_may_be() {
 #[test]
 fn rows_of_an_attacker_are_counted_and_bounded() {
     let rules = Rules::shipped().unwrap();
-    let mut evaluation = Evaluation::new(&rules, Context::new(&rules));
+    let mut evaluation = Evaluation::new(&rules, Context::new(&rules), STARTED);
     let place = Place { service: "processes", file: "data/volatile/processes.jsonl", line: 1 };
     evaluation.row(&place, Some(b"{"));
     evaluation.row(&place, Some(b"\xff"));
@@ -96,4 +99,13 @@ fn shown_columns_are_short() {
     let long = "x".repeat(10_000);
     let value = cut(&json!(long));
     assert_eq!(value.as_str().unwrap().chars().count(), SHOWN_CHARACTERS_MAX + 1);
+}
+
+#[test]
+fn ages_are_told_where_they_can_be() {
+    let mut row = json!({"mtime_ns": (STARTED.0 - 3 * 86_400_000_000_000).to_string(), "ctime_ns": i64::MAX,
+        "btime_ns": i128::MIN.to_string()});
+    tell_ages(&mut row, STARTED);
+    assert_eq!((&row["mtime_age_days"], &row["btime_age_days"]), (&json!(3), &Value::Null));
+    assert!(row["ctime_age_days"].as_i64().unwrap() < 0, "in the future");
 }
