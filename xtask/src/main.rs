@@ -14,6 +14,7 @@ mod setup;
 mod shell;
 mod test;
 mod triage_report;
+mod validate;
 mod vectors;
 
 use std::process::ExitCode;
@@ -33,6 +34,12 @@ const COMMANDS: &[Command] = &[
     Command { name: "schema", options: "[--check]", summary: schema::SUMMARY, run: schema::run },
     Command { name: "vectors", options: "", summary: vectors::SUMMARY, run: vectors::run },
     Command { name: "triage-report", options: "DIR", summary: triage_report::SUMMARY, run: triage_report::run },
+    Command {
+        name: "validate",
+        options: "[--release] [--key FILE] [--out DIR]",
+        summary: validate::SUMMARY,
+        run: validate::run,
+    },
     // For `test --full`: a fresh process, because the peak of one's children includes all children before.
     Command { name: "measure", options: "PROGRAM …", summary: measure::SUMMARY, run: measure::run },
 ];
