@@ -413,7 +413,7 @@ impl<V: Visitor> Walker<'_, V> {
                 expected.clear();
                 expected.extend_from_slice(&matching);
                 expected.extend(named.get(name.to_bytes()).into_iter().flatten());
-                self.name(folder, &mounted, name, file_type, &expected)?;
+                self.name(folder, &mounted, name, Some(file_type), &expected)?;
             }
             self.names_bytes -= listing.bytes.len();
         } else {
@@ -427,7 +427,7 @@ impl<V: Visitor> Walker<'_, V> {
                 expected.extend_from_slice(named);
                 // A name with a NUL byte is nobody's name.
                 let Ok(name) = CString::new(*name) else { continue };
-                self.name(folder, &mounted, &name, FileType::Unknown, &expected)?;
+                self.name(folder, &mounted, &name, None, &expected)?;
             }
         }
         Ok(())
@@ -442,13 +442,13 @@ impl<V: Visitor> Walker<'_, V> {
         self.redirections.push(Pattern::new(pattern.asked, components, pattern.links));
     }
 
-    /// A name in a folder.
+    /// A name in a folder: one that was listed, with the type that the list gave it, or one that is asked for.
     fn name(
         &mut self,
         folder: &Folder<'_>,
         mounted: &BTreeMap<Vec<u8>, &Mount>,
         name: &CStr,
-        file_type: FileType,
+        listed: Option<FileType>,
         tracks: &[Track],
     ) -> Result<(), V::Stop> {
         let (mut next, mut hits) = (Vec::new(), Vec::new());
@@ -456,7 +456,8 @@ impl<V: Visitor> Walker<'_, V> {
             return Ok(());
         }
         let leads_on = next.iter().any(|track| self.is_asked(track));
-        let is_known_leaf = !matches!(file_type, FileType::Unknown | FileType::Directory | FileType::Symlink);
+        let is_leaf = |listed| !matches!(listed, FileType::Unknown | FileType::Directory | FileType::Symlink);
+        let is_known_leaf = listed.is_some_and(is_leaf);
         let mount = mounted.get(name.to_bytes()).copied();
         if hits.is_empty() && (!leads_on || is_known_leaf && mount.is_none()) {
             return Ok(());
@@ -467,10 +468,10 @@ impl<V: Visitor> Walker<'_, V> {
         }
         path.extend_from_slice(name.to_bytes());
         let Some(mount) = mount else {
-            return self.found(folder, name, &path, folder.hidden_under, (&next, &hits));
+            return self.found(folder, (name, listed.is_some()), &path, folder.hidden_under, (&next, &hits));
         };
         if folder.view.method() == Method::Clone {
-            self.found(folder, name, &path, Some(&mount.point), (&next, &hits))?;
+            self.found(folder, (name, listed.is_some()), &path, Some(&mount.point), (&next, &hits))?;
         }
         self.mount(mount, &path, &next, &hits)
     }
@@ -478,7 +479,7 @@ impl<V: Visitor> Walker<'_, V> {
     fn found(
         &mut self,
         folder: &Folder<'_>,
-        name: &CStr,
+        (name, is_listed): (&CStr, bool),
         path: &[u8],
         hidden_under: Option<&[u8]>,
         (tracks, hits): (&[Track], &[usize]),
@@ -494,13 +495,9 @@ impl<V: Visitor> Walker<'_, V> {
             }
             // Asked for by name and not there: said by whoever asked. Listed and gone again: `vanished`.
             Err(error) if error.kind() == io::ErrorKind::NotFound && hits.is_empty() => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.are_literal(hits) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_listed => Ok(()),
             Err(error) => self.visitor.missed(path, Missed::Error(error)),
         }
-    }
-
-    fn are_literal(&self, hits: &[usize]) -> bool {
-        hits.iter().all(|rule| self.patterns[*rule].is_literal)
     }
 
     /// The names in a folder, sorted.
