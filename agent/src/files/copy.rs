@@ -73,6 +73,33 @@ impl Copier {
         }
     }
 
+    /// At most `bytes_max` bytes of a regular file, for a parser; `None` when it is sensitive and neither the order nor
+    /// the caller (`with_secrets`) lets it through, or when it is no regular file any more.
+    ///
+    /// # Errors
+    /// As open(2) and read(2).
+    pub fn peek(
+        &self,
+        session: &Session,
+        entry: &Entry<'_>,
+        bytes_max: u64,
+        with_secrets: bool,
+    ) -> std::io::Result<Option<Vec<u8>>> {
+        use std::io::Read as _;
+        let (opened, before) = open(entry)?;
+        if Type::of(before.stx_mode) != Type::File {
+            return Ok(None);
+        }
+        let source = Content { opened: opened.as_fd(), before: &before, mount: Some(entry.view.mount()) };
+        let classes = self.classes(session, entry.path, &source);
+        if !with_secrets && classes.into_iter().flatten().any(|class| !session.is_approved(class)) {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        std::fs::File::from(opened).take(bytes_max).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
     fn file(&mut self, session: &mut Session, entry: &Entry<'_>) -> Result<(), Stopped> {
         let item = item_of(session, entry, "read", Status::Ok);
         if self.own.holds(entry.stat, item.collected) {

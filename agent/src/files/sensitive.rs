@@ -19,10 +19,67 @@ pub(super) fn by_path(path: &[u8]) -> Option<Sensitive> {
     let is_user_key = folder == b".ssh" && name.starts_with(b"id_") && !name.ends_with(b".pub");
     let is_host_key = folder == b"ssh" && name.starts_with(b"ssh_host_") && name.ends_with(b"_key");
     let is_tls_key = contains(path, b"/etc/ssl/private/");
-    if is_user_key || is_host_key || is_tls_key {
+    // The configuration of a WireGuard interface begins with its private key (wg-quick(8)).
+    let is_wireguard = folder == b"wireguard" && name.ends_with(b".conf");
+    let is_keytab = name.ends_with(b".keytab");
+    if is_user_key || is_host_key || is_tls_key || is_wireguard || is_keytab {
         return Some(Sensitive::PrivateKeys);
     }
-    (is_of_browser(path, name) || is_of_cluster(path, folder, name)).then_some(Sensitive::Credentials)
+    let is_credential =
+        is_of_browser(path, name) || is_of_cluster(path, folder, name) || is_credential(path, folder, name);
+    is_credential.then_some(Sensitive::Credentials)
+}
+
+/// Where clients of clouds, registries, databases and mail keep their tokens and passwords, by their own documentation.
+fn is_credential(path: &[u8], folder: &[u8], name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 18] = [
+        b".boto",
+        b".dockercfg",
+        b".git-credentials",
+        b".my.cnf",
+        b".mylogin.cnf",
+        b".netrc",
+        b".npmrc",
+        b".pgpass",
+        b".pypirc",
+        b".s3cfg",
+        b".vault-token",
+        b"_netrc",
+        b"application_default_credentials.json",
+        b"credentials.tfrc.json",
+        b"instance-data-sensitive.json",
+        b"msal_token_cache.json",
+        b"rclone.conf",
+        b"user-data.txt",
+    ];
+    const IN_FOLDERS: [(&[u8], &[u8]); 14] = [
+        (b".aws", b"credentials"),
+        (b".azure", b"accessTokens.json"),
+        (b".azure", b"azureProfile.json"),
+        (b".azure", b"msal_token_cache.bin"),
+        (b".azure", b"service_principal_entries.json"),
+        (b".cargo", b"credentials"),
+        (b".cargo", b"credentials.toml"),
+        (b".oci", b"config"),
+        (b"doctl", b"config.yaml"),
+        (b"gcloud", b"access_tokens.db"),
+        (b"gcloud", b"credentials.db"),
+        (b"gh", b"hosts.yml"),
+        (b"hcloud", b"cli.toml"),
+        (b"helm", b"config.json"),
+    ];
+    const BELOW: [&[u8]; 5] =
+        [b"/.aws/sso/cache/", b"/.aws/cli/cache/", b"/gcloud/legacy_credentials/", b"/.aliyun/", b"/.config/op/"];
+    // What a cloud gave the machine to run, and what was made from it.
+    let is_user_data =
+        ["user-data", "vendor-data", "cloud-config.txt", "obj.pkl"].iter().any(|n| name.starts_with(n.as_bytes()));
+    let is_of_cloud_init = contains(path, b"/var/lib/cloud/") && is_user_data
+        || contains(path, b"/var/lib/cloud/instances/") && folder == b"scripts"
+        || folder == b"waagent" && matches!(name, b"ovf-env.xml" | b"CustomData");
+    NAMES.contains(&name)
+        || IN_FOLDERS.iter().any(|(in_folder, wanted)| folder == *in_folder && name == *wanted)
+        || BELOW.iter().any(|below| contains(path, below))
+        || is_of_cloud_init
 }
 
 /// Credentials of containers and of Kubernetes: configurations with client keys, tokens and secrets of pods as the
@@ -86,11 +143,14 @@ impl TrimPrefix for [u8] {
 
 /// True when the content has to be looked at to tell.
 pub(super) fn needs_head(path: &[u8]) -> bool {
-    path.ends_with(b".pem") || path.ends_with(b".key") || contains(path, b"/.ssh/")
+    path.ends_with(b".pem") || path.ends_with(b".key") || contains(path, b"/.ssh/") || contains(path, b"/.aws/")
 }
 
 /// The class of a file by its first bytes: `-----BEGIN … PRIVATE KEY-----` (RFC 7468, and OpenSSH's own).
 pub(super) fn by_head(head: &[u8]) -> Option<Sensitive> {
+    if contains(head, b"aws_secret_access_key") {
+        return Some(Sensitive::Credentials);
+    }
     contains(head, b"PRIVATE KEY").then_some(Sensitive::PrivateKeys)
 }
 
@@ -117,9 +177,13 @@ mod tests {
         ] {
             assert_eq!(by_path(path.as_bytes()), Some(Sensitive::PasswordHashes), "{path}");
         }
-        for path in
-            ["/root/.ssh/id_ed25519", "/home/a/.ssh/id_rsa.old", "/etc/ssh/ssh_host_rsa_key", "/etc/ssl/private/deep/x"]
-        {
+        for path in [
+            "/root/.ssh/id_ed25519",
+            "/home/a/.ssh/id_rsa.old",
+            "/etc/ssh/ssh_host_rsa_key",
+            "/etc/ssl/private/deep/x",
+            "/etc/wireguard/wg0.conf",
+        ] {
             assert_eq!(by_path(path.as_bytes()), Some(Sensitive::PrivateKeys), "{path}");
         }
         for path in ["/home/a/.config/chromium/Default/Cookies", "/home/a/.mozilla/firefox/x.default/key4.db"] {
@@ -149,6 +213,18 @@ mod tests {
         ] {
             assert_eq!(by_path(path.as_bytes()), None, "{path}");
         }
+        for path in [
+            "/root/.aws/credentials",
+            "/home/a/.kube/config",
+            "/home/a/.netrc",
+            "/root/.docker/config.json",
+            "/var/lib/cloud/instances/i-1/user-data.txt.i",
+            "/home/a/.config/gcloud/application_default_credentials.json",
+        ] {
+            assert_eq!(by_path(path.as_bytes()), Some(Sensitive::Credentials), "{path}");
+        }
+        assert_eq!(by_path(b"/home/a/.aws/config"), None);
+        assert_eq!(by_head(b"[x]\naws_secret_access_key = y"), Some(Sensitive::Credentials));
         assert!(needs_head(b"/x/a.pem") && needs_head(b"/root/.ssh/work") && !needs_head(b"/etc/passwd"));
         assert!(by_head(b"x\n-----BEGIN OPENSSH PRIVATE KEY-----\n").is_some());
         assert!(by_head(b"-----BEGIN CERTIFICATE-----").is_none());

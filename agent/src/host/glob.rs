@@ -85,6 +85,18 @@ impl Glob {
         Ok(Self { text: text.to_owned(), alternatives })
     }
 
+    /// `path` as a text of a glob that asks for this path only.
+    pub fn escape(path: &str) -> String {
+        let mut text = String::with_capacity(path.len());
+        for character in path.chars() {
+            if "*?[]{}\\".contains(character) {
+                text.push('\\');
+            }
+            text.push(character);
+        }
+        text
+    }
+
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text
@@ -306,6 +318,20 @@ mod tests {
         assert_eq!(shown("{/lib,~/lib}/x"), ["/lib/x", "/root/lib/x", "/lib/x"]);
         assert_eq!(shown("~/**"), ["/root/**"], "the home of `/` is not the whole machine");
         assert_eq!(shown("/a\\{b/[{,}]x"), ["/a{b/[{,}]x"]);
+    }
+
+    #[test]
+    fn an_escaped_path_asks_for_itself() {
+        let path = "/a*b/{c,d}/[e]/f?/g\\h";
+        let asked = Glob::parse(&Glob::escape(path)).unwrap().below(&[]);
+        assert_eq!(asked.len(), 1);
+        let names: Vec<&[u8]> = asked[0].iter().map(Component::text).collect();
+        let is_met = |at: usize, name: &[u8]| match &asked[0][at] {
+            Component::Name(wanted) => wanted == name,
+            Component::Names(wanted) => wanted.holds(name),
+            _ => false,
+        };
+        assert!(is_met(0, b"a*b") && is_met(1, b"{c,d}") && is_met(2, b"[e]") && is_met(4, b"g\\h"), "{names:?}");
     }
 
     #[test]

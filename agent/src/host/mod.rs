@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod audit_log;
+pub mod block_file;
 pub mod btf;
 pub mod capabilities;
 mod clock;
@@ -18,6 +19,7 @@ pub mod glob;
 pub mod homes;
 pub mod identity;
 pub mod ids;
+pub mod ini;
 pub mod journal;
 mod kernel_fs;
 pub mod kernel_part;
