@@ -39,6 +39,7 @@ pub mod package_verification;
 pub mod packages;
 pub mod packet_capture;
 mod per_process;
+pub mod persistence;
 pub mod process_images;
 pub mod process_memory;
 pub mod processes;
@@ -91,6 +92,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<firmware::Firmware>(),
     Collector::of::<containers::Containers>(),
     Collector::of::<kubernetes_node::KubernetesNode>(),
+    Collector::of::<persistence::Persistence>(),
     Collector::of::<login_records::LoginRecords>(),
     Collector::of::<journal::JournalEntries>(),
     Collector::of::<auth_log::AuthLog>(),
