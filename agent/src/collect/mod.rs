@@ -40,6 +40,7 @@ pub mod packages;
 pub mod packet_capture;
 mod per_process;
 pub mod persistence;
+pub mod preload;
 pub mod process_images;
 pub mod process_memory;
 pub mod processes;
@@ -93,6 +94,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<containers::Containers>(),
     Collector::of::<kubernetes_node::KubernetesNode>(),
     Collector::of::<persistence::Persistence>(),
+    Collector::of::<preload::Preload>(),
     Collector::of::<login_records::LoginRecords>(),
     Collector::of::<journal::JournalEntries>(),
     Collector::of::<auth_log::AuthLog>(),
