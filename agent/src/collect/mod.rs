@@ -6,6 +6,7 @@
 //! Architecture invariant: a collector runs no program, opens nothing for writing, and knows nothing of bundles, of
 //! outputs or of the network. Its tier is its own: no profile can move it.
 
+pub mod accounts;
 pub mod application_logs;
 pub mod audit_log;
 pub mod audit_state;
@@ -95,6 +96,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<kubernetes_node::KubernetesNode>(),
     Collector::of::<persistence::Persistence>(),
     Collector::of::<preload::Preload>(),
+    Collector::of::<accounts::Accounts>(),
     Collector::of::<login_records::LoginRecords>(),
     Collector::of::<journal::JournalEntries>(),
     Collector::of::<auth_log::AuthLog>(),
