@@ -13,6 +13,7 @@ pub mod audit_state;
 pub mod auth_log;
 pub mod block_devices;
 pub mod bpf;
+pub mod cloud_identity;
 pub mod conntrack;
 pub mod containers;
 pub mod deleted_files;
@@ -97,6 +98,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<persistence::Persistence>(),
     Collector::of::<preload::Preload>(),
     Collector::of::<accounts::Accounts>(),
+    Collector::of::<cloud_identity::CloudIdentity>(),
     Collector::of::<login_records::LoginRecords>(),
     Collector::of::<journal::JournalEntries>(),
     Collector::of::<auth_log::AuthLog>(),
