@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::row::{ContainerRow, MountPart, text, texts};
 
 /// What runtimes give a container by themselves (docker, podman and containerd differ a little: this is all of it).
-const DEFAULT: [&str; 15] = [
+const DEFAULT: [&str; 14] = [
     "AUDIT_WRITE",
     "CHOWN",
     "DAC_OVERRIDE",
@@ -21,7 +21,6 @@ const DEFAULT: [&str; 15] = [
     "SETPCAP",
     "SETUID",
     "SYS_CHROOT",
-    "SYS_PTRACE",
 ];
 
 /// Adds what the specification says to a row; what the row has already stays.
@@ -38,9 +37,7 @@ pub fn add(row: &mut ContainerRow, spec: &Value) {
         .map(|name| name.trim_start_matches("CAP_").to_owned())
         .collect();
     let has_admin = bounding.iter().any(|name| name == "SYS_ADMIN");
-    // SYS_PTRACE is given by some runtimes and is worth knowing where it is.
-    row.capabilities_added =
-        bounding.into_iter().filter(|name| name == "SYS_PTRACE" || !DEFAULT.contains(&name.as_str())).collect();
+    row.capabilities_added = bounding.into_iter().filter(|name| !DEFAULT.contains(&name.as_str())).collect();
     let namespaces = spec.pointer("/linux/namespaces").and_then(Value::as_array);
     let has = |kind: &str| namespaces.into_iter().flatten().any(|one| text(one, "/type").as_deref() == Some(kind));
     row.host_pid = namespaces.is_some() && !has("pid");
