@@ -161,14 +161,7 @@ impl ApplicationLogs {
     }
 
     fn request<'a>(&self, paths: &'a [Glob]) -> Request<'a> {
-        Request {
-            paths,
-            exclude: &[],
-            changed_since: None,
-            file_bytes_max: Some(self.bytes_max()),
-            types: &[],
-            mounts: &[],
-        }
+        Request { file_bytes_max: Some(self.bytes_max()), ..Request::of(paths) }
     }
 
     fn bytes_max(&self) -> u64 {

@@ -137,14 +137,11 @@ struct FileRow<'a> {
 
 impl AuthLog {
     fn with_request<T>(&self, with: impl FnOnce(Request<'_>) -> T) -> T {
-        let paths: Vec<Glob> = PATHS.iter().filter_map(|path| Glob::parse(path).ok()).collect();
+        let paths = Glob::table(&PATHS);
         with(Request {
-            paths: &paths,
-            exclude: &[],
             changed_since: Some(self.since.unwrap_or(Since::Ago(DAYS * 86_400))),
             file_bytes_max: self.file_bytes_max.map(|size| size.0),
-            types: &[],
-            mounts: &[],
+            ..Request::of(&paths)
         })
     }
 }

@@ -230,15 +230,8 @@ struct EntryRow<'a> {
 
 impl JournalEntries {
     fn with_request<T>(&self, with: impl FnOnce(Request<'_>) -> T) -> T {
-        let paths: Vec<Glob> = PATHS.iter().filter_map(|path| Glob::parse(path).ok()).collect();
-        with(Request {
-            paths: &paths,
-            exclude: &[],
-            changed_since: None,
-            file_bytes_max: self.file_bytes_max.map(|size| size.0),
-            types: &[],
-            mounts: &[],
-        })
+        let paths = Glob::table(&PATHS);
+        with(Request { file_bytes_max: self.file_bytes_max.map(|size| size.0), ..Request::of(&paths) })
     }
 
     fn wants(&self, fields: &Fields) -> bool {

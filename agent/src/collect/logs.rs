@@ -31,14 +31,12 @@ pub struct Logs {
 
 impl Logs {
     fn with_request<T>(&self, with: impl FnOnce(Request<'_>) -> T) -> T {
-        let paths: Vec<Glob> = PATHS.iter().filter_map(|path| Glob::parse(path).ok()).collect();
+        let paths = Glob::table(&PATHS);
         with(Request {
-            paths: &paths,
             exclude: &self.exclude,
             changed_since: self.changed_since,
             file_bytes_max: self.file_bytes_max.map(|size| size.0),
-            types: &[],
-            mounts: &[],
+            ..Request::of(&paths)
         })
     }
 }

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use wire::{ByteSize, Tier};
 
+use super::file_timeline::{asked_of, plan_of};
 use super::rows::RowType;
 use super::temp_files::Rows;
 use super::{Collect, Failure, Plan};
@@ -21,9 +22,9 @@ use crate::files::file_row::{FileRow, Look};
 use crate::files::since::Since;
 use crate::files::window::Window;
 use crate::host::Host;
-use crate::host::glob::{Component, Glob};
+use crate::host::glob::Glob;
 use crate::host::meta::{Type, nanoseconds};
-use crate::host::walk::{Asked, Entry, Missed, Visitor, walk};
+use crate::host::walk::{Entry, Missed, Visitor, walk};
 use crate::run::session::{Session, Stopped};
 
 /// Days that are looked at when nothing is said.
@@ -61,28 +62,6 @@ pub struct RecentFiles {
     files_max: Option<u64>,
 }
 
-impl RecentFiles {
-    fn asked(&self, host: &Host) -> Asked {
-        let globs = self.paths.iter().chain(&self.exclude);
-        let homes = if globs.clone().any(Glob::is_of_homes) { host.homes().0 } else { Vec::new() };
-        let mut paths = Vec::new();
-        for mut path in self.paths.iter().flat_map(|glob| glob.below(&homes)) {
-            paths.push((0, path.clone()));
-            path.push(Component::Deep);
-            paths.push((0, path));
-        }
-        if paths.is_empty() {
-            paths = vec![(0, vec![Component::Deep])];
-        }
-        Asked {
-            paths,
-            excluded: self.exclude.iter().flat_map(|glob| glob.below(&homes)).collect(),
-            entered_mounts: Vec::new(),
-            each_file_once: self.paths.is_empty(),
-        }
-    }
-}
-
 impl Collect for RecentFiles {
     const NAME: &'static str = "recent_files";
     const TIER: Tier = Tier::Files;
@@ -100,16 +79,15 @@ impl Collect for RecentFiles {
             session,
             window,
         };
-        Ok(walk(&host, &self.asked(&host), &mut listing)?)
+        Ok(walk(&host, &asked_of(&host, &self.paths, &self.exclude), &mut listing)?)
     }
 
     fn rows() -> Vec<RowType> {
         vec![RowType::of::<FileRow>("recent_file", "statx(2), inode(7)")]
     }
 
-    fn plan(&self, _host: &Host) -> Plan {
-        let reads = self.paths.iter().map(|glob| glob.text().to_owned()).collect::<Vec<_>>();
-        Plan { reads: if reads.is_empty() { vec!["/**".to_owned()] } else { reads }, ..Plan::default() }
+    fn plan(&self, host: &Host) -> Plan {
+        plan_of(host, &self.paths)
     }
 }
 

@@ -60,15 +60,8 @@ pub struct TempFiles {
 
 impl TempFiles {
     fn with_request<T>(&self, with: impl FnOnce(Request<'_>) -> T) -> T {
-        let paths: Vec<Glob> = PATHS.iter().filter_map(|path| Glob::parse(path).ok()).collect();
-        with(Request {
-            paths: &paths,
-            exclude: &self.exclude,
-            changed_since: self.changed_since,
-            file_bytes_max: None,
-            types: &[],
-            mounts: &[],
-        })
+        let paths = Glob::table(&PATHS);
+        with(Request { exclude: &self.exclude, changed_since: self.changed_since, ..Request::of(&paths) })
     }
 }
 

@@ -276,14 +276,7 @@ impl UserActivity {
     }
 
     fn with_request<T>(&self, globs: &[Glob], with: impl FnOnce(Request<'_>) -> T) -> T {
-        with(Request {
-            paths: globs,
-            exclude: &[],
-            changed_since: None,
-            file_bytes_max: Some(self.file_bytes_max()),
-            types: &[],
-            mounts: &[],
-        })
+        with(Request { file_bytes_max: Some(self.file_bytes_max()), ..Request::of(globs) })
     }
 
     fn file_bytes_max(&self) -> u64 {
@@ -320,8 +313,11 @@ impl Collect for UserActivity {
         })?;
         people.environments(session)?;
         people.browsers(session)?;
-        let named: Vec<(Glob, &'static str)> =
-            people.named.iter().filter_map(|(path, shell)| Some((Glob::parse(&escaped(path)).ok()?, *shell))).collect();
+        let named: Vec<(Glob, &'static str)> = people
+            .named
+            .iter()
+            .filter_map(|(path, shell)| Some((Glob::parse(&Glob::escape(path)).ok()?, *shell)))
+            .collect();
         let globs: Vec<Glob> = named.iter().map(|(glob, _)| glob.clone()).collect();
         self.with_request(&globs, |request| {
             request.each(session, |session, entry, numbers| {
@@ -348,18 +344,6 @@ impl Collect for UserActivity {
         let globs: Vec<Glob> = self.asked().into_iter().map(|(_, glob)| glob).collect();
         self.with_request(&globs, |request| request.plan(host))
     }
-}
-
-/// A path as a glob that names only itself.
-fn escaped(path: &str) -> String {
-    let mut escaped = String::with_capacity(path.len());
-    for character in path.chars() {
-        if matches!(character, '*' | '?' | '[' | ']' | '{' | '}' | '\\' | ',') {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
 }
 
 struct Profile {

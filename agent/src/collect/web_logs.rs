@@ -179,12 +179,9 @@ impl WebLogs {
     fn request<'a>(&self, paths: &'a [Glob], is_log: bool) -> Files<'a> {
         let since = self.since.unwrap_or(Since::Ago(DAYS * 86_400));
         Files {
-            paths,
-            exclude: &[],
             changed_since: is_log.then_some(since),
             file_bytes_max: self.file_bytes_max.map(|size| size.0),
-            types: &[],
-            mounts: &[],
+            ..Files::of(paths)
         }
     }
 }

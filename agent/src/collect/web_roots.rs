@@ -93,14 +93,7 @@ impl WebRoots {
     }
 
     fn request<'a>(&'a self, paths: &'a [Glob]) -> Request<'a> {
-        Request {
-            paths,
-            exclude: &self.exclude,
-            changed_since: None,
-            file_bytes_max: None,
-            types: &[Type::File],
-            mounts: &[],
-        }
+        Request { exclude: &self.exclude, types: &[Type::File], ..Request::of(paths) }
     }
 }
 

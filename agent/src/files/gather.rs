@@ -33,7 +33,12 @@ pub struct Request<'a> {
     pub mounts: &'a [String],
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// Everything that these globs name.
+    pub fn of(paths: &'a [Glob]) -> Self {
+        Self { paths, exclude: &[], changed_since: None, file_bytes_max: None, types: &[], mounts: &[] }
+    }
+
     /// Hands over everything that is asked for; each glob that brought nothing is noted.
     ///
     /// # Errors
@@ -92,7 +97,7 @@ impl Request<'_> {
         }
     }
 
-    fn filter(&self, now: Instant) -> Filter<'_> {
+    fn filter(&self, now: Instant) -> Filter<'a> {
         Filter { since: self.changed_since.map(|since| since.moment(now)), types: self.types }
     }
 

@@ -97,6 +97,11 @@ impl Glob {
         text
     }
 
+    /// The globs of a table of ours: what does not parse is left out, and a test counts.
+    pub fn table(texts: &[&str]) -> Vec<Self> {
+        texts.iter().filter_map(|text| Self::parse(text).ok()).collect()
+    }
+
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text
