@@ -56,10 +56,14 @@ pub(super) static FAMILY: Family = Family::of(&[
 fn pth(found: &Found, drafts: &mut Drafts) {
     for (n, line) in super::formats::code_lines(content(found)) {
         if line.starts_with(b"import ") || line.starts_with(b"import\t") {
-            drafts.push(Draft { runs: vec![line.to_vec()], ..Draft::at("python_pth_import", n, line) });
+            drafts.push(Draft {
+                form: Some("import"),
+                runs: vec![line.to_vec()],
+                ..Draft::at(drafts.mechanism, n, line)
+            });
         } else {
             let targets = if line.starts_with(b"/") { vec![line.to_vec()] } else { Vec::new() };
-            drafts.push(Draft { targets, ..Draft::at("python_pth_path", n, line) });
+            drafts.push(Draft { form: Some("path"), targets, ..Draft::at(drafts.mechanism, n, line) });
         }
     }
 }

@@ -64,19 +64,23 @@ pub(super) static FAMILY: Family = Family::of(&[
 fn modprobe(found: &Found, drafts: &mut Drafts) {
     for (n, line) in joined_lines(content(found)) {
         let (word, rest) = first_word(&line);
-        let mechanism = match word {
-            b"install" => "modprobe_install",
-            b"remove" => "modprobe_remove",
-            b"softdep" => "modprobe_softdep",
-            b"weakdep" => "modprobe_weakdep",
-            b"options" => "modprobe_options",
-            b"alias" => "modprobe_alias",
-            b"blacklist" => "modprobe_blacklist",
+        let form = match word {
+            b"install" => "install",
+            b"remove" => "remove",
+            b"softdep" => "softdep",
+            b"weakdep" => "weakdep",
+            b"options" => "options",
+            b"alias" => "alias",
+            b"blacklist" => "blacklist",
             _ => continue,
         };
         let (name, rest) = first_word(rest);
-        let mut draft =
-            Draft { name: Some(name.to_vec()), module: Some(name.to_vec()), ..Draft::at(mechanism, n, &line) };
+        let mut draft = Draft {
+            form: Some(form),
+            name: Some(name.to_vec()),
+            module: Some(name.to_vec()),
+            ..Draft::at(drafts.mechanism, n, &line)
+        };
         match word {
             b"install" | b"remove" => draft.run(rest),
             b"alias" => draft.module = Some(rest.to_vec()),

@@ -41,10 +41,11 @@ use serde::Deserialize;
 use wire::{ByteSize, Tier};
 
 pub(in crate::collect) use self::loader::preloaded;
-use self::row::{Draft, Row};
+use self::row::{Draft, Packages, Row};
 use super::rows::RowType;
 use super::{Collect, Failure, Plan};
 use crate::files::inspect::{Found, Keep, inspect};
+use crate::files::package_database::{PackageDatabase, Wanted};
 use crate::files::targets::Targets;
 use crate::host::Host;
 use crate::host::glob::Glob;
@@ -150,8 +151,11 @@ impl Collect for Persistence {
         }
         let owners = Owners::of(&host);
         let mut targets = Targets::new(self.target_bytes_max.map_or(TARGET_BYTES_MAX, |size| size.0));
+        let packages = PackageDatabase::read(session, Wanted::Owners)?.owners;
+        let packages = Packages((!packages.is_empty()).then_some(packages));
+        let whose = Whose { homes, owners, packages };
         for family in FAMILIES {
-            take(session, family, &homes, &owners, &mut targets)?;
+            take(session, family, &whose, &mut targets)?;
         }
         Ok(())
     }
@@ -168,13 +172,7 @@ impl Collect for Persistence {
     }
 }
 
-fn take(
-    session: &mut Session,
-    family: &Family,
-    homes: &[Vec<u8>],
-    owners: &Owners,
-    targets: &mut Targets,
-) -> Result<(), Failure> {
+fn take(session: &mut Session, family: &Family, whose: &Whose, targets: &mut Targets) -> Result<(), Failure> {
     let mut globs = Vec::new();
     let mut of_glob = Vec::new();
     for (n, mechanism) in family.mechanisms.iter().enumerate() {
@@ -183,7 +181,7 @@ fn take(
             of_glob.push(n);
         }
     }
-    let mut found = inspect(session, &globs, homes, family.keep)?;
+    let mut found = inspect(session, &globs, &whose.homes, family.keep)?;
     // A place may be named by two globs of one mechanism, or be reached by two of its paths (/lib is a link to /usr/lib).
     let mechanism_of = |found: &Found| of_glob.get(found.asked).copied().unwrap_or_default();
     found.sort_by(|a, b| (mechanism_of(a), &a.path).cmp(&(mechanism_of(b), &b.path)));
@@ -214,10 +212,18 @@ fn take(
     targets.look(session, drafts.iter().flat_map(|draft| draft.targets.iter().map(Vec::as_slice)))?;
     for draft in drafts {
         if let Some(file) = found.get(draft.file) {
-            session.row(&draft.finish(file, owners.of_path(&file.path), |path| targets.at(path)))?;
+            let owner = whose.owners.of_path(&file.path);
+            session.row(&draft.finish(file, owner, &whose.packages, |path| targets.at(path)))?;
         }
     }
     Ok(())
+}
+
+/// What is known of the host before its files are looked at.
+struct Whose {
+    homes: Vec<Vec<u8>>,
+    owners: Owners,
+    packages: Packages,
 }
 
 /// Whose home a path is in.

@@ -11,6 +11,7 @@ use wire::Sha256;
 use crate::files::inspect::Found;
 use crate::files::targets::At;
 use crate::host::meta::{Type, nanoseconds};
+use crate::host::packages::owners::Owners;
 
 /// The most lines of one file that stand in one row.
 pub const LINES_MAX: usize = 400;
@@ -49,6 +50,10 @@ pub struct Row {
     pub enabled: Option<bool>,
     /// file, symlink, fifo, socket, char or block.
     pub file_type: String,
+    /// What it is within the mechanism: the type of a unit (service, timer, dropin, wants_link …), the keyword of a line of
+    /// modprobe, import or path of a line of a `.pth` file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub form: Option<&'static str>,
     /// Group of the file.
     pub gid: u32,
     /// True when the row holds only the first part of what the file says.
@@ -84,6 +89,12 @@ pub struct Row {
     pub mtime_ns: Option<Nanos>,
     /// What it is called: the unit, the service of PAM, the bus name, the alias; the file's name otherwise.
     pub name: String,
+    /// The package that the file belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
+    /// True when the file belongs to a package; absent when the host has no database of packages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package_owned: Option<bool>,
     /// The file.
     pub path: String,
     /// Its exact bytes when they are not UTF-8.
@@ -123,6 +134,12 @@ pub struct Row {
     /// Owner of the target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_owner_uid: Option<u32>,
+    /// The package that the target belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_package: Option<String>,
+    /// True when the target belongs to a package; absent without a target or a database of packages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_package_owned: Option<bool>,
     /// The target with symbolic links followed, when that is another path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_resolved: Option<String>,
@@ -155,6 +172,8 @@ pub struct Draft {
     pub file: usize,
     /// See [`Row::mechanism`].
     pub mechanism: &'static str,
+    /// See [`Row::form`].
+    pub form: Option<&'static str>,
     /// See [`Row::line`].
     pub line: Option<usize>,
     /// See [`Row::name`]; the file's name when there is none.
@@ -238,7 +257,7 @@ impl Draft {
     }
 
     /// The row.
-    pub fn finish(self, found: &Found, owner: &[u8], look: impl Fn(&[u8]) -> At) -> Row {
+    pub fn finish(self, found: &Found, owner: &[u8], packages: &Packages, look: impl Fn(&[u8]) -> At) -> Row {
         let mut target = self.targets.first().map(|path| (path.clone(), look(path)));
         if let Some(existing) =
             self.targets.iter().map(|path| (path, look(path))).find(|(_, at)| matches!(at, At::Found(_)))
@@ -265,6 +284,7 @@ impl Draft {
             ctime_ns: time(stat, StatxFlags::CTIME, stat.stx_ctime),
             enabled: self.enabled,
             file_type: found.file_type().name().to_owned(),
+            form: self.form,
             gid: stat.stx_gid,
             is_cut,
             is_executable: found.file_type() == Type::File && stat.stx_mode & 0o111 != 0,
@@ -279,6 +299,8 @@ impl Draft {
             module: self.module.as_deref().map(line),
             mtime_ns: time(stat, StatxFlags::MTIME, stat.stx_mtime),
             name: line(self.name.as_deref().unwrap_or(found.name())),
+            package: packages.owner(&found.path),
+            package_owned: packages.is_owned(&found.path),
             path,
             path_b64,
             record: "persistence",
@@ -297,6 +319,8 @@ impl Draft {
             target_mode: object.map(|(_, object)| mode(&object.stat)),
             target_mtime_ns: object.and_then(|(_, o)| time(&o.stat, StatxFlags::MTIME, o.stat.stx_mtime)),
             target_owner_uid: object.map(|(_, object)| object.stat.stx_uid),
+            target_package: target.as_ref().and_then(|(path, _)| packages.owner(path)),
+            target_package_owned: target.as_ref().and_then(|(path, _)| packages.is_owned(path)),
             target_resolved: object.filter(|(path, o)| **path != o.path).map(|(_, object)| line(&object.path)),
             target_sha256: object.and_then(|(_, object)| object.sha256),
             text,
@@ -306,6 +330,19 @@ impl Draft {
             unit: self.unit.as_deref().map(line),
             user: user.as_deref().map(line),
         }
+    }
+}
+
+/// Which paths belong to packages, as far as the host has a database of packages.
+pub struct Packages(pub Option<Owners>);
+
+impl Packages {
+    fn owner(&self, path: &[u8]) -> Option<String> {
+        self.0.as_ref()?.owner(path).map(ToOwned::to_owned)
+    }
+
+    fn is_owned(&self, path: &[u8]) -> Option<bool> {
+        self.0.as_ref().map(|owners| owners.owner(path).is_some())
     }
 }
 

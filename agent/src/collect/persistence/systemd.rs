@@ -67,19 +67,19 @@ const MECHANISMS: &[Mechanism] = &[
     },
 ];
 
-/// Types of units, and the mechanism of each.
+/// Types of units.
 const TYPES: [(&[u8], &str); 11] = [
-    (b"service", "systemd_service"),
-    (b"timer", "systemd_timer"),
-    (b"socket", "systemd_socket"),
-    (b"path", "systemd_path"),
-    (b"mount", "systemd_mount"),
-    (b"automount", "systemd_automount"),
-    (b"swap", "systemd_swap"),
-    (b"target", "systemd_target"),
-    (b"scope", "systemd_scope"),
-    (b"slice", "systemd_slice"),
-    (b"device", "systemd_device"),
+    (b"service", "service"),
+    (b"timer", "timer"),
+    (b"socket", "socket"),
+    (b"path", "path"),
+    (b"mount", "mount"),
+    (b"automount", "automount"),
+    (b"swap", "swap"),
+    (b"target", "target"),
+    (b"scope", "scope"),
+    (b"slice", "slice"),
+    (b"device", "device"),
 ];
 
 /// What a unit runs.
@@ -121,16 +121,16 @@ fn unit(found: &Found, drafts: &mut Drafts) {
     let [name, folder] = names[..] else { return };
     let mut draft = Draft { name: Some(name.to_vec()), ..Draft::of(drafts.mechanism) };
     if let Some(of_unit) = folder.strip_suffix(b".d") {
-        draft.mechanism = "systemd_dropin";
+        draft.form = Some("dropin");
         draft.unit = Some(of_unit.to_vec());
     } else if let Some(link) = switching(folder) {
-        draft.mechanism = "systemd_wants_link";
+        draft.form = Some("wants_link");
         draft.kind = Some(link.to_vec());
         draft.schedule = folder.strip_suffix(link).and_then(|at| at.strip_suffix(b".")).map(<[u8]>::to_vec);
         draft.unit = Some(name.to_vec());
         draft.enabled = Some(true);
-    } else if let Some((_, mechanism)) = TYPES.iter().find(|(end, _)| extension(name) == *end) {
-        draft.mechanism = mechanism;
+    } else if let Some((_, form)) = TYPES.iter().find(|(end, _)| extension(name) == *end) {
+        draft.form = Some(form);
     }
     if found.link_target.as_deref() == Some(b"/dev/null") {
         draft.kind = Some(b"masked".to_vec());
@@ -195,7 +195,7 @@ fn settle(draft: &mut Draft, found: &Found) {
     }
     let name = draft.name.clone().unwrap_or_default();
     let stem = name.iter().rposition(|byte| *byte == b'.').map_or(&name[..], |dot| &name[..dot]);
-    if draft.unit.is_none() && matches!(draft.mechanism, "systemd_timer" | "systemd_path" | "systemd_socket") {
+    if draft.unit.is_none() && matches!(draft.form, Some("timer" | "path" | "socket")) {
         draft.unit = Some([stem, b".service"].concat());
     }
 }
@@ -224,7 +224,7 @@ fn finish(found: &[Found], drafts: &mut [Draft]) {
         })
     };
     let mut linked: HashSet<(bool, Vec<u8>)> = HashSet::new();
-    for draft in drafts.iter().filter(|draft| draft.mechanism == "systemd_wants_link") {
+    for draft in drafts.iter().filter(|draft| draft.form == Some("wants_link")) {
         let Some(name) = draft.name.clone() else { continue };
         let target = found.get(draft.file).and_then(|file| file.link_target.as_deref()).map(last_name);
         if let (Some(at), Some(dot)) =
@@ -240,14 +240,14 @@ fn finish(found: &[Found], drafts: &mut [Draft]) {
     for draft in drafts.iter() {
         let Some(file) = found.get(draft.file) else { continue };
         if let Some(target) = &file.link_target
-            && TYPES.iter().any(|(_, mechanism)| *mechanism == draft.mechanism)
+            && TYPES.iter().any(|(_, form)| Some(*form) == draft.form)
             && file.path.starts_with(b"/etc/")
         {
             linked.insert((is_user(draft), last_name(target).to_vec()));
         }
     }
     for draft in drafts.iter_mut() {
-        let is_unit = TYPES.iter().any(|(_, mechanism)| *mechanism == draft.mechanism);
+        let is_unit = TYPES.iter().any(|(_, form)| Some(*form) == draft.form);
         if is_unit && draft.enabled.is_none() {
             let key = (is_user(draft), draft.name.clone().unwrap_or_default());
             let can_be = draft.arguments.iter().any(|argument| {

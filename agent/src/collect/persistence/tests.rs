@@ -138,12 +138,18 @@ fn a_debian_like_host() {
     put(tree, "/etc/logrotate.d/x", "/var/log/x {\n  postrotate\n    /tmp/l\n  endscript\n}\n");
     put(tree, "/etc/wireguard/wg0.conf", "[Interface]\nPrivateKey = SECRETSECRET\nPostUp = /tmp/w\n");
     put(tree, "/boot/vmlinuz-6", "kernel");
+    put(
+        tree,
+        "/var/lib/dpkg/status",
+        "Package: vendor\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\n",
+    );
+    put(tree, "/var/lib/dpkg/info/vendor.list", "/lib/systemd/system/vendor.socket\n/usr/sbin/agentd\n");
 
     let messages = taken(tree);
     let rows = rows(&messages);
     let at = |mechanism: &str, path: &str| row(&rows, mechanism, path).clone();
 
-    let service = at("systemd_service", "/etc/systemd/system/fx.service");
+    let service = at("systemd_unit", "/etc/systemd/system/fx.service");
     assert_eq!((&service["target"], &service["target_exists"]), (&"/usr/sbin/agentd".into(), &true.into()));
     assert_eq!(
         (&service["enabled"], &service["user"], &service["kind"]),
@@ -153,22 +159,27 @@ fn a_debian_like_host() {
     assert_eq!(service["sets"], serde_json::json!(["LD_PRELOAD=/x.so", "B=2"]));
     assert_eq!(service["target_sha256"].as_str().map(str::len), Some(64));
     assert_eq!((&service["layer"], &service["file_type"]), (&"admin".into(), &"file".into()));
-    assert_eq!(at("systemd_service", "/etc/systemd/system/off.service")["enabled"], false);
-    let timer = at("systemd_timer", "/etc/systemd/system/fx.timer");
+    assert_eq!(at("systemd_unit", "/etc/systemd/system/off.service")["enabled"], false);
+    let timer = at("systemd_unit", "/etc/systemd/system/fx.timer");
     assert_eq!((&timer["unit"], &timer["schedule"]), (&"fx.service".into(), &"OnBootSec=1h; OnCalendar=daily".into()));
-    assert_eq!(at("systemd_dropin", "/etc/systemd/system/ssh.service.d/override.conf")["unit"], "ssh.service");
-    let wants = at("systemd_wants_link", "/etc/systemd/system/multi-user.target.wants/fx.service");
+    assert_eq!(at("systemd_unit", "/etc/systemd/system/ssh.service.d/override.conf")["unit"], "ssh.service");
+    let wants = at("systemd_unit", "/etc/systemd/system/multi-user.target.wants/fx.service");
+    assert_eq!(
+        (&wants["form"], &service["form"], &timer["form"]),
+        (&"wants_link".into(), &"service".into(), &"timer".into())
+    );
     assert_eq!((&wants["is_link"], &wants["target"]), (&true.into(), &"/usr/sbin/agentd".into()));
     assert_eq!(
         (&wants["link_target"], &wants["schedule"]),
         (&"/etc/systemd/system/fx.service".into(), &"multi-user.target".into())
     );
-    assert_eq!(at("systemd_service", "/etc/systemd/system/gone.service")["kind"], "masked");
+    assert_eq!(at("systemd_unit", "/etc/systemd/system/gone.service")["kind"], "masked");
     assert_eq!(at("systemd_generator", "/etc/systemd/system-generators/fx-gen")["enabled"], true);
     let vendor: Vec<_> = rows.iter().filter(|row| row["name"] == "vendor.socket").collect();
     assert_eq!(vendor.len(), 1, "/lib is /usr/lib");
-    assert_eq!(vendor[0]["layer"], "vendor");
-    assert_eq!(at("systemd_service", "/home/ann/.config/systemd/user/u.service")["user"], "ann");
+    assert_eq!((&vendor[0]["layer"], &vendor[0]["package"]), (&"vendor".into(), &"vendor".into()));
+    assert_eq!((&service["package_owned"], &service["target_package_owned"]), (&false.into(), &true.into()));
+    assert_eq!(at("systemd_user_unit", "/home/ann/.config/systemd/user/u.service")["user"], "ann");
     assert_eq!(at("systemd_linger", "/var/lib/systemd/linger/ann")["user"], "ann");
 
     let cron = at("cron_line", "/etc/cron.d/fx-update");
@@ -199,7 +210,7 @@ fn a_debian_like_host() {
     assert_eq!((&pam[2]["module"], &pam[2]["runs"][0]), (&"pam_exec.so".into(), &"/bin/true".into()));
     let udev: Vec<_> = rows.iter().filter(|row| row["mechanism"] == "udev_rule").collect();
     assert_eq!((udev.len(), &udev[0]["runs"][0], &udev[0]["line"]), (1, &"/bin/true".into(), &2.into()));
-    assert_eq!(at("modprobe_install", "/etc/modprobe.d/fx.conf")["runs"][0], "/bin/true");
+    assert_eq!(at("modprobe", "/etc/modprobe.d/fx.conf")["runs"][0], "/bin/true");
     assert_eq!(at("modules_load", "/etc/modules-load.d/fx.conf")["module"], "fxmod");
     assert_eq!(at("sysctl", "/etc/sysctl.d/1.conf")["target"], "/tmp/h");
     assert_eq!(at("apt_hook", "/etc/apt/apt.conf.d/99x")["target"], "/tmp/a");
@@ -214,7 +225,7 @@ fn a_debian_like_host() {
     assert_eq!((&sshd[0]["sets"][0], &sshd[1]["target"]), (&"PermitRootLogin=yes".into(), &"/tmp/f".into()));
     assert_eq!(at("ssh_rc", "/home/ann/.ssh/rc")["runs"][0], "/tmp/r");
     assert_eq!(at("mail_alias", "/etc/aliases")["target"], "/tmp/m");
-    assert_eq!(at("python_pth_import", "/usr/lib/python3/dist-packages/x.pth")["line"], 1);
+    assert_eq!(at("python_pth", "/usr/lib/python3/dist-packages/x.pth")["line"], 1);
     assert_eq!(at("logrotate_script", "/etc/logrotate.d/x")["target"], "/tmp/l");
     assert_eq!(at("wireguard_command", "/etc/wireguard/wg0.conf")["runs"][0], "/tmp/w");
     assert_eq!(at("boot_file", "/boot/vmlinuz-6")["size_bytes"], 6);
@@ -257,6 +268,7 @@ fn a_rhel_like_and_an_alpine_like_host() {
 
     let rows = rows(&taken(tree));
     let at = |mechanism: &str, path: &str| row(&rows, mechanism, path).clone();
+    assert!(rows.iter().all(|row| row["package_owned"].is_null()), "no database of packages, so nothing is told");
     assert_eq!(at("cron_line", "/var/spool/cron/root")["target"], "/usr/bin/a");
     assert_eq!(at("anacron_line", "/etc/anacrontab")["name"], "cron.daily");
     assert_eq!(at("rc_local", "/etc/rc.d/rc.local")["enabled"], false);
