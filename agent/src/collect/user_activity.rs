@@ -6,9 +6,11 @@
 //! startup scripts and in the environments of processes), `browser_profile`, `recent_document`, `trashed_file`,
 //! `user_application`. A history that HISTFILE names is read as well, wherever it lies.
 //!
-//! Known limits: databases of browsers go into the bundle and are not parsed here (the agent holds no SQLite); of cookies
-//! and passwords only the digest is taken. Of a variable in HISTFILE only `~`, `$HOME` and `${HOME}` are known.
+//! `browser_page` and `browser_download` come from the databases of histories, the latest 20,000 of a profile. Of cookies
+//! and passwords only the digest is taken. Known limits: sessions, forms and extensions are only files; of a variable in
+//! HISTFILE only `~`, `$HOME` and `${HOME}` are known.
 
+mod browsing;
 mod desktop;
 mod places;
 
@@ -37,6 +39,7 @@ use crate::host::glob::Glob;
 use crate::host::homes::owner_of;
 use crate::host::meta::Type;
 use crate::host::shell_history::{self, Format};
+use crate::host::sqlite::Database;
 use crate::host::text::{Exact, Text};
 use crate::host::walk::Entry;
 use crate::run::session::{Session, Stopped};
@@ -49,6 +52,8 @@ const COMMANDS_MAX: usize = 50_000;
 const COMMAND_BYTES_MAX: usize = 8 << 10;
 /// The longest script, list or note that is read.
 const SMALL_BYTES_MAX: u64 = 4 << 20;
+/// The longest database of a browser that is read into rows.
+const DATABASE_BYTES_MAX: u64 = 256 << 20;
 /// Recent documents of one list.
 const DOCUMENTS_MAX: usize = 10_000;
 /// Histories that HISTFILE names.
@@ -176,6 +181,54 @@ struct BrowserRow<'a> {
     /// `browser_profile`.
     record: &'static str,
     /// The account in whose home it lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+}
+
+/// A page that a browser showed.
+#[derive(Serialize, JsonSchema)]
+struct PageRow<'a> {
+    /// The browser.
+    browser: &'a str,
+    /// The database.
+    path: &'a str,
+    /// `browser_page`.
+    record: &'static str,
+    /// When it was visited last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_ns: Option<Nanos>,
+    /// Its title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+    /// Its address.
+    url: &'a str,
+    /// The account in whose home the database lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    /// How often it was visited.
+    visits: u64,
+}
+
+/// A file that was downloaded with a browser.
+#[derive(Serialize, JsonSchema)]
+struct DownloadRow<'a> {
+    /// The browser.
+    browser: &'a str,
+    /// The database.
+    path: &'a str,
+    /// `browser_download`.
+    record: &'static str,
+    /// How much came, where the browser keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_bytes: Option<u64>,
+    /// Where it was put.
+    target: Text<'a>,
+    /// When it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_ns: Option<Nanos>,
+    /// The page or the file that it came from.
+    url: &'a str,
+    /// The account in whose home the database lies.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
 }
@@ -330,6 +383,8 @@ impl Collect for UserActivity {
 
     fn rows() -> Vec<RowType> {
         vec![
+            RowType::of::<DownloadRow<'static>>("browser_download", "Chromium's History, Firefox's places.sqlite"),
+            RowType::of::<PageRow<'static>>("browser_page", "Chromium's History, Firefox's places.sqlite"),
             RowType::of::<BrowserRow<'static>>("browser_profile", "the browsers' profile folders"),
             RowType::of::<CommandRow<'static>>("history_command", "bash(1), zshoptions(1), fish(1), editline(3)"),
             RowType::of::<HistoryRow<'static>>("history_file", "bash(1), zshoptions(1), chattr(1)"),
@@ -377,7 +432,10 @@ impl People {
             Purpose::History(shell, format) => self.history(session, entry, shell, format)?,
             Purpose::Recent => self.recent(session, entry)?,
             Purpose::Trash => self.trash(session, entry)?,
-            Purpose::Browser(browser) => self.browser(entry, browser),
+            Purpose::Browser(browser) => {
+                self.browser(entry, browser);
+                self.browsing(session, entry, browser)?;
+            }
             Purpose::Application(application, kind) => return self.application(session, entry, application, kind),
             Purpose::Take => {}
         }
@@ -594,6 +652,73 @@ impl People {
         profile.changed = profile.changed.max(changed(entry));
     }
 
+    /// Pages and downloads of a browser's database of history.
+    fn browsing(&mut self, session: &mut Session, entry: &Entry<'_>, browser: &'static str) -> Result<(), Stopped> {
+        let name = entry.name.to_bytes();
+        if !matches!(name, b"History" | b"places.sqlite") || entry.file_type() != Type::File {
+            return Ok(());
+        }
+        let (opened, stat) = match copy::open(entry) {
+            Ok((opened, stat)) if Type::of(stat.stx_mode) == Type::File => (opened, stat),
+            // What cannot be opened is told where the file itself is taken.
+            _ => return Ok(()),
+        };
+        if stat.stx_size > DATABASE_BYTES_MAX {
+            let item = session.item(bundle::item::Kind::Record, entry.path, "read", Status::Skipped);
+            return session
+                .note(item.because(format!("longer than {DATABASE_BYTES_MAX} bytes: only the file is taken")));
+        }
+        session.spend(stat.stx_size)?;
+        let wal = session.host().open_file(&[entry.path, b"-wal"].concat()).ok();
+        let opened = (std::fs::File::from(opened), stat.stx_size);
+        let database = Database::open(opened, wal.map(|(wal, stat)| (wal, stat.stx_size)));
+        let found = match database {
+            Ok(database) => browsing::read(&database, name == b"places.sqlite"),
+            Err(error) => browsing::Browsing { error: Some(error), ..browsing::Browsing::default() },
+        };
+        if let Some(error) = &found.error {
+            let item = session.item(bundle::item::Kind::Record, entry.path, "read", Status::Error);
+            session.note(item.because(error.to_string()))?;
+        }
+        let (path, _) = shown(entry.path);
+        let user = owner_of(&self.owners, entry.path);
+        let nanos = |at: Option<Instant>| at.map(|at| Nanos(at.0));
+        for page in &found.pages {
+            session.row(&PageRow {
+                browser,
+                path: &path,
+                record: "browser_page",
+                time_ns: nanos(page.at),
+                title: page.title.as_deref(),
+                url: &page.url,
+                user,
+                visits: page.visits,
+            })?;
+        }
+        for download in &found.downloads {
+            session.row(&DownloadRow {
+                browser,
+                path: &path,
+                record: "browser_download",
+                size_bytes: download.bytes,
+                target: Text(&download.target),
+                time_ns: nanos(download.at),
+                url: &download.url,
+                user,
+            })?;
+            if let Some(at) = download.at
+                && self.events_left > 0
+            {
+                self.events_left -= 1;
+                let target = shown(&download.target).0;
+                let message =
+                    format!("{} downloaded {target} from {} with {browser}", user.unwrap_or("somebody"), download.url);
+                session.event(Event { at, desc: "Start Time", message, data_type: "browser:download" })?;
+            }
+        }
+        Ok(())
+    }
+
     fn browsers(&mut self, session: &mut Session) -> Result<(), Stopped> {
         for (path, profile) in std::mem::take(&mut self.profiles) {
             session.row(&BrowserRow {
@@ -690,6 +815,12 @@ mod tests {
         std::fs::write(path, content).unwrap();
     }
 
+    fn unpacked(fixture: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(fixture), &mut bytes).unwrap();
+        bytes
+    }
+
     fn tree() -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         let at = root.path();
@@ -709,9 +840,17 @@ mod tests {
             "home/alice/.local/share/recently-used.xbel",
             b"<bookmark href=\"file:///home/alice/a%20b\" added=\"2025-11-30T10:00:00Z\">",
         );
-        put(at, "home/alice/.config/google-chrome/Default/History", b"SQLite format 3\0");
+        put(
+            at,
+            "home/alice/.config/google-chrome/Default/History",
+            &unpacked(include_bytes!("user_activity/fixtures/History.gz")),
+        );
         put(at, "home/alice/.config/google-chrome/Default/Network/Cookies", b"SQLite format 3\0");
-        put(at, "home/alice/.mozilla/firefox/a.default/places.sqlite", b"SQLite format 3\0");
+        put(
+            at,
+            "home/alice/.mozilla/firefox/a.default/places.sqlite",
+            &unpacked(include_bytes!("user_activity/fixtures/places.sqlite.gz")),
+        );
         put(at, "home/alice/.mozilla/firefox/a.default/logins.json", b"{}");
         put(at, "home/alice/.config/rclone/rclone.conf", b"[x]");
         root
@@ -752,6 +891,36 @@ mod tests {
             items(&messages).into_iter().filter(|item| item.status == Status::Redacted).map(|item| item.path).collect();
         assert_eq!(withheld.len(), 2, "{withheld:?}");
         assert!(withheld.iter().all(|path| path.ends_with(b"Cookies") || path.ends_with(b"logins.json")));
+    }
+
+    #[test]
+    fn pages_and_downloads_of_browsers_become_rows() {
+        let root = tree();
+        put(root.path(), "root/.config/chromium/Default/History", b"SQLite format 3\0 and no more");
+        let messages = collect(&UserActivity::default(), Arc::new(Host::at(root.path(), FixedClock(Instant(0)))));
+        let rows = rows(&messages);
+        let of = |record: &str, browser: &str| -> Vec<_> {
+            rows.iter().filter(|row| row["record"] == record && row["browser"] == browser).collect()
+        };
+        let pages = of("browser_page", "chrome");
+        assert_eq!(
+            (pages.len(), &pages[0]["url"], &pages[1]["title"]),
+            (2, &"https://b.example/x".into(), &"A".into())
+        );
+        assert_eq!((&pages[1]["time_ns"], &pages[1]["visits"]), (&"1764500000000000000".into(), &3.into()));
+        let download = of("browser_download", "chrome")[0];
+        assert_eq!((&download["target"], &download["size_bytes"]), (&"/home/alice/Downloads/x.sh".into(), &42.into()));
+        assert_eq!((&download["url"], &download["user"]), (&"https://b.example/x".into(), &"alice".into()));
+        assert_eq!(of("browser_page", "firefox").len(), 1, "what was never visited is no page");
+        let download = of("browser_download", "firefox")[0];
+        assert_eq!(
+            (&download["target"], &download["url"]),
+            (&"/home/alice/d b.deb".into(), &"https://f.example/d.deb".into())
+        );
+        let is_told = items(&messages).iter().any(|item| {
+            item.path.ends_with(b"chromium/Default/History") && item.status == Status::Error && item.reason.is_some()
+        });
+        assert!(is_told, "the database that is none");
     }
 
     #[test]
