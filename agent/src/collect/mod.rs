@@ -25,6 +25,7 @@ pub mod firmware;
 pub mod hidden_modules;
 pub mod host_facts;
 pub mod journal;
+pub mod kernel_log;
 pub mod kernel_modules;
 pub mod kernel_state;
 pub mod kernel_symbols;
@@ -84,6 +85,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<kernel_state::KernelState>(),
     Collector::of::<bpf::Bpf>(),
     Collector::of::<audit_state::AuditState>(),
+    Collector::of::<kernel_log::KernelLog>(),
     Collector::of::<deleted_files::DeletedFiles>(),
     Collector::of::<process_images::ProcessImages>(),
     Collector::of::<process_memory::ProcessMemory>(),
