@@ -1,16 +1,16 @@
 //! Every BPF program, map and link that the kernel has, by bpf(2): what it is, who holds it, where it is pinned, where
 //! it hooks, and the instructions themselves.
 //!
-//! Row types: `program`, `map`, `link`, then `attachment` (a program at a hook of a cgroup, or behind a perf event or a
-//! raw tracepoint of a process: neither is a link) and `pin` (a file of a mounted bpffs). The translated instructions,
-//! which are what the kernel runs after its verifier, are kept as `raw/bpf/translated/SHA256.bin`, each digest once.
-//! Where XDP programs sit is told by the rows `interface` of `network_state` (`xdp_programs`).
+//! Row types: `program`, `map`, `link`, then `attachment` (a program at a hook of a cgroup or of a network interface, or
+//! behind a perf event or a raw tracepoint of a process: none of these is a link) and `pin` (a file of a mounted bpffs).
+//! The translated instructions, which are what the kernel runs after its verifier, are kept as
+//! `raw/bpf/translated/SHA256.bin`, each digest once.
 //!
 //! Opening a program or a map by its number takes a reference for a moment and changes nothing. A pin is opened through
 //! a noatime clone of its mount where that can be had: BPF_OBJ_GET moves the access time else.
 //!
-//! Known limits: filters and actions of tc(8) are shown as programs, without their interface; addresses inside of the
-//! instructions are zero unless the kernel lets this process see them (kptr_restrict, CAP_SYSLOG); a program that hooks
+//! Known limits: actions of tc(8), and programs attached to sockets, are shown as programs without where they are used;
+//! addresses inside of the instructions are zero unless the kernel lets this process see them (kptr_restrict, CAP_SYSLOG); a program that hooks
 //! bpf(2) itself can hide from it, but not from `/proc/PID/fdinfo`, and a number that only a holder tells is noted.
 
 mod holders;
@@ -225,6 +225,9 @@ impl Collect for Bpf {
         if programs.has_cgroup {
             hooks::of_cgroups(session)?;
         }
+        if programs.has_network {
+            hooks::of_interfaces(session)?;
+        }
         for row in &pins {
             session.row(row)?;
         }
@@ -310,6 +313,7 @@ fn refused(session: &mut Session, kind: Kind, error: &io::Error) -> Result<(), S
 #[derive(Default)]
 struct Programs {
     has_cgroup: bool,
+    has_network: bool,
 }
 
 fn programs(session: &mut Session, objects: &mut Objects) -> Result<Programs, Stopped> {
@@ -347,6 +351,7 @@ fn programs(session: &mut Session, objects: &mut Objects) -> Result<Programs, St
     let mut programs = Programs::default();
     for mut row in rows {
         programs.has_cgroup |= row.kind.contains("cgroup") || matches!(row.kind.as_str(), "sock_ops" | "lsm");
+        programs.has_network |= matches!(row.kind.as_str(), "xdp" | "sched_cls" | "sched_act");
         let target = names.get(&row.attach_btf_id).filter(|name| !name.is_empty());
         row.attach_target = target.map(|name| String::from_utf8_lossy(name).into_owned());
         session.row(&row)?;

@@ -33,6 +33,8 @@ use crate::run::session::{Session, Stopped};
 const SYMBOLS_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of `/proc/vmallocinfo`: about 100 per range.
 const VMALLOC_BYTES_MAX: u64 = 64 << 20;
+/// Of which this many are kept as they are.
+const RAW_BYTES_MAX: u64 = 8 << 20;
 /// Ranges without an owner that are told.
 const RANGES_MAX: usize = 10_000;
 
@@ -295,9 +297,10 @@ struct Range<'a> {
     pages: Option<u64>,
 }
 
-/// Functions that allocate for modules and for nothing else (kernel/module/main.c, arch/*/kernel/module.c): the caller
-/// is the function that asked, with its offset.
-const CALLERS: [&[u8]; 4] = [b"move_module+", b"module_alloc+", b"layout_and_allocate", b"module_memory_alloc+"];
+/// Functions that allocate for modules and for nothing else (kernel/module/main.c, arch/*/kernel/module.c; which of them
+/// is named depends on what the compiler inlined): the caller is the function that asked, with its offset.
+const CALLERS: [&[u8]; 5] =
+    [b"move_module+", b"module_alloc+", b"layout_and_allocate", b"module_memory_alloc+", b"load_module+"];
 
 /// `0xSTART-0xEND BYTES CALLER pages=N …`
 fn range(line: &[u8]) -> Option<Range<'_>> {
@@ -329,9 +332,9 @@ fn ranges(session: &mut Session, host: &Host, views: &Views) -> Result<(), Failu
     let is_shown = found.iter().all(|range| range.start >> 63 == 1) && !owned.is_empty();
     if !found.is_empty() && !is_shown {
         let item = session.item(Kind::Record, path, "procfs", Status::Skipped);
-        let why =
-            "the kernel does not show addresses (kernel.kptr_restrict, CAP_SYSLOG): no range can be told from others";
-        return Ok(session.note(item.because(format!("{} ranges of modules; {why}", found.len())))?);
+        let why = "the kernel does not show addresses (kernel.kptr_restrict, CAP_SYSLOG)";
+        let rule = format!("of {} ranges none can be told from the others: {why}", found.len());
+        return Ok(session.note(item.because(rule))?);
     }
     for range in found.iter().filter(|range| !holds(range)).take(RANGES_MAX) {
         session.row(&RangeRow {
@@ -342,7 +345,10 @@ fn ranges(session: &mut Session, host: &Host, views: &Views) -> Result<(), Failu
             start_hex: format!("{:x}", range.start),
         })?;
     }
-    Ok(())
+    if text.len() as u64 > RAW_BYTES_MAX {
+        return Ok(session.limited(format!("{path} is longer than {RAW_BYTES_MAX} bytes and is not kept"))?);
+    }
+    Ok(session.raw(path, "procfs", "vmallocinfo.txt", text)?)
 }
 
 /// Addresses that lie in modules: where `/proc/modules` says they begin, and their sections.
