@@ -2,7 +2,7 @@
 //! kernel's VFS, where rootkits hook, is used for the device node only.
 //!
 //! ext2, ext3 and ext4 are read by the crate ext4-view: pure Rust without unsafe code, read-only, bounded by checked
-//! arithmetic, and it replays the journal in memory. No crate of that quality reads XFS or btrfs: for those the reason is
+//! arithmetic; it replays journals of today's format in memory. No crate of that quality reads XFS or btrfs: for those the reason is
 //! said.
 //!
 //! Known limits: what was written within the last half minute may not be on the device yet; blocks of a file that the
@@ -63,8 +63,7 @@ impl Host {
             return Err(Unread::Unfit(format!("it lies on {fs_type}, which is not read from its device")));
         }
         let file = self.block_device(mount.major, mount.minor)?;
-        let left = Arc::new(AtomicU64::new(DEVICE_BYTES_MAX));
-        let file_system = Ext4::load(Box::new(Bounded { file, left })).map_err(unread)?;
+        let file_system = load(&file).map_err(unread)?;
         Ok(Device { file_system, root: mount.root.clone(), point: mount.point.clone() })
     }
 
@@ -90,6 +89,24 @@ impl Host {
         let opened = rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| Unread::Failed(error.into()))?;
         let again = rustix::fs::fstat(&opened).map_err(|error| Unread::Failed(error.into()))?;
         if is_it(&again) { Ok(File::from(opened)) } else { Err(Unread::Unfit(format!("/dev/{name} was exchanged"))) }
+    }
+}
+
+/// Reads the superblock and what belongs to it.
+///
+/// The crate replays journals of today's format only. Those of ext3, and of ext4 without checksums of metadata, are passed
+/// over: while a file system is mounted, its metadata are read from the same pages of the device's cache that the kernel
+/// changes, so they are not older than the journal.
+fn load(device: &File) -> Result<Ext4, Ext4Error> {
+    let left = Arc::new(AtomicU64::new(DEVICE_BYTES_MAX));
+    let reader = |passes_over_journal| -> Result<Box<Bounded>, Ext4Error> {
+        let file = device.try_clone().map_err(|error| Ext4Error::Io(error.into()))?;
+        Ok(Box::new(Bounded { file, left: Arc::clone(&left), passes_over_journal }))
+    };
+    match Ext4::load(reader(false)?) {
+        // With checksums the changed superblock is refused: then the first reason counts.
+        Err(first @ Ext4Error::Incompatible(_)) => Ext4::load(reader(true)?).map_err(|_| first),
+        outcome => outcome,
     }
 }
 
@@ -139,7 +156,13 @@ fn unread(error: Ext4Error) -> Unread {
 struct Bounded {
     file: File,
     left: Arc<AtomicU64>,
+    passes_over_journal: bool,
 }
+
+/// Where the superblock keeps its compatible and incompatible features (`s_feature_compat`, `s_feature_incompat`), and the
+/// bit in both that is about the journal: that there is one (`HAS_JOURNAL`), that it must be replayed (`RECOVER`).
+const FEATURES_AT: [u64; 2] = [1024 + 0x5c, 1024 + 0x60];
+const OF_JOURNAL: u8 = 0x4;
 
 impl Ext4Read for Bounded {
     fn read(&mut self, start_byte: u64, dst: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync + 'static>> {
@@ -149,7 +172,14 @@ impl Ext4Read for Bounded {
             return Err(format!("more than {DEVICE_BYTES_MAX} bytes of the device").into());
         }
         self.left.store(left - length, Ordering::Relaxed);
-        Ok(self.file.read_exact_at(dst, start_byte)?)
+        self.file.read_exact_at(dst, start_byte)?;
+        for at in FEATURES_AT.into_iter().filter(|_| self.passes_over_journal) {
+            let position = at.checked_sub(start_byte).and_then(|position| usize::try_from(position).ok());
+            if let Some(byte) = position.and_then(|position| dst.get_mut(position)) {
+                *byte &= !OF_JOURNAL;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -164,30 +194,50 @@ mod tests {
         for fill in [0, 0xff] {
             let mut image = tempfile::tempfile().unwrap();
             image.write_all(&vec![fill; 1 << 20]).unwrap();
-            let left = Arc::new(AtomicU64::new(DEVICE_BYTES_MAX));
-            assert!(Ext4::load(Box::new(Bounded { file: image, left })).is_err());
+            assert!(load(&image).is_err());
         }
         let image = tempfile::tempfile().unwrap();
         image.set_len(1 << 20).unwrap();
-        let mut bounded = Bounded { file: image, left: Arc::new(AtomicU64::new(10)) };
+        let left = Arc::new(AtomicU64::new(10));
+        let mut bounded = Bounded { file: image, left, passes_over_journal: false };
         assert!(Ext4Read::read(&mut bounded, 0, &mut [0; 10]).is_ok());
         assert!(Ext4Read::read(&mut bounded, 0, &mut [0; 1]).is_err(), "past the bound");
     }
 
     /// `mkfs.ext4 -b 1024 -J size=1 -d TREE` made it: `/etc/ld.so.preload`, the same below `/sub`, and a link to it.
-    fn image() -> File {
-        let packed: &[u8] = include_bytes!("fixtures/ext4.img.gz");
+    const IMAGE: &[u8] = include_bytes!("fixtures/ext4.img.gz");
+    /// The same with `-O ^metadata_csum,^64bit`, as it was made until 2016.
+    const OLD_IMAGE: &[u8] = include_bytes!("fixtures/ext4_old.img.gz");
+
+    fn image(packed: &[u8]) -> File {
         let mut image = tempfile::tempfile().unwrap();
         io::copy(&mut flate2::read::GzDecoder::new(packed), &mut image).unwrap();
         image
     }
 
+    fn device(image: &File) -> Result<Device, Unread> {
+        let file_system = load(image).map_err(unread)?;
+        Ok(Device { file_system, root: b"/".to_vec(), point: b"/".to_vec() })
+    }
+
+    /// While a file system is mounted, its superblock says that the journal must be replayed.
+    #[test]
+    fn a_journal_of_an_old_format_is_passed_over() {
+        for packed in [OLD_IMAGE, IMAGE] {
+            let file = image(packed);
+            let mut feature = [0];
+            file.read_exact_at(&mut feature, FEATURES_AT[1]).unwrap();
+            if packed == OLD_IMAGE {
+                file.write_all_at(&[feature[0] | OF_JOURNAL], FEATURES_AT[1]).unwrap();
+            }
+            let list = device(&file).unwrap().read(b"/etc/ld.so.preload", 1 << 20).unwrap();
+            assert_eq!(list.content, b"/usr/lib/libfxh.so\n");
+        }
+    }
+
     #[test]
     fn a_file_system_with_a_journal_is_read() {
-        let left = Arc::new(AtomicU64::new(DEVICE_BYTES_MAX));
-        let read_so_far = Arc::clone(&left);
-        let file_system = Ext4::load(Box::new(Bounded { file: image(), left })).unwrap();
-        let mut device = Device { file_system, root: b"/".to_vec(), point: b"/".to_vec() };
+        let mut device = device(&image(IMAGE)).unwrap();
         let list = device.read(b"/etc/ld.so.preload", 1 << 20).unwrap();
         assert_eq!(list.content, b"/usr/lib/libfxh.so\n");
         assert_eq!((list.mode, list.uid, list.gid), (0o100_644, 0, 0));
@@ -199,26 +249,20 @@ mod tests {
         assert!(matches!(device.read(b"/etc", 1), Err(Unread::Failed(_))));
         (device.root, device.point) = (b"/sub".to_vec(), b"/mnt".to_vec());
         assert_eq!(device.read(b"/mnt/etc/ld.so.preload", 9).unwrap().content, b"x", "a bind mount of a folder");
-        assert!(DEVICE_BYTES_MAX - read_so_far.load(Ordering::Relaxed) < 4 << 20);
     }
 
     #[test]
     fn flipped_bytes_are_errors_and_no_panics() {
         let mut bytes = Vec::new();
-        io::Read::read_to_end(
-            &mut flate2::read::GzDecoder::new(&include_bytes!("fixtures/ext4.img.gz")[..]),
-            &mut bytes,
-        )
-        .unwrap();
-        for at in (1024..200_000).step_by(997) {
+        io::Read::read_to_end(&mut flate2::read::GzDecoder::new(IMAGE), &mut bytes).unwrap();
+        for at in (1024..200_000).step_by(2503) {
             let mut forged = bytes.clone();
             forged[at] ^= 0xff;
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&forged).unwrap();
-            let left = Arc::new(AtomicU64::new(DEVICE_BYTES_MAX));
-            let Ok(file_system) = Ext4::load(Box::new(Bounded { file, left })) else { continue };
-            let device = Device { file_system, root: b"/".to_vec(), point: b"/".to_vec() };
-            let _ = device.read(b"/etc/ld.so.preload", 1 << 20);
+            if let Ok(device) = device(&file) {
+                let _ = device.read(b"/etc/ld.so.preload", 1 << 20);
+            }
         }
     }
 
