@@ -11,10 +11,12 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use bundle::item::{Kind, Status};
+use bundle::time::Instant;
 use rustix::fs::{AtFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::Failure;
+use crate::host::Host;
 use crate::host::proc::{self, Hands, Pages, Piece, Process, Reached};
 use crate::run::session::{Session, Stopped};
 
@@ -44,6 +46,25 @@ pub fn every_process(
     }
     walk.finish(session)?;
     Ok(())
+}
+
+/// Ticks per second in procfs: USER_HZ, 100 wherever Linux runs today (asm-generic/param.h).
+const TICK_NS: i128 = 10_000_000;
+
+/// When the host was booted, by the wall clock as it is set now.
+#[derive(Clone, Copy, Debug)]
+pub struct Booted(Instant);
+
+impl Booted {
+    /// Reckoned from both clocks of the host.
+    pub fn of(host: &Host) -> Self {
+        Self(Instant(host.now().0 - i128::from(host.clock().boottime_ns())))
+    }
+
+    /// The moment that lies so many ticks after the boot: `starttime` of proc_pid_stat(5).
+    pub fn start(self, ticks: u64) -> Instant {
+        Instant(self.0.0 + i128::from(ticks) * TICK_NS)
+    }
 }
 
 /// The walk's state: the buffer, and what is known of this kernel's files.

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use wire::Tier;
 
 use self::row::{NAMESPACES, Namespaces, Row};
-use super::per_process::{Walk, every_process, note_hidden, path};
+use super::per_process::{Booted, Walk, every_process, note_hidden, path};
 use super::{Collect, Failure, Plan};
 use crate::host::Host;
 use crate::host::proc::remote::RemoteMounts;
@@ -40,8 +40,6 @@ const CHILDREN_BYTES_MAX: usize = 4 << 20;
 const THREADS_MAX: usize = 32 << 10;
 /// Characters of the arguments that a timeline line shows.
 const MESSAGE_CHARACTERS_MAX: usize = 200;
-/// Ticks per second in procfs: USER_HZ, 100 wherever Linux runs today (asm-generic/param.h).
-const TICK_NS: i128 = 10_000_000;
 /// Timeline lines are held back and handed over together, because each one ends a batch of rows.
 const EVENTS_HELD_MAX: usize = 4096;
 
@@ -112,8 +110,7 @@ struct Pieces {
 
 /// The state of one collection.
 struct Reader {
-    /// Wall clock at boot, as the wall clock is set now.
-    booted: Instant,
+    booted: Booted,
     remote: RemoteMounts,
     tids: Vec<u32>,
     events: Vec<Event>,
@@ -121,12 +118,7 @@ struct Reader {
 
 impl Reader {
     fn begin(host: &Host) -> Self {
-        Self {
-            booted: Instant(host.now().0 - i128::from(host.clock().boottime_ns())),
-            remote: RemoteMounts::default(),
-            tids: Vec::new(),
-            events: Vec::new(),
-        }
+        Self { booted: Booted::of(host), remote: RemoteMounts::default(), tids: Vec::new(), events: Vec::new() }
     }
 
     fn process(&mut self, session: &mut Session, walk: &mut Walk, pid: u32, process: &Process) -> Result<(), Failure> {
@@ -154,7 +146,7 @@ impl Reader {
         }
         walk.bare = stat.is_kernel_thread() || stat.is_dead();
         let many_threads = stat.threads() != Some(1);
-        let began = stat.starttime_ticks().map(|ticks| Instant(self.booted.0 + i128::from(ticks) * TICK_NS));
+        let began = stat.starttime_ticks().map(|ticks| self.booted.start(ticks));
         let mut pieces = read_files(session, walk, pid, process)?;
         pieces.collected = collected;
         pieces.start = began;

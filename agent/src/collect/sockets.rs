@@ -194,7 +194,7 @@ fn cut_short(session: &mut Session, path: &[u8], bytes_max: usize) -> Result<(),
 }
 
 /// Reads a file of the kernel into `buffer`, at most [`TABLE_BYTES_MAX`] of it; false when there is more.
-fn read_to(file: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<bool> {
+pub(super) fn read_to(file: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<bool> {
     const CHUNK: usize = 64 << 10;
     buffer.clear();
     loop {

@@ -13,11 +13,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use bundle::item::shown;
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir, StatxFlags};
+use rustix::fs::{Mode, OFlags, RawDir};
+use schemars::JsonSchema;
 use serde::ser::{Serialize, SerializeSeq as _, Serializer};
 
 use super::netns::{Door, NetNamespace, link_inode, mounts};
-use super::proc::{Processes, numbers};
+use super::proc::{Processes, has_one_thread, numbers};
 use super::tokens::{bracketed, decimal};
 use crate::collect::Failure;
 use crate::run::session::Session;
@@ -40,6 +41,17 @@ pub struct Held {
     comm: u32,
 }
 
+/// One who holds a socket.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, JsonSchema)]
+pub struct Holder {
+    /// Name of the process, invalid UTF-8 replaced.
+    pub comm: String,
+    /// Number of the descriptor.
+    pub fd: u32,
+    /// The process.
+    pub pid: u32,
+}
+
 /// What the walk found.
 #[derive(Debug, Default)]
 pub struct Census {
@@ -47,6 +59,8 @@ pub struct Census {
     pub namespaces: BTreeMap<u64, NetNamespace>,
     /// Sorted by inode, process and descriptor.
     pub held: Vec<Held>,
+    /// Processes whose descriptors could not be read, those that ended meanwhile left out.
+    pub unread: usize,
     comms: Vec<(String, Option<String>)>,
     full: bool,
 }
@@ -101,10 +115,21 @@ impl Census {
 
     /// Who holds the socket with this inode; nobody holds inode 0, which the kernel shows for sockets without a file.
     pub fn owners(&self, inode: u64) -> Owners<'_> {
+        Owners { held: self.held_of(inode), comms: &self.comms }
+    }
+
+    /// The same by name, at most so many.
+    pub fn holders(&self, inode: u64, most: usize) -> Vec<Holder> {
+        let name = |held: &Held| self.comms.get(held.comm as usize).map_or_else(String::new, |(text, _)| text.clone());
+        let held = self.held_of(inode).iter().take(most);
+        held.map(|held| Holder { comm: name(held), fd: held.fd, pid: held.pid }).collect()
+    }
+
+    fn held_of(&self, inode: u64) -> &[Held] {
         let from = self.held.partition_point(|held| held.inode < inode);
         let held = self.held.get(from..).unwrap_or_default();
         let count = if inode == 0 { 0 } else { held.partition_point(|held| held.inode == inode) };
-        Owners { held: held.get(..count).unwrap_or_default(), comms: &self.comms }
+        held.get(..count).unwrap_or_default()
     }
 
     fn namespace(&mut self, inode: u64) -> &mut NetNamespace {
@@ -151,6 +176,7 @@ impl Census {
                 }
             }
         }
+        self.unread += usize::from(!leader_ended(&refused));
         Ok(session.unreadable(format!("/proc/{pid}/fd"), &refused)?)
     }
 
@@ -164,9 +190,7 @@ impl Census {
         buffers: &mut Buffers,
     ) -> Result<Vec<u32>, Failure> {
         let mut tids = Vec::new();
-        // The kernel counts the threads among the links of this folder (fs/proc/base.c, proc_task_getattr).
-        let links = rustix::fs::statx(folder, "task", AtFlags::STATX_DONT_SYNC, StatxFlags::NLINK);
-        if links.is_ok_and(|links| links.stx_nlink <= 3) {
+        if has_one_thread(folder) {
             return Ok(tids);
         }
         let listed = openat_folder(folder, "task").and_then(|tasks| numbers(tasks.as_fd(), &mut tids));

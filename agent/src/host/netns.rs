@@ -9,14 +9,14 @@
 //! Known limit: a namespace that only sockets keep alive has no way in here; its sockets are then `unlisted`.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::LinkNameSpaceType;
 
 use super::Host;
-use super::regular::fd_path;
+use super::namespaces;
 use super::tokens::{Words, bracketed, lines};
 
 /// Ways into one namespace that are kept: more than one, because a process may end before it is used.
@@ -139,15 +139,8 @@ impl NetNamespace {
         if !host.is_live() {
             return Err(Errno::OPNOTSUPP.into());
         }
-        let namespace = open_namespace(door, self.inode)?;
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("netns".to_owned());
-            let thread = thread.spawn_scoped(scope, move || {
-                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-                Ok(work())
-            })?;
-            thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace failed")))
-        })
+        let namespace = namespaces::open(&door.path(), self.inode)?;
+        namespaces::inside(&namespace, LinkNameSpaceType::Network, work)
     }
 }
 
@@ -155,17 +148,6 @@ impl NetNamespace {
 pub fn link_inode(path: &str) -> Option<u64> {
     let link = rustix::fs::readlink(path, Vec::new()).ok()?;
     bracketed(link.as_bytes(), b"net")
-}
-
-/// Opens the namespace behind a door. The name is first taken with `O_PATH`, so that nothing else is opened when
-/// something was put in its place.
-fn open_namespace(door: &Door, inode: u64) -> io::Result<OwnedFd> {
-    let found = rustix::fs::open(door.path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let name = fd_path(&found);
-    if link_inode(&name) != Some(inode) {
-        return Err(Errno::STALE.into());
-    }
-    Ok(rustix::fs::open(&name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Opens the files and then looks whether the task is still in the namespace: if so, they are that namespace's.

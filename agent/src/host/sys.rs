@@ -4,7 +4,9 @@
 #![expect(unsafe_code, reason = "the one module for system calls without a safe wrapper")]
 
 pub mod bpf;
+pub mod namespaces;
 pub mod net;
+pub mod tasks;
 pub mod write_later;
 
 use std::io;

@@ -90,6 +90,28 @@ impl Processes {
         Ok(pids)
     }
 
+    /// The descriptor of `/proc`.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.proc.as_fd()
+    }
+
+    /// A procfs mount of our own, made at the first call: nothing can be mounted over what it shows.
+    ///
+    /// # Errors
+    /// As fsopen(2): before kernel 5.2, without CAP_SYS_ADMIN, or when `/proc` shows another PID namespace than ours.
+    pub fn fresh(&mut self) -> io::Result<BorrowedFd<'_>> {
+        match &*self.own_mount.get_or_insert_with(|| own_mount(self.proc.as_fd())) {
+            Ok(own) => Ok(own.as_fd()),
+            Err(error) => Err(error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)),
+        }
+    }
+
+    /// True when the numbers in this `/proc` are those of our own PID namespace, which system calls mean.
+    pub fn shows_own_namespace(&self) -> bool {
+        let link = rustix::fs::readlinkat(&self.proc, c"self", Vec::new());
+        link.is_ok_and(|link| decimal(link.to_bytes()) == Some(u64::from(std::process::id())))
+    }
+
     /// Opens the folder of process `pid`.
     ///
     /// # Errors
@@ -108,7 +130,11 @@ impl Processes {
     }
 }
 
-fn open_path(proc: BorrowedFd<'_>, pid: u32) -> io::Result<OwnedFd> {
+/// Opens the folder of process `pid` below a procfs, whatever lies there.
+///
+/// # Errors
+/// As openat(2).
+pub fn open_path(proc: BorrowedFd<'_>, pid: u32) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(proc, DecInt::new(pid), flags, Mode::empty())?)
 }
@@ -136,6 +162,13 @@ fn own_mount(proc: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     )?;
     let myself = |proc: BorrowedFd<'_>| rustix::fs::readlinkat(proc, c"self", Vec::new());
     if myself(proc)? == myself(own.as_fd())? { Ok(own) } else { Err(io::ErrorKind::Unsupported.into()) }
+}
+
+/// True when the process of that folder has no thread beside its first, without listing them: the kernel counts them
+/// among the links of the folder `task` (fs/proc/base.c, proc_task_getattr).
+pub fn has_one_thread(process: BorrowedFd<'_>) -> bool {
+    let links = rustix::fs::statx(process, c"task", AtFlags::STATX_DONT_SYNC, StatxFlags::NLINK);
+    links.is_ok_and(|links| links.stx_nlink <= 3)
 }
 
 /// Opens a folder under `dir` for listing.

@@ -122,6 +122,24 @@ impl<'a> Stat<'a> {
         self.unsigned(16)
     }
 
+    /// The session that it belongs to: the number of the process that leads it.
+    pub fn session(&self) -> Option<u64> {
+        self.unsigned(2)
+    }
+
+    /// Its controlling terminal, by the device that `tty_nr` packs: `pts/3`, `tty1`, `ttyS0`, else `major:minor`.
+    pub fn terminal(&self) -> Option<String> {
+        let number = self.unsigned(3).filter(|number| *number != 0)?;
+        let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xf_ff00);
+        Some(match major {
+            // 136 to 143 (Documentation/admin-guide/devices.txt); each has 256 of the first million minors.
+            136..=143 => format!("pts/{}", (major - 136) * 256 + minor),
+            4 if minor < 64 => format!("tty{minor}"),
+            4 => format!("ttyS{}", minor - 64),
+            _ => format!("{major}:{minor}"),
+        })
+    }
+
     /// True for a thread of the kernel: it has no memory, no image, no arguments.
     pub fn is_kernel_thread(&self) -> bool {
         self.unsigned(5).is_some_and(|flags| flags & PF_KTHREAD != 0)
@@ -177,6 +195,15 @@ mod tests {
         assert_eq!((stat.pid, stat.state, stat.ppid()), (451, b'S', Some(1)));
         assert_eq!((stat.starttime_ticks(), stat.threads()), (Some(215), Some(1)));
         assert!(!stat.is_kernel_thread() && !stat.is_dead());
+    }
+
+    #[test]
+    fn terminals_by_their_device() {
+        for (number, name) in [(0, None), (34_818, Some("pts/2")), (1025, Some("tty1")), (1088, Some("ttyS0"))] {
+            let line = format!("9 (x) S 1 9 7 {number} -1");
+            let stat = Stat::parse(line.as_bytes()).unwrap();
+            assert_eq!((stat.terminal().as_deref(), stat.session()), (name, Some(7)));
+        }
     }
 
     #[test]

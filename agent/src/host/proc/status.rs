@@ -47,6 +47,11 @@ impl<'a> Numbers<'a> {
         Self(bytes)
     }
 
+    /// The number at that place.
+    pub fn get(self, place: usize) -> Option<u64> {
+        self.words().nth(place).and_then(decimal)
+    }
+
     fn words(self) -> impl Iterator<Item = &'a [u8]> {
         self.0.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
     }
