@@ -44,6 +44,7 @@ pub mod packet_capture;
 mod per_process;
 pub mod persistence;
 pub mod preload;
+pub mod process_identity;
 pub mod process_images;
 pub mod process_memory;
 pub mod processes;
@@ -72,6 +73,7 @@ use rows::RowType;
 pub const COLLECTORS: &[Collector] = &[
     Collector::of::<host_facts::HostFacts>(),
     Collector::of::<processes::Processes>(),
+    Collector::of::<process_identity::ProcessIdentity>(),
     Collector::of::<memory_maps::MemoryMaps>(),
     Collector::of::<open_files::OpenFiles>(),
     Collector::of::<sockets::Sockets>(),
