@@ -23,6 +23,7 @@ pub mod files;
 pub mod firewall;
 pub mod firmware;
 pub mod hidden_modules;
+pub mod hidden_processes;
 pub mod host_facts;
 pub mod journal;
 pub mod kernel_log;
@@ -77,6 +78,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<memory_maps::MemoryMaps>(),
     Collector::of::<open_files::OpenFiles>(),
     Collector::of::<sockets::Sockets>(),
+    Collector::of::<hidden_processes::HiddenProcesses>(),
     Collector::of::<network_state::NetworkState>(),
     Collector::of::<conntrack::Conntrack>(),
     Collector::of::<firewall::Firewall>(),
