@@ -24,6 +24,7 @@ pub mod firewall;
 pub mod firmware;
 pub mod hidden_modules;
 pub mod hidden_processes;
+pub mod hidden_sockets;
 pub mod host_facts;
 pub mod journal;
 pub mod kernel_log;
@@ -79,6 +80,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<open_files::OpenFiles>(),
     Collector::of::<sockets::Sockets>(),
     Collector::of::<hidden_processes::HiddenProcesses>(),
+    Collector::of::<hidden_sockets::HiddenSockets>(),
     Collector::of::<network_state::NetworkState>(),
     Collector::of::<conntrack::Conntrack>(),
     Collector::of::<firewall::Firewall>(),

@@ -47,6 +47,7 @@ pub mod regular;
 pub mod rtnetlink;
 pub mod script_tokens;
 pub mod shell_history;
+pub mod sock_diag;
 pub mod sqlite;
 pub mod sys;
 pub mod text;

@@ -4,7 +4,7 @@
 //! not read as a socket is handed over as it stands (`unparsed`), so that nothing is lost in silence.
 
 mod inet;
-mod names;
+pub(super) mod names;
 mod netlink;
 mod packet;
 mod sctp;
