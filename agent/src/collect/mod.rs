@@ -26,6 +26,7 @@ pub mod hidden_modules;
 pub mod hidden_processes;
 pub mod hidden_sockets;
 pub mod host_facts;
+pub mod ipc;
 pub mod journal;
 pub mod kernel_log;
 pub mod kernel_modules;
@@ -37,6 +38,7 @@ pub mod logs;
 pub mod memory_maps;
 mod mount_rules;
 pub mod mounts;
+pub mod namespaces;
 mod netlink_dumps;
 pub mod network_state;
 pub mod open_files;
@@ -85,6 +87,8 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<conntrack::Conntrack>(),
     Collector::of::<firewall::Firewall>(),
     Collector::of::<routing_rules::RoutingRules>(),
+    Collector::of::<namespaces::Namespaces>(),
+    Collector::of::<ipc::Ipc>(),
     Collector::of::<sessions::Sessions>(),
     Collector::of::<kernel_modules::KernelModules>(),
     Collector::of::<hidden_modules::HiddenModules>(),
