@@ -57,6 +57,7 @@ pub mod routing_rules;
 pub mod rows;
 pub mod sessions;
 pub mod sockets;
+pub mod ssh_sessions;
 pub mod suid_and_capabilities;
 pub mod swap;
 pub mod temp_files;
@@ -90,6 +91,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<namespaces::Namespaces>(),
     Collector::of::<ipc::Ipc>(),
     Collector::of::<sessions::Sessions>(),
+    Collector::of::<ssh_sessions::SshSessions>(),
     Collector::of::<kernel_modules::KernelModules>(),
     Collector::of::<hidden_modules::HiddenModules>(),
     Collector::of::<kernel_state::KernelState>(),
