@@ -291,8 +291,9 @@ impl Containers {
         let most = self.upper_entries_max.unwrap_or(UPPER_ENTRIES);
         for container in found.containers.iter().filter(|_| most > 0) {
             let Some(upper) = &container.upper_path else { continue };
-            let Ok(glob) = Glob::parse(&format!("{upper}/**")) else { continue };
-            upper::rows(session, container, upper, &glob, most)?;
+            if Glob::parse(upper).is_ok() {
+                upper::rows(session, container, upper, most)?;
+            }
         }
         if self.upper_dirs {
             let upper = found.containers.iter().filter_map(|container| container.upper_path.as_ref());
