@@ -346,15 +346,7 @@ impl Containers {
         if globs.is_empty() {
             return Ok(());
         }
-        let request = Request {
-            paths: &globs,
-            exclude: &[],
-            changed_since: None,
-            file_bytes_max: self.file_bytes_max.map(|size| size.0),
-            types: &[],
-            mounts: &[],
-        };
-        request.gather(session)
+        Request { file_bytes_max: self.file_bytes_max.map(|size| size.0), ..Request::of(&globs) }.gather(session)
     }
 }
 

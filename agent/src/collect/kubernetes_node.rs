@@ -182,15 +182,7 @@ impl Collect for KubernetesNode {
         let audits = manifests.iter().filter_map(|row| row.audit_log_path.as_ref()).map(|path| format!("{path}*"));
         let paths: Vec<String> = FILES.iter().map(|path| (*path).to_owned()).chain(audits).collect();
         let globs: Vec<Glob> = paths.iter().filter_map(|path| Glob::parse(path).ok()).collect();
-        let request = Request {
-            paths: &globs,
-            exclude: &[],
-            changed_since: None,
-            file_bytes_max: self.file_bytes_max.map(|size| size.0),
-            types: &[],
-            mounts: &[],
-        };
-        request.gather(session)
+        Request { file_bytes_max: self.file_bytes_max.map(|size| size.0), ..Request::of(&globs) }.gather(session)
     }
 
     fn rows() -> Vec<RowType> {
