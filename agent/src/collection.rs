@@ -1,21 +1,27 @@
 //! One collection, on whosever behalf: what stands in its header, and its run into an output.
 //!
 //! The console, an order and a ticket differ in where the bytes go and in the [`Mandate`]; all else is the same.
+//!
+//! What a run must not wait for is a collection of its own, with a bundle of its own that `belongs_to` the run's: its
+//! [sibling](Collection::take_sibling).
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use bundle::coverage::Outcome;
 use bundle::header::{Agent, Authority, ClockState, FORMAT, Header, HostIdentity, ProfileIdentity};
-use bundle::time::Clock as _;
+use bundle::time::{Clock as _, Instant};
 use bundle::write::{Output, World, WriteError, Writer};
+use serde_json::{Map, Value, json};
 use wire::profile::{Limits, Profile, Sensitive, Values};
 use wire::{BundleId, IncidentId, Sha256, Tier};
 
 use crate::host::{Host, SystemClock, capabilities, sys};
 use crate::log::Log;
 use crate::run::bind::BoundStep;
+use crate::run::gate::{Gate, Opener, Opens};
 use crate::run::progress::Progress;
 use crate::run::{Finished, Run};
 use crate::state::{Identity, StateError};
@@ -67,10 +73,21 @@ pub struct Collection {
     header: Header,
     run: Run,
     world: World,
+    /// What goes into a bundle of its own, until somebody takes it.
+    sibling: Option<Box<Self>>,
+    /// What the custody log says of the sibling that somebody took.
+    beside: Option<Map<String, Value>>,
+    /// Steps that are not run, and why.
+    left_out: Vec<(Tier, &'static str, &'static str)>,
+    /// Lets the sibling begin.
+    opener: Option<Opener>,
+    /// What a sibling waits for.
+    gate: Option<Gate>,
 }
 
 impl Collection {
-    /// Gives the collection its id.
+    /// Gives the collection its id. Steps that no run waits for become its sibling, unless they are all that is asked
+    /// for.
     ///
     /// # Errors
     /// [`StateError::NoRandom`].
@@ -84,9 +101,7 @@ impl Collection {
     ) -> Result<Self, StateError> {
         let clock = SystemClock;
         let started = clock.realtime();
-        let mut bytes = [0; 10];
-        getrandom::fill(&mut bytes).map_err(|_| StateError::NoRandom)?;
-        let bundle = BundleId::new(u64::try_from(started.0 / 1_000_000).unwrap_or(0), bytes);
+        let bundle = new_id(started)?;
         let header = Header {
             agent: Agent {
                 build_sha256: own_digest(),
@@ -125,11 +140,54 @@ impl Collection {
         };
         let name = bundle::name::of_bundle(&header.host.name, started, bundle);
         let (interrupted, log) = ends;
-        let approved = mandate.approved.into();
+        let approved: Arc<[Sensitive]> = mandate.approved.into();
         let (limits, tiers, values) = (plan.limits, plan.tiers, Arc::new(plan.values));
-        let run = Run { host: Arc::clone(host), steps: plan.steps, limits, tiers, values, interrupted, approved, log };
-        let world = World { key: agent.key.clone(), clock: Box::new(SystemClock), random: Box::new(random()) };
-        Ok(Self { bundle, name, header, run, world })
+        let is_apart = |step: &BoundStep| step.collector.own_bundle && host.is_live();
+        let (apart, steps): (Vec<_>, Vec<_>) = plan.steps.into_iter().partition(is_apart);
+        // Alone it keeps nobody waiting.
+        let (apart, steps) = if steps.is_empty() { (steps, apart) } else { (apart, steps) };
+        let begin = |name: String, header: Header, steps: Vec<BoundStep>| {
+            let (tiers, values, interrupted) = (tiers.clone(), Arc::clone(&values), Arc::clone(&interrupted));
+            let (approved, log) = (Arc::clone(&approved), log.clone());
+            let run = Run { host: Arc::clone(host), steps, limits, tiers, values, interrupted, approved, log };
+            let world = World { key: agent.key.clone(), clock: Box::new(SystemClock), random: Box::new(random()) };
+            let (sibling, beside, left_out, opener, gate) = (None, None, Vec::new(), None, None);
+            Self { bundle: header.bundle, name, header, run, world, sibling, beside, left_out, opener, gate }
+        };
+        let mut main = begin(name, header.clone(), steps);
+        if !apart.is_empty() {
+            let header = Header { belongs_to: Some(bundle), bundle: new_id(started)?, ..header };
+            let name = bundle::name::of_bundle(&header.host.name, started, header.bundle);
+            let gate = Gate::default();
+            let mut sibling = begin(name.replace(".evidence.zip", ".memory.evidence.zip"), header, apart);
+            main.opener = Some(Opener(gate.clone()));
+            sibling.gate = Some(gate);
+            main.sibling = Some(Box::new(sibling));
+        }
+        Ok(main)
+    }
+
+    /// The collection that is to run at the same time, on a thread of its own and into an output of its own. It begins
+    /// when this one has what is volatile.
+    pub fn take_sibling(&mut self) -> Option<Self> {
+        let sibling = *self.sibling.take()?;
+        let collectors: Vec<&str> = sibling.run.steps.iter().map(|step| step.collector.name).collect();
+        let told = json!({"bundle": sibling.bundle, "collectors": collectors, "name": sibling.name});
+        self.beside = told.as_object().cloned();
+        Some(sibling)
+    }
+
+    /// The bundle that this one's stands beside.
+    pub fn belongs_to(&self) -> Option<BundleId> {
+        self.header.belongs_to
+    }
+
+    /// Says that there is no room for a sibling; the bundle then says what was not collected.
+    pub fn leave_out_sibling(&mut self, reason: &'static str) {
+        for step in self.sibling.take().iter().flat_map(|sibling| &sibling.run.steps) {
+            tracing::warn!(collector = step.collector.name, reason, "not collected");
+            self.left_out.push((step.collector.tier, step.collector.name, reason));
+        }
     }
 
     /// Runs it. The caller's thread owns the bundle until the seal.
@@ -142,11 +200,30 @@ impl Collection {
         sidecar: S,
         progress: &mut dyn Progress,
     ) -> Result<Finished, WriteError> {
+        if let Some(gate) = &self.gate {
+            gate.wait();
+        }
+        let opener = self.opener.unwrap_or_else(|| Opener(Gate::default()));
         tell_what_is_lacking(&self.run.steps, &self.run.host);
         tracing::info!(bundle = %self.bundle, profile = self.header.profile.name, "collection started");
-        let writer = Writer::start(out, sidecar, self.header, self.world)?;
-        self.run.execute(writer, progress)
+        let mut writer = Writer::start(out, sidecar, self.header, self.world)?;
+        if let Some(beside) = self.beside {
+            let of = |key| beside.get(key).cloned().unwrap_or_default();
+            let names = ["bundle", "collectors", "name"];
+            writer.custody("sibling_begun", names.map(|name| (name, of(name))));
+        }
+        for (tier, collector, reason) in self.left_out {
+            writer.not_run(tier, collector, Outcome::NotRun, reason);
+        }
+        self.run.execute(writer, &mut Opens { opener, inner: progress })
     }
+}
+
+/// A new bundle's id.
+fn new_id(started: Instant) -> Result<BundleId, StateError> {
+    let mut bytes = [0; 10];
+    getrandom::fill(&mut bytes).map_err(|_| StateError::NoRandom)?;
+    Ok(BundleId::new(u64::try_from(started.0 / 1_000_000).unwrap_or(0), bytes))
 }
 
 /// Random bytes for the items' salts, fetched from the kernel by the page.

@@ -44,7 +44,8 @@ pub async fn run(
     may_begin: impl Future<Output = Result<(), CallError>>,
     mut progress: impl Progress + Send + 'static,
 ) -> Result<Finished, Failure> {
-    let subject = Subject { bundle: collection.bundle, name: collection.name.clone(), order, signer };
+    let (belongs_to, bundle, name) = (collection.belongs_to(), collection.bundle, collection.name.clone());
+    let subject = Subject { belongs_to, bundle, name, order, signer };
     let (chunks, lines, outgoing) = queue();
     let (tell, told) = oneshot::channel();
     std::thread::Builder::new()

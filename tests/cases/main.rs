@@ -16,5 +16,6 @@ mod orders;
 mod path;
 mod path_broken;
 mod seal;
+mod sibling;
 mod tampered;
 mod unprivileged;

@@ -47,6 +47,7 @@ pub mod packages;
 pub mod packet_capture;
 mod per_process;
 pub mod persistence;
+pub mod physical_memory;
 pub mod preload;
 pub mod process_identity;
 pub mod process_images;
@@ -103,6 +104,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<process_memory::ProcessMemory>(),
     Collector::of::<swap::Swap>(),
     Collector::of::<packet_capture::PacketCapture>(),
+    Collector::of::<physical_memory::PhysicalMemory>(),
     Collector::of::<mounts::Mounts>(),
     Collector::of::<block_devices::BlockDevices>(),
     Collector::of::<kernel_symbols::KernelSymbols>(),
@@ -144,6 +146,8 @@ pub trait Collect: Send + Sync + 'static {
     const NEEDS: &'static [&'static str];
     /// True for what only a running kernel has: on an image such a step is skipped.
     const NEEDS_LIVE_HOST: bool = matches!(Self::TIER, Tier::Volatile | Tier::Memory);
+    /// True when a run must not wait for it: its evidence then stands in a bundle of its own, beside that of the run.
+    const OWN_BUNDLE: bool = false;
 
     /// Takes the evidence. What cannot be read is noted as an item; `Err` means that the collector itself cannot go on.
     ///
@@ -213,6 +217,8 @@ pub struct Collector {
     pub needs: &'static [&'static str],
     /// See [`Collect::NEEDS_LIVE_HOST`].
     pub needs_live_host: bool,
+    /// See [`Collect::OWN_BUNDLE`].
+    pub own_bundle: bool,
     /// Reads a profile's `with:` into the collector's arguments.
     pub bind: fn(serde_json::Value) -> Result<Box<dyn Step>, wire::profile::ArgumentError>,
     /// The JSON Schema of its arguments.
@@ -229,6 +235,7 @@ impl Collector {
             summary: C::SUMMARY,
             needs: C::NEEDS,
             needs_live_host: C::NEEDS_LIVE_HOST,
+            own_bundle: C::OWN_BUNDLE,
             bind: |with| Ok(Box::new(wire::profile::arguments::<C>(with)?)),
             schema: || schemars::schema_for!(C),
             rows: C::rows,

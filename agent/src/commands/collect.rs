@@ -73,14 +73,25 @@ impl Collect {
         let interrupted = flag_on_signals().map_err(|error| Refusal::new(exit::IO, &error))?;
         let plan = Plan::of(&profile, version, steps, values);
         let mandate = Mandate { incident: self.incident, ..Mandate::default() };
-        let collection = Collection::new(&host, who, &agent, plan, mandate, (interrupted, log.clone()))?;
+        let mut collection = Collection::new(&host, who, &agent, plan, mandate, (interrupted, log.clone()))?;
+        if target == Target::Stdout {
+            collection.leave_out_sibling("its bundle is one of its own, and standard output takes one: give a folder");
+        }
+        let sibling = collection.take_sibling();
         let opened = target.open(&collection.name, self.stream.as_deref()).map_err(|error| {
             Refusal::new(exit::IO, &error).hint("choose a folder that can be written, with --output")
         })?;
         let bundle = collection.bundle;
         let Opened { out, sidecar, path, stream_path } = opened;
         let mut lines: Box<dyn Progress> = if self.quiet { Box::new(Silent) } else { Box::new(Lines::new()) };
-        let finished = collection.run(out, sidecar, &mut *lines);
+        let (finished, beside) = match sibling {
+            None => (collection.run(out, sidecar, &mut *lines), None),
+            Some(sibling) => {
+                let opened =
+                    target.beside().open(&sibling.name, None).map_err(|error| Refusal::new(exit::IO, &error))?;
+                run_beside(sibling, opened, || collection.run(out, sidecar, &mut *lines))
+            }
+        };
         let finished = finished.map_err(|error| unsealed(&error, path.as_deref()))?;
         let signer = format!("{} namespaces=\"holdfast-bundle\" {}", agent.id.principal(), agent.key.public_line());
         let signers = path.as_deref().and_then(|path| {
@@ -88,8 +99,11 @@ impl Collect {
                 .inspect_err(|error| tracing::warn!(%error, "allowed_signers could not be left beside the bundle"))
                 .ok()
         });
-        let code = finished.exit_code();
-        let told = Told { agent: &agent, bundle, code, finished: &finished, path, server: None, signers, stream_path };
+        let code =
+            beside.iter().map(Beside::exit_code).chain([finished.exit_code()]).max_by_key(|code| (*code == 1, *code));
+        let code = code.unwrap_or_default();
+        let (finished, server) = (&finished, None);
+        let told = Told { agent: &agent, beside, bundle, code, finished, path, server, signers, stream_path };
         if self.json {
             told.as_json();
         } else {
@@ -97,6 +111,87 @@ impl Collect {
         }
         Ok(code.into())
     }
+}
+
+/// The bundle beside the run's.
+pub(super) struct Beside {
+    bundle: BundleId,
+    finished: Result<Finished, WriteError>,
+    path: Option<PathBuf>,
+    stream_path: Option<PathBuf>,
+}
+
+impl Beside {
+    fn exit_code(&self) -> u8 {
+        self.finished.as_ref().map_or(exit::UNSEALED, Finished::exit_code)
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        let Self { bundle, finished, path, stream_path } = self;
+        match finished {
+            Ok(Finished { sealed, coverage, .. }) => json!({
+                "bundle": bundle,
+                "bytes": sealed.bytes,
+                "coverage": coverage.collectors,
+                "path": path,
+                "sha256": sealed.sha256,
+                "state": "sealed",
+                "stream": stream_path,
+            }),
+            Err(error) => json!({
+                "bundle": bundle,
+                "error": crate::causes::with_causes(error),
+                "path": path,
+                "state": "partial",
+                "stream": stream_path,
+            }),
+        }
+    }
+
+    fn to_people(&self, text: &mut String) {
+        let place = self.path.as_deref().unwrap_or_else(|| std::path::Path::new("")).display();
+        let _ = match &self.finished {
+            Ok(Finished { sealed, .. }) => {
+                writeln!(text, "  beside   {place}\n           bundle {}, {}", self.bundle, ByteSize(sealed.bytes))
+            }
+            Err(error) => {
+                writeln!(text, "  beside   {place}\n           not sealed: {}", crate::causes::with_causes(error))
+            }
+        };
+        for step in self.finished.iter().flat_map(|finished| not_completed(&finished.coverage)) {
+            text.push_str(&step);
+        }
+    }
+}
+
+/// Runs both at the same time; answers what came of `run` and of the sibling.
+fn run_beside<T>(sibling: Collection, opened: Opened, run: impl FnOnce() -> T) -> (T, Option<Beside>) {
+    let bundle = sibling.bundle;
+    let Opened { out, sidecar, path, stream_path } = opened;
+    std::thread::scope(|scope| {
+        let beside = std::thread::Builder::new()
+            .name("sibling".to_owned())
+            .spawn_scoped(scope, move || sibling.run(out, sidecar, &mut Silent));
+        let ran = run();
+        let finished = match beside {
+            Ok(beside) => {
+                beside.join().unwrap_or_else(|_| Err(WriteError::Output(std::io::Error::other("it fell over"))))
+            }
+            Err(error) => Err(WriteError::Output(error)),
+        };
+        (ran, Some(Beside { bundle, finished, path, stream_path }))
+    })
+}
+
+/// A line for each step that did not go through everything.
+fn not_completed(coverage: &bundle::coverage::Coverage) -> Vec<String> {
+    let steps = coverage.collectors.iter().filter(|step| step.outcome != Outcome::Completed);
+    steps
+        .map(|step| {
+            let reason = step.reason.as_deref().unwrap_or("no reason was given");
+            format!("  {:<16} {:?}: {reason}\n", step.collector, step.outcome)
+        })
+        .collect()
 }
 
 fn unsealed(error: &WriteError, path: Option<&std::path::Path>) -> Refusal {
@@ -113,6 +208,7 @@ fn unsealed(error: &WriteError, path: Option<&std::path::Path>) -> Refusal {
 /// The result, for people and for machines.
 pub(super) struct Told<'a> {
     pub(super) agent: &'a Identity,
+    pub(super) beside: Option<Beside>,
     pub(super) bundle: BundleId,
     pub(super) code: u8,
     pub(super) finished: &'a Finished,
@@ -140,6 +236,7 @@ impl Told<'_> {
             "principal": self.agent.id.principal(),
             "server": self.server,
             "sha256": sealed.sha256,
+            "sibling": self.beside.as_ref().map(Beside::as_json),
             "state": "sealed",
             "stream": self.stream_path,
         });
@@ -176,9 +273,9 @@ impl Told<'_> {
             sum(|c| c.vanished),
             sum(|c| c.timed_out),
         );
-        for step in coverage.collectors.iter().filter(|step| step.outcome != Outcome::Completed) {
-            let reason = step.reason.as_deref().unwrap_or("no reason was given");
-            let _ = writeln!(text, "  {:<16} {:?}: {reason}", step.collector, step.outcome);
+        not_completed(coverage).iter().for_each(|line| text.push_str(line));
+        if let Some(beside) = &self.beside {
+            beside.to_people(&mut text);
         }
         if let (Some(path), Some(signers)) = (&self.path, &self.signers) {
             let _ = write!(text, "verify it: holdfast verify {} --signers {}", path.display(), signers.display());

@@ -18,6 +18,7 @@ use crate::host::identity::identity;
 use crate::orders::check::{Checked, Context, Refusal, check};
 use crate::orders::journal::Kept;
 use crate::run::Finished;
+use crate::run::progress::Silent;
 use crate::transport::backoff::Backoff;
 use crate::transport::client::CallError;
 use crate::transport::receipts::Receipts;
@@ -97,7 +98,7 @@ impl Daemon {
             let begun = self.journal.borrow_mut().begin(&order, collection.bundle, SystemClock.realtime());
             begun.map(|()| collection).map_err(|error| format!("the journal cannot be written: {error}"))
         });
-        let collection = match begun {
+        let mut collection = match begun {
             Ok(collection) => collection,
             Err(message) => {
                 tracing::error!(order = %order.order, message, "the order cannot be run");
@@ -106,21 +107,41 @@ impl Daemon {
             }
         };
         let bundle = collection.bundle;
+        let sibling = collection.take_sibling();
         tracing::info!(order = %order.order, %bundle, incident = %order.incident, "the order is run");
         let progress = Shared::default();
         let (done, is_done) = watch::channel(false);
         let (told, may_begin) = oneshot::channel();
-        let run = async {
-            let receipts = Receipts::new(Some(self.enrolment.server_signer.clone()), self.keep_receipts(bundle));
-            let signed_by = (Some(order.order), self.me.key.public_line());
-            let may_begin = async { may_begin.await.unwrap_or(Ok(())) };
-            let finished =
-                uploading::run(collection, &self.client, signed_by, receipts, may_begin, progress.clone()).await;
-            let _ = done.send(true);
-            finished
+        let (begins, mut has_begun) = watch::channel(false);
+        let signer = self.enrolment.server_signer.clone();
+        let signed_by = (Some(order.order), self.me.key.public_line());
+        let main = {
+            let receipts = Receipts::new(Some(signer.clone()), self.keep_receipts(bundle));
+            let may_begin = async move {
+                let told = may_begin.await.unwrap_or(Ok(()));
+                let _ = begins.send(true);
+                told
+            };
+            uploading::run(collection, &self.client, signed_by.clone(), receipts, may_begin, progress.clone())
         };
-        let (finished, ()) = tokio::join!(run, self.tell_progress(order.order, bundle, &progress, told, is_done));
-        let event = ended(finished);
+        let beside = async {
+            let sibling = sibling?;
+            // The journal is of the run: what it resumes from are the run's own receipts.
+            let receipts = Receipts::new(Some(signer.clone()), Box::new(|_, _, _| {}));
+            let may_begin = async {
+                let _ = has_begun.wait_for(|begun| *begun).await;
+                Ok(())
+            };
+            Some(uploading::run(sibling, &self.client, signed_by.clone(), receipts, may_begin, Silent).await)
+        };
+        let run = async {
+            let ran = tokio::join!(main, beside);
+            let _ = done.send(true);
+            ran
+        };
+        let ((finished, beside), ()) =
+            tokio::join!(run, self.tell_progress(order.order, bundle, &progress, told, is_done));
+        let event = ended(finished, beside);
         tracing::info!(order = %order.order, %bundle, state = event.state().name(), "the order has ended");
         if let Err(error) = self.journal.borrow_mut().end(report(event)) {
             tracing::error!(%error, "the journal cannot be written");
@@ -184,11 +205,17 @@ impl Daemon {
     }
 }
 
-fn ended(finished: Result<Finished, Failure>) -> OrderEvent {
+/// The run's end; what came of the bundle beside it shows in the exit code.
+fn ended(finished: Result<Finished, Failure>, beside: Option<Result<Finished, Failure>>) -> OrderEvent {
+    let beside = beside.map_or(0, |beside| {
+        beside
+            .inspect_err(|error| tracing::error!(error = with_causes(error), "the bundle beside it is not sealed"))
+            .map_or(3, |finished| finished.exit_code())
+    });
     match finished {
         Ok(finished) => OrderEvent::Completed {
             bytes: finished.sealed.bytes,
-            exit: finished.exit_code(),
+            exit: finished.exit_code().max(beside),
             items: finished.sealed.items,
             sha256: finished.sealed.sha256,
         },

@@ -22,6 +22,7 @@ pub mod identity;
 pub mod ids;
 pub mod ini;
 pub mod journal;
+pub mod kcore;
 mod kernel_fs;
 pub mod kernel_part;
 pub mod lines;

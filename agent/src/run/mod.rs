@@ -8,6 +8,7 @@
 pub mod bind;
 pub mod condition;
 pub mod footprint;
+pub mod gate;
 pub mod limits;
 pub mod progress;
 pub mod session;

@@ -13,7 +13,12 @@ use crate::host::Host;
 
 /// A session without limits that hands over to `messages`.
 pub fn session(host: Arc<Host>, messages: mpsc::SyncSender<Message>) -> Session {
-    let limiter = Limiter::new(Rates::default(), u64::MAX, Arc::new(AtomicU64::new(0)), u64::MAX);
+    bounded_session(host, messages, u64::MAX)
+}
+
+/// The same, with room for `bytes_max` of content.
+pub fn bounded_session(host: Arc<Host>, messages: mpsc::SyncSender<Message>, bytes_max: u64) -> Session {
+    let limiter = Limiter::new(Rates::default(), bytes_max, Arc::new(AtomicU64::new(0)), u64::MAX);
     let stopped = Arc::new(AtomicBool::new(false));
     Session::new(host, messages, Arc::new(Seen::default()), limiter, stopped, Duration::from_mins(5))
 }

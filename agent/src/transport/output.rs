@@ -59,6 +59,19 @@ pub struct OpenError {
 }
 
 impl Target {
+    /// Where the bundle beside this one goes: into the same folder, or a file that is called after this one's.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        match self {
+            Self::File(path) => {
+                let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let stem = name.trim_end_matches(".zip").trim_end_matches(".evidence");
+                Self::File(path.with_file_name(format!("{stem}.memory.evidence.zip")))
+            }
+            other => other.clone(),
+        }
+    }
+
     /// Opens the output. `name` is the bundle's name in a folder; `stream` overrides where the transport checkpoints go.
     ///
     /// # Errors
@@ -177,6 +190,10 @@ mod tests {
         assert_eq!(Target::parse("-"), Target::Stdout);
         assert_eq!(Target::parse("x.evidence.zip"), Target::File("x.evidence.zip".into()));
         assert_eq!(Target::parse("out"), Target::Folder("out".into()));
+        for name in ["a/x.evidence.zip", "a/x.zip"] {
+            assert_eq!(Target::parse(name).beside(), Target::File("a/x.memory.evidence.zip".into()));
+        }
+        assert_eq!(Target::parse("out").beside(), Target::Folder("out".into()));
     }
 
     #[test]

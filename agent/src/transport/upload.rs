@@ -30,6 +30,8 @@ const CHECKSUM_MISMATCH: u16 = 460;
 /// What stands in `Upload-Metadata`.
 #[derive(Clone, Debug)]
 pub struct Subject {
+    /// The bundle that it stands beside, if it does.
+    pub belongs_to: Option<BundleId>,
     /// The bundle.
     pub bundle: BundleId,
     /// Its file name.
@@ -132,8 +134,9 @@ pub async fn upload(
 
 impl Upload<'_> {
     async fn create(&mut self) -> Result<(), UploadError> {
-        let Subject { bundle, name, order, signer } = &self.subject;
+        let Subject { belongs_to, bundle, name, order, signer } = &self.subject;
         let mut pairs = vec![("bundle", bundle.to_string()), ("name", name.clone())];
+        pairs.extend(belongs_to.map(|main| ("belongs_to", main.to_string())));
         pairs.extend(order.map(|order| ("order", order.to_string())));
         pairs.push(("signer", signer.clone()));
         let pairs: Vec<String> =

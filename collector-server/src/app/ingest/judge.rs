@@ -157,6 +157,12 @@ fn compare(header: &Identity, record: &EvidenceRecord, order: Option<&OrderRecor
     {
         mismatches.add(&format!("it does not name the order {} by its digest", order.order));
     }
+    if let Some(main) = order.and_then(|order| order.bundle)
+        && main != view.bundle
+        && header.belongs_to != Some(main)
+    {
+        mismatches.add(&format!("it came beside bundle {main}, and does not say that it belongs to it"));
+    }
     if record.signer.as_ref().is_some_and(|signer| *signer != key_line(header)) {
         mismatches.add("it is signed with another key than the one that was announced");
     }

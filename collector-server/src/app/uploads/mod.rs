@@ -36,6 +36,8 @@ const SIGNER_BYTES_MAX: usize = 1024;
 /// What somebody who begins an upload says of it.
 #[derive(Clone, Debug)]
 pub struct NewUpload {
+    /// The bundle of the same run that it stands beside, where it does.
+    pub belongs_to: Option<BundleId>,
     /// The bundle's id.
     pub bundle: BundleId,
     /// The incident, where a person brings it.
@@ -153,6 +155,7 @@ impl App {
         let leaf = NewLeaf {
             actor: by.to_string(),
             details: details([
+                ("belongs_to", json!(new.belongs_to)),
                 ("certificate_serial", json!(record.certificate_serial)),
                 ("name", json!(record.view.name)),
                 ("order", json!(record.view.order)),
@@ -288,7 +291,8 @@ impl App {
                 .hint("an agent uploads what an order asked for; without one, a ticket or a person brings it"));
         };
         let record = self.own_order(by, order).await?;
-        if record.state != OrderState::Running || record.bundle != Some(new.bundle) {
+        // What stands beside the order's bundle comes while that order runs.
+        if record.state != OrderState::Running || record.bundle != Some(new.belongs_to.unwrap_or(new.bundle)) {
             let state = record.state.name();
             let message = format!("order {order} is {state}, and its bundle is not known to be {}", new.bundle);
             return Err(

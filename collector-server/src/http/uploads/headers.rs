@@ -53,7 +53,11 @@ pub fn announced(headers: &HeaderMap, incident: Option<IncidentId>) -> Result<Ne
     let named = text("incident").map(|incident| incident.parse()).transpose();
     let named = named.map_err(|_| wrong("the upload's incident is no id", "as in INC-2026-0007"))?;
     let name = text("name").or_else(|| text("filename"));
-    Ok(NewUpload { bundle, incident: named.or(incident), length, name, order, signer: text("signer") })
+    let belongs_to = text("belongs_to").map(|bundle| bundle.parse()).transpose();
+    let belongs_to = belongs_to.map_err(|_| {
+        wrong("the bundle that it belongs to has no such id", "Upload-Metadata: belongs_to BASE64-OF-ITS-ID")
+    })?;
+    Ok(NewUpload { belongs_to, bundle, incident: named.or(incident), length, name, order, signer: text("signer") })
 }
 
 /// `key base64, key base64 …`
