@@ -4,6 +4,7 @@
 
 mod access_times;
 mod commodity;
+mod coverage;
 mod cut;
 mod ends;
 mod footprint;
@@ -15,6 +16,7 @@ mod mistakes;
 mod orders;
 mod path;
 mod path_broken;
+mod profiles;
 mod seal;
 mod sibling;
 mod tampered;

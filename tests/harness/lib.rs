@@ -15,6 +15,7 @@
 
 mod browser;
 mod bundle;
+mod hosts;
 mod lab;
 mod process;
 mod programs;
@@ -25,6 +26,7 @@ mod tamper;
 
 pub use browser::Browser;
 pub use bundle::{Opened, jsonl};
+pub use hosts::{Planned, SyntheticHost, synthetic_hosts};
 pub use lab::{Collect, Collected, Lab, Verdict, path_text};
 pub use process::{Ended, Running, until};
 pub use programs::{agent, foreign, holdfast, root, server, verify_py};

@@ -82,7 +82,9 @@ pub fn assess(alerts: &[&Alert], context: &Context) -> Assessment {
             .unwrap_or_default(),
         // In a sample nothing happened.
         escalation_triggers_fired: if verdict.auto_close { Vec::new() } else { rated.triggers },
-        evidence_plan: decided.map(|decided| rules.evidence.plan(decided, severity)).unwrap_or_default(),
+        evidence_plan: decided
+            .map(|decided| rules.evidence.plan(decided, severity, |signal| incident.signals.contains(signal)))
+            .unwrap_or_default(),
         hosts: incident.hosts(),
         indicators: collected(incident.counting().flat_map(|reading| reading.alert.indicators.iter().cloned())),
         notification_clocks: rules.clocks.that_may_apply(

@@ -20,6 +20,8 @@ pub struct EvidenceRules {
     pub profiles: Vec<PlannedProfile>,
     /// What stands in for a profile that is not there, by severity.
     pub stand_in: BTreeMap<Severity, String>,
+    /// Signals that say more than the type does.
+    pub by_signal: Vec<BySignal>,
     /// The kinds of evidence of each tier, in the order in which they are taken.
     pub order: BTreeMap<Tier, Vec<String>>,
     /// What is looked at before anything else.
@@ -38,6 +40,18 @@ pub struct PlannedProfile {
     pub estimated_seconds: u32,
 }
 
+/// The profile for incidents of some types that show a signal.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BySignal {
+    /// Which signal.
+    pub signal: String,
+    /// Which types.
+    pub types: Vec<String>,
+    /// Its profile.
+    pub profile: String,
+}
+
 /// What of a type is looked at first.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,9 +64,12 @@ pub struct First {
 }
 
 impl EvidenceRules {
-    /// The plan for an incident of this type and severity: the type's own profile where there is one.
-    pub fn plan(&self, incident_type: &IncidentType, severity: Severity) -> EvidencePlan {
-        self.plan_as(&incident_type.profile, incident_type, severity)
+    /// The plan for an incident of this type and severity that shows these signals: the type's own profile where there is
+    /// one, unless a signal says more.
+    pub fn plan(&self, incident_type: &IncidentType, severity: Severity, shows: impl Fn(&str) -> bool) -> EvidencePlan {
+        let says_more = |one: &&BySignal| one.types.contains(&incident_type.name) && shows(&one.signal);
+        let profile = self.by_signal.iter().find(says_more).map_or(&incident_type.profile, |one| &one.profile);
+        self.plan_as(profile, incident_type, severity)
     }
 
     /// The same, by the profile of this name where there is one.

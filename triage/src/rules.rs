@@ -405,7 +405,7 @@ mod tests {
         let rules = Rules::shipped().unwrap();
         for severity in [Severity::Sev1, Severity::Sev2, Severity::Sev3, Severity::Sev4] {
             for incident_type in &rules.taxonomy.types {
-                let plan = rules.evidence.plan(incident_type, severity);
+                let plan = rules.evidence.plan(incident_type, severity, |_| false);
                 let path = format!("{}/../profiles/{}.yaml", env!("CARGO_MANIFEST_DIR"), plan.profile);
                 assert!(std::fs::exists(&path).unwrap(), "{} at {severity} plans {path}", incident_type.name);
                 assert!(!plan.tiers.is_empty() && plan.estimated_seconds > 0);

@@ -119,7 +119,7 @@ fn failed_logins_and_then_root_is_high_and_asks_for_the_sessions() {
     assert!(rules_of(&seed).contains(&"privileged_account_taken"), "{:?}", seed.severity_explanation);
     assert_eq!(seed.hosts[0].name, "db-prod-01");
     assert_eq!(seed.escalation_path.escalate_to, ["SOC lead", "CISO"]);
-    assert_eq!(seed.evidence_plan.profile, "intrusion");
+    assert_eq!(seed.evidence_plan.profile, "unauthorized_access");
     assert_eq!(seed.evidence_plan.order[0], "sessions of the account and where they came from");
     let ids: Vec<&str> = seed.techniques.iter().map(|technique| technique.id.as_str()).collect();
     assert_eq!(ids, ["T1110", "T1078"]);

@@ -110,6 +110,7 @@ impl Asked {
             for volatile in ["host_facts", "processes", "memory_maps", "open_files", "sockets"] {
                 add(volatile, json!({}));
             }
+            add("process_memory", json!({ "pids": self.pid, "select": "all" }));
         }
         if !self.path.is_empty() {
             add("files", json!({ "paths": self.path }));

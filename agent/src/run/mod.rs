@@ -177,7 +177,7 @@ impl Run {
             let ended = running.finish(writer, progress)?;
             *abandoned += usize::from(ended.abandoned);
             shared.changes.borrow_mut().extend(ended.changes);
-            if let Some(reason) = &ended.reason {
+            if let Some(reason) = ended.reason.as_ref().filter(|_| ended.outcome != Outcome::Skipped) {
                 tracing::warn!(collector = name, outcome = ?ended.outcome, reason, "step ended early");
             }
             writer.end_step(ended.outcome, ended.reason.as_deref())?;

@@ -46,6 +46,13 @@ impl Rules {
             let name = std::slice::from_ref(&first.incident_type);
             self.types(reader, name, "evidence.yaml", &format!("first[{n}]"));
         }
+        for (n, one) in self.evidence.by_signal.iter().enumerate() {
+            let path = format!("by_signal[{n}]");
+            self.types(reader, &one.types, "evidence.yaml", &path);
+            self.signal_names(reader, std::slice::from_ref(&one.signal), "evidence.yaml", &path);
+            let is_known = self.evidence.profiles.iter().any(|planned| planned.profile == one.profile);
+            reader.known("profile", &one.profile, is_known, "evidence.yaml", &path);
+        }
         for severity in [Severity::Sev1, Severity::Sev2, Severity::Sev3, Severity::Sev4] {
             let profile = self.evidence.stand_in.get(&severity);
             let is_known = profile.is_some_and(|name| self.evidence.profiles.iter().any(|one| one.profile == *name));
