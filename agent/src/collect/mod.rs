@@ -60,6 +60,7 @@ pub mod sessions;
 pub mod sockets;
 pub mod ssh_sessions;
 pub mod suid_and_capabilities;
+pub mod supply_chain;
 pub mod swap;
 pub mod temp_files;
 pub mod user_activity;
@@ -129,6 +130,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<recent_files::RecentFiles>(),
     Collector::of::<file_timeline::FileTimeline>(),
     Collector::of::<packages::Packages>(),
+    Collector::of::<supply_chain::SupplyChain>(),
     Collector::of::<package_verification::PackageVerification>(),
     Collector::of::<suid_and_capabilities::SuidAndCapabilities>(),
     Collector::of::<executable_hashes::ExecutableHashes>(),

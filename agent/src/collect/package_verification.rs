@@ -8,9 +8,11 @@
 //!
 //! Known limits: the databases are files that root can change: an intruder who also corrected the digest is not seen
 //! (`package.digests_mtime_ns` may tell). dpkg keeps neither owner nor mode, and no digest of links. MD5 and SHA-1 can
-//! be made to collide by whoever made both files. rpm's digests of prelinked programs do not hold.
+//! be made to collide by whoever made both files. Of `/etc/pam.d/common-*` only what pam-auth-update(8) does not fill in
+//! is compared. rpm's digests of prelinked programs do not hold.
 
 mod compare;
+mod pam;
 #[cfg(test)]
 mod tests;
 mod unowned;
@@ -184,6 +186,7 @@ impl Collect for PackageVerification {
         for batch in files[..programs].chunks(BATCH) {
             verification.batch(batch)?;
         }
+        pam::collect(&mut verification)?;
         unowned::collect(verification.session, &database.owners, self.file_bytes_max.0)?;
         for batch in files[programs..].chunks(BATCH) {
             verification.batch(batch)?;

@@ -75,7 +75,7 @@ fn files_of_dpkg_that_differ() {
         ["bin/sh", "bin/ps", "bin/good", "bin/moved", "bin/nowhere", "lib/gone.so", "usr/share/doc/a/x", "usr/share/y"];
     let text = sums.map(|path| format!("{sum}  {path}\n")).concat();
     write(root, "var/lib/dpkg/info/a.md5sums", text);
-    let list = "/.\n/bin\n/bin/sh\n/bin/ps\n/bin/good\n/bin/moved\n/bin/nowhere\n/lib/gone.so\n/lib/script\n";
+    let list = "/.\n/bin\n/bin/sh\n/bin/ps\n/bin/good\n/bin/moved\n/bin/nowhere\n/lib/gone.so\n/lib/script\n/usr/share/pam/common-auth\n";
     write(root, "var/lib/dpkg/info/a.list", list);
     write(root, "var/lib/dpkg/info/dash.md5sums", format!("{sum}  bin/sh\n"));
     write(root, "var/lib/dpkg/info/dash.list", "/bin/sh\n");
@@ -86,6 +86,11 @@ fn files_of_dpkg_that_differ() {
     std::os::unix::fs::symlink("/not/there", root.join("usr/bin/nowhere")).unwrap();
     write(root, "usr/bin/ps", "#!/bin/sh\nexec /usr/bin/.ps\n");
     write(root, "etc/a.conf", "changed");
+    write(root, "etc/ucf.conf", "changed");
+    write(root, "var/lib/ucf/hashfile", format!("{sum}  /etc/ucf.conf\n{sum}  /etc/nobody.conf\n"));
+    write(root, "var/lib/ucf/registry", "dash \t /etc/ucf.conf\nunknown \t /etc/nobody.conf\n");
+    write(root, "usr/share/pam/common-auth", "# as it was\n");
+    write(root, "etc/pam.d/common-auth", "# as it was\nauth optional pam_exec.so\n");
     write(root, "usr/bin/.ps", "\x7fELF rest");
     write(root, "usr/lib/security/pam_x.so", "\x7fELF rest");
     write(root, "usr/lib/script", "#!/bin/sh\n");
@@ -101,7 +106,9 @@ fn files_of_dpkg_that_differ() {
             "/bin/moved: type",
             "/bin/nowhere: type",
             "/lib/gone.so: missing",
+            "/etc/pam.d/common-auth: content",
             "/etc/a.conf: content",
+            "/etc/ucf.conf: content",
             "/etc/gone.conf: missing"
         ]
     );
@@ -117,7 +124,7 @@ fn files_of_dpkg_that_differ() {
     assert_eq!(paths(&rows, "unowned_executable"), unowned);
     let summary = summary(&rows, "dpkg");
     let counts = ["packages", "differed", "missing", "excluded", "differed_config", "unreadable"];
-    assert_eq!(counts.map(|name| summary[name].as_u64().unwrap()), [3, 4, 2, 1, 2, 0]);
+    assert_eq!(counts.map(|name| summary[name].as_u64().unwrap()), [3, 6, 2, 1, 4, 0]);
 }
 
 #[test]
