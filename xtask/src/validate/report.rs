@@ -136,7 +136,8 @@ fn holds(value: &Value, mark: &str) -> bool {
     match value {
         Value::String(text) => text == mark || text.split_whitespace().any(|word| word == mark),
         Value::Array(list) => list.iter().any(|value| holds(value, mark)),
-        other => other.to_string() == mark,
+        Value::Number(number) => number.to_string() == mark,
+        _ => false,
     }
 }
 

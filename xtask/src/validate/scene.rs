@@ -1,7 +1,9 @@
 //! The private copy of the machine, and what happens in it.
 
 use std::ffi::CString;
+use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command};
 
@@ -110,8 +112,10 @@ fn profile(work: &Path) -> anyhow::Result<()> {
     let listed = Command::new(work.join("holdfast-agent")).args(["collectors"]).output()?;
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let is_known = |name: &&&str| listed.split_whitespace().any(|word| word == **name);
-    let steps: String = COLLECTORS.iter().filter(is_known).map(|name| format!("  - collect: {name}\n")).collect();
-    let text = format!("name: validation\nsummary: What the validation looks at.\ncollect:\n{steps}");
+    let mut text = String::from("name: validation\nsummary: What the validation looks at.\ncollect:\n");
+    for name in COLLECTORS.iter().filter(is_known) {
+        let _ = writeln!(text, "  - collect: {name}");
+    }
     fs::write(work.join("validation.yaml"), text)?;
     Ok(())
 }
@@ -133,41 +137,12 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A copy of this program under another name.
-    pub fn copy(&self, name: &str) -> anyhow::Result<String> {
-        let path = format!("{PLANTED}/{name}");
-        fs::copy(format!("{WORK}/xtask"), &path)?;
-        Ok(path)
-    }
-
     /// Starts an act. Returns its number, and what it said.
     pub fn start(&mut self, program: &str, arg0: Option<&str>, words: &[&str]) -> anyhow::Result<(u32, Vec<String>)> {
         let (child, said) = acts::start(program, arg0, words)?;
         let pid = child.id();
         self.processes.push(child);
         Ok((pid, said))
-    }
-
-    /// A file, with the folders above it.
-    pub fn write(&self, path: &str, text: &str, mode: u32) -> anyhow::Result<()> {
-        use std::os::unix::fs::PermissionsExt as _;
-        if let Some(folder) = Path::new(path).parent() {
-            fs::create_dir_all(folder)?;
-        }
-        fs::write(path, text).with_context(|| path.to_owned())?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-        Ok(())
-    }
-
-    /// A line at the end of a file.
-    pub fn append(&self, path: &str, line: &str) -> anyhow::Result<()> {
-        use std::io::Write as _;
-        if let Some(folder) = Path::new(path).parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let file = fs::OpenOptions::new().create(true).append(true).open(path);
-        writeln!(file.with_context(|| path.to_owned())?, "{line}")?;
-        Ok(())
     }
 }
 
@@ -177,4 +152,37 @@ impl Drop for Scene {
             let _ = child.kill();
         }
     }
+}
+
+/// A copy of this program under another name.
+pub fn copy(name: &str) -> anyhow::Result<String> {
+    let path = format!("{PLANTED}/{name}");
+    fs::copy(format!("{WORK}/xtask"), &path)?;
+    Ok(path)
+}
+
+/// A file, with the folders above it.
+pub fn write(path: &str, text: &str, mode: u32) -> anyhow::Result<()> {
+    make_parent(path)?;
+    fs::write(path, text).with_context(|| path.to_owned())?;
+    set_mode(path, mode)
+}
+
+/// The mode of a file.
+pub fn set_mode(path: &str, mode: u32) -> anyhow::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(|| path.to_owned())
+}
+
+/// A line at the end of a file.
+pub fn append(path: &str, line: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    make_parent(path)?;
+    let file = fs::OpenOptions::new().create(true).append(true).open(path);
+    writeln!(file.with_context(|| path.to_owned())?, "{line}")?;
+    Ok(())
+}
+
+fn make_parent(path: &str) -> anyhow::Result<()> {
+    let parent = Path::new(path).parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent).with_context(|| parent.display().to_string())
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use super::scene::{PLANTED, Scene};
+use super::scene::{PLANTED, Scene, append, copy, set_mode, write};
 
 /// See the module.
 pub struct Trace {
@@ -21,7 +21,7 @@ pub const TRACES: &[Trace] = &[
         id: "deleted_image",
         what: "a process whose program was deleted",
         plant: |scene| {
-            let program = scene.copy("updater")?;
+            let program = copy("updater")?;
             let (pid, _) = scene.start(&program, None, &["sleep"])?;
             fs::remove_file(program)?;
             Ok(pid.to_string())
@@ -38,7 +38,7 @@ pub const TRACES: &[Trace] = &[
         id: "false_kernel_thread",
         what: "a process that calls itself like a thread of the kernel",
         plant: |scene| {
-            let program = scene.copy("worker")?;
+            let program = copy("worker")?;
             let words = ["named", "kworker/u8:3"];
             Ok(scene.start(&program, Some("[kworker/u8:3-events]"), &words)?.0.to_string())
         },
@@ -48,7 +48,7 @@ pub const TRACES: &[Trace] = &[
         id: "process_behind_mount",
         what: "a process whose folder in /proc is covered by a mount",
         plant: |scene| {
-            let program = scene.copy("helper")?;
+            let program = copy("helper")?;
             let (pid, _) = scene.start(&program, None, &["sleep"])?;
             let empty = format!("{PLANTED}/empty");
             fs::create_dir_all(&empty)?;
@@ -61,7 +61,7 @@ pub const TRACES: &[Trace] = &[
         id: "traced_process",
         what: "a process that another one traces",
         plant: |scene| {
-            let program = scene.copy("target")?;
+            let program = copy("target")?;
             let (pid, _) = scene.start(&program, None, &["sleep"])?;
             scene.start(&program, None, &["trace", &pid.to_string()])?;
             Ok(pid.to_string())
@@ -72,7 +72,7 @@ pub const TRACES: &[Trace] = &[
         id: "writable_code",
         what: "a process with memory that is writable and executable",
         plant: |scene| {
-            let program = scene.copy("engine")?;
+            let program = copy("engine")?;
             Ok(scene.start(&program, None, &["writable-code"])?.0.to_string())
         },
         rules: &["rwx-memory"],
@@ -82,7 +82,7 @@ pub const TRACES: &[Trace] = &[
         what: "a file that was deleted and is still held",
         plant: |scene| {
             let path = format!("{PLANTED}/staged.bin");
-            let program = scene.copy("keeper")?;
+            let program = copy("keeper")?;
             Ok(scene.start(&program, None, &["hold", &path])?.0.to_string())
         },
         rules: &["deleted-open-file"],
@@ -91,7 +91,7 @@ pub const TRACES: &[Trace] = &[
         id: "listener",
         what: "a program with a service's name that listens from a temporary folder",
         plant: |scene| {
-            let program = scene.copy("sshd")?;
+            let program = copy("sshd")?;
             scene.start(&program, None, &["listen", "31999"])?;
             Ok("31999".to_owned())
         },
@@ -107,7 +107,7 @@ pub const TRACES: &[Trace] = &[
         id: "sniffer",
         what: "a program that sees all packets",
         plant: |scene| {
-            let program = scene.copy("monitor")?;
+            let program = copy("monitor")?;
             Ok(scene.start(&program, None, &["sniff"])?.0.to_string())
         },
         rules: &["packet-socket"],
@@ -116,7 +116,7 @@ pub const TRACES: &[Trace] = &[
         id: "remote_shell",
         what: "a shell on a network connection",
         plant: |scene| {
-            let program = scene.copy("client")?;
+            let program = copy("client")?;
             let (_, said) = scene.start(&program, None, &["remote-shell"])?;
             said.into_iter().next().ok_or_else(|| anyhow::anyhow!("the shell did not start"))
         },
@@ -125,10 +125,10 @@ pub const TRACES: &[Trace] = &[
     Trace {
         id: "authorized_key",
         what: "a key for root",
-        plant: |scene| {
+        plant: |_| {
             let key =
                 "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA validation@example";
-            scene.append("/root/.ssh/authorized_keys", key)?;
+            append("/root/.ssh/authorized_keys", key)?;
             Ok("validation@example".to_owned())
         },
         rules: &["authorized-key-changed-lately"],
@@ -136,8 +136,8 @@ pub const TRACES: &[Trace] = &[
     Trace {
         id: "cron",
         what: "a job of cron at each minute",
-        plant: |scene| {
-            scene.write("/etc/cron.d/validation", "* * * * * root /bin/true\n", 0o644)?;
+        plant: |_| {
+            write("/etc/cron.d/validation", "* * * * * root /bin/true\n", 0o644)?;
             Ok("/etc/cron.d/validation".to_owned())
         },
         rules: &["cron-at-boot-or-each-minute"],
@@ -145,9 +145,9 @@ pub const TRACES: &[Trace] = &[
     Trace {
         id: "systemd_unit",
         what: "a unit of systemd that no package brought",
-        plant: |scene| {
+        plant: |_| {
             let text = "[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n";
-            scene.write("/etc/systemd/system/validation.service", text, 0o644)?;
+            write("/etc/systemd/system/validation.service", text, 0o644)?;
             Ok("/etc/systemd/system/validation.service".to_owned())
         },
         rules: &["systemd-unit-outside-packages"],
@@ -155,8 +155,8 @@ pub const TRACES: &[Trace] = &[
     Trace {
         id: "systemd_generator",
         what: "a generator of systemd that no package brought",
-        plant: |scene| {
-            scene.write("/etc/systemd/system-generators/validation", "#!/bin/sh\nexit 0\n", 0o755)?;
+        plant: |_| {
+            write("/etc/systemd/system-generators/validation", "#!/bin/sh\nexit 0\n", 0o755)?;
             Ok("/etc/systemd/system-generators/validation".to_owned())
         },
         rules: &["systemd-generator-outside-packages"],
@@ -164,12 +164,10 @@ pub const TRACES: &[Trace] = &[
     Trace {
         id: "setuid_shell",
         what: "a copy of the shell that makes root of whoever runs it",
-        plant: |scene| {
+        plant: |_| {
             let path = format!("{PLANTED}/.shell");
             fs::copy("/bin/sh", &path)?;
-            use std::os::unix::fs::PermissionsExt as _;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o4755))?;
-            let _ = scene;
+            set_mode(&path, 0o4755)?;
             Ok(path)
         },
         rules: &["setuid-shell"],
@@ -177,8 +175,8 @@ pub const TRACES: &[Trace] = &[
     Trace {
         id: "pam_exec",
         what: "a line of PAM that runs a program at each login",
-        plant: |scene| {
-            scene.append("/etc/pam.d/validation", "auth optional pam_exec.so quiet /bin/true")?;
+        plant: |_| {
+            append("/etc/pam.d/validation", "auth optional pam_exec.so quiet /bin/true")?;
             Ok("/etc/pam.d/validation".to_owned())
         },
         rules: &["pam-odd-line"],
@@ -186,8 +184,8 @@ pub const TRACES: &[Trace] = &[
     Trace {
         id: "second_root",
         what: "a second account with the number of root",
-        plant: |scene| {
-            scene.append("/etc/passwd", "validation:x:0:0::/root:/bin/sh")?;
+        plant: |_| {
+            append("/etc/passwd", "validation:x:0:0::/root:/bin/sh")?;
             Ok("validation".to_owned())
         },
         rules: &["second-root"],
@@ -195,8 +193,8 @@ pub const TRACES: &[Trace] = &[
     Trace {
         id: "sudo",
         what: "sudo without a password for an account of a service",
-        plant: |scene| {
-            scene.write("/etc/sudoers.d/validation", "nobody ALL=(ALL) NOPASSWD: ALL\n", 0o440)?;
+        plant: |_| {
+            write("/etc/sudoers.d/validation", "nobody ALL=(ALL) NOPASSWD: ALL\n", 0o440)?;
             Ok("/etc/sudoers.d/validation".to_owned())
         },
         rules: &["sudo-for-service-account"],
@@ -204,8 +202,8 @@ pub const TRACES: &[Trace] = &[
     Trace {
         id: "profile",
         what: "a start file of all shells that no package brought",
-        plant: |scene| {
-            scene.write("/etc/profile.d/validation.sh", ": validation\n", 0o644)?;
+        plant: |_| {
+            write("/etc/profile.d/validation.sh", ": validation\n", 0o644)?;
             Ok("/etc/profile.d/validation.sh".to_owned())
         },
         rules: &["profile-outside-packages"],
@@ -213,8 +211,8 @@ pub const TRACES: &[Trace] = &[
     Trace {
         id: "udev",
         what: "a rule of udev that runs a program",
-        plant: |scene| {
-            scene.write("/etc/udev/rules.d/99-validation.rules", "ACTION==\"never\", RUN+=\"/bin/true\"\n", 0o644)?;
+        plant: |_| {
+            write("/etc/udev/rules.d/99-validation.rules", "ACTION==\"never\", RUN+=\"/bin/true\"\n", 0o644)?;
             Ok("/etc/udev/rules.d/99-validation.rules".to_owned())
         },
         rules: &["udev-outside-packages"],
@@ -222,8 +220,8 @@ pub const TRACES: &[Trace] = &[
     Trace {
         id: "modprobe",
         what: "an install line of modprobe",
-        plant: |scene| {
-            scene.write("/etc/modprobe.d/validation.conf", "install validation /bin/sleep 0\n", 0o644)?;
+        plant: |_| {
+            write("/etc/modprobe.d/validation.conf", "install validation /bin/sleep 0\n", 0o644)?;
             Ok("/etc/modprobe.d/validation.conf".to_owned())
         },
         rules: &["modprobe-install"],
@@ -231,8 +229,8 @@ pub const TRACES: &[Trace] = &[
     Trace {
         id: "rc_local",
         what: "a script that runs at each boot",
-        plant: |scene| {
-            scene.write("/etc/rc.local", "#!/bin/sh\n/bin/true\n", 0o755)?;
+        plant: |_| {
+            write("/etc/rc.local", "#!/bin/sh\n/bin/true\n", 0o755)?;
             Ok("/etc/rc.local".to_owned())
         },
         rules: &["script-outside-packages"],
@@ -250,8 +248,8 @@ pub const TRACES: &[Trace] = &[
     Trace {
         id: "web_shell",
         what: "a script of a web server that runs what is sent to it",
-        plant: |scene| {
-            scene.write("/var/www/html/up/validation.php", "<?php @eval(base64_decode($_POST['x']));\n", 0o644)?;
+        plant: |_| {
+            write("/var/www/html/up/validation.php", "<?php @eval(base64_decode($_POST['x']));\n", 0o644)?;
             Ok("/var/www/html/up/validation.php".to_owned())
         },
         rules: &["web-shell"],
@@ -259,8 +257,8 @@ pub const TRACES: &[Trace] = &[
     Trace {
         id: "preload",
         what: "a library that is preloaded into every program",
-        plant: |scene| {
-            scene.write("/etc/ld.so.preload", "/usr/lib/libvalidation.so\n", 0o644)?;
+        plant: |_| {
+            write("/etc/ld.so.preload", "/usr/lib/libvalidation.so\n", 0o644)?;
             Ok("/usr/lib/libvalidation.so".to_owned())
         },
         rules: &["ld-so-preload"],
