@@ -549,7 +549,7 @@ fn from_memory(
         return session.limited(NO_ROOM);
     }
     let name = format!("data/{}/{}/mapped-{pid}-{}.bin", DeletedFiles::TIER, DeletedFiles::NAME, row.inode);
-    let stored = session.take_name(name);
+    let stored = session.take_name(&name);
     item.method = memory.method();
     session.begin(item.stored_as(stored.as_str()))?;
     let (mut lost, mut done) = (Lost::default(), 0);

@@ -235,7 +235,7 @@ impl Image<'_> {
             return refuse(session, Status::Skipped, if cut { NO_ROOM } else { "kcore shows no memory" });
         }
         let host = session.host().read_text("/proc/sys/kernel/hostname", 4096).unwrap_or_default();
-        let stored = session.take_name(format!("memory/{}.lime", plain(&host)));
+        let stored = session.take_name(&format!("memory/{}.lime", plain(&host)));
         let item = session.item(Kind::Memory, KCORE, "kcore", Status::Ok);
         session.begin(item.stored_as(stored.as_str()))?;
         let (mut at, mut lost) = (0, Lost::default());

@@ -410,7 +410,7 @@ impl ProcessMemory {
         let auxv = walk.pages.read(dir, c"auxv", Hands::InPieces, 64 << 10);
         let auxv = auxv.map(|piece| walk.pages.get(piece)).unwrap_or_default();
         let head = headers(&segments, &files, auxv, page_bytes());
-        let stored = session.take_name(format!("data/{}/{}/{pid}.core", Self::TIER, Self::NAME));
+        let stored = session.take_name(&format!("data/{}/{}/{pid}.core", Self::TIER, Self::NAME));
         if let Some(why) = &still.refused {
             item = item.because(format!("not frozen: {why}"));
         }

@@ -158,8 +158,8 @@ impl Beside {
                 writeln!(text, "  beside   {place}\n           not sealed: {}", crate::causes::with_causes(error))
             }
         };
-        for step in self.finished.iter().flat_map(|finished| not_completed(&finished.coverage)) {
-            text.push_str(&step);
+        if let Ok(finished) = &self.finished {
+            text.push_str(&not_completed(&finished.coverage).concat());
         }
     }
 }
@@ -273,7 +273,7 @@ impl Told<'_> {
             sum(|c| c.vanished),
             sum(|c| c.timed_out),
         );
-        not_completed(coverage).iter().for_each(|line| text.push_str(line));
+        text.push_str(&not_completed(coverage).concat());
         if let Some(beside) = &self.beside {
             beside.to_people(&mut text);
         }

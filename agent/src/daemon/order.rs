@@ -122,7 +122,8 @@ impl Daemon {
                 let _ = begins.send(true);
                 told
             };
-            uploading::run(collection, &self.client, signed_by.clone(), receipts, may_begin, progress.clone())
+            // Both are large, and wait for as long as the run takes.
+            Box::pin(uploading::run(collection, &self.client, signed_by.clone(), receipts, may_begin, progress.clone()))
         };
         let beside = async {
             let sibling = sibling?;
@@ -132,7 +133,7 @@ impl Daemon {
                 let _ = has_begun.wait_for(|begun| *begun).await;
                 Ok(())
             };
-            Some(uploading::run(sibling, &self.client, signed_by.clone(), receipts, may_begin, Silent).await)
+            Some(Box::pin(uploading::run(sibling, &self.client, signed_by.clone(), receipts, may_begin, Silent)).await)
         };
         let run = async {
             let ran = tokio::join!(main, beside);

@@ -99,7 +99,7 @@ pub fn keep(
     if let Some(rule) = &cut {
         session.limited(rule.as_str())?;
     }
-    let stored = session.take_name(name.to_owned());
+    let stored = session.take_name(name);
     let mut hasher = sha2::Sha256::default();
     let item = item.stored_as(stored.as_str());
     let handed = content.hand_over(session, item, &ranges, cut.clone(), Some(&mut hasher))?;

@@ -417,8 +417,8 @@ impl Session {
     }
 
     /// Takes a name for an entry that no other step of this run has taken: `name`, or `name.2`, `name.3` …
-    pub fn take_name(&self, name: String) -> String {
-        let mut taken = name.clone();
+    pub fn take_name(&self, name: &str) -> String {
+        let mut taken = name.to_owned();
         let mut n = 1;
         while !self.is_new_path(taken.as_bytes()) {
             n += 1;
