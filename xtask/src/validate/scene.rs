@@ -104,14 +104,17 @@ fn enter(work: &Path) -> anyhow::Result<()> {
     unmount("/old-root", UnmountFlags::DETACH)?;
     fs::remove_dir("/old-root")?;
     rustix::system::sethostname(b"validation")?;
+    // A new network namespace has its loopback down. Without ip(8), what needs a connection is not planted, and says so.
+    let _ = Command::new("ip").args(["link", "set", "lo", "up"]).status();
     Ok(())
 }
 
 /// A profile of the collectors that this agent has.
 fn profile(work: &Path) -> anyhow::Result<()> {
+    // Each line: tier, name, summary.
     let listed = Command::new(work.join("holdfast-agent")).args(["collectors"]).output()?;
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let is_known = |name: &&&str| listed.split_whitespace().any(|word| word == **name);
+    let is_known = |name: &&&str| listed.lines().any(|line| line.split_whitespace().nth(1) == Some(**name));
     let mut text = String::from("name: validation\nsummary: What the validation looks at.\ncollect:\n");
     for name in COLLECTORS.iter().filter(is_known) {
         let _ = writeln!(text, "  - collect: {name}");
