@@ -38,7 +38,7 @@ impl Plan {
         let (mut files, mut bytes) = (0, 0);
         for tier in Tier::ALL {
             for step in steps.iter().filter(|step| step.collector.tier == tier) {
-                let plan = match self.reason_to_skip(step, &host, &values) {
+                let plan = match reason_not_to_run(step, &host, &values) {
                     Ok(step) => step.plan(&host),
                     Err(reason) => {
                         self.say_skipped(step, &reason);
@@ -86,14 +86,6 @@ impl Plan {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn reason_to_skip(&self, step: &BoundStep, host: &Host, values: &Values) -> Result<Arc<dyn Step>, String> {
-        let bound = reason_to_skip(step, host)?;
-        match &step.when {
-            Some(when) if !holds(when, host, values) => Err(format!("only when {when}")),
-            _ => Ok(bound),
-        }
-    }
-
     fn say_skipped(&self, step: &BoundStep, reason: &str) {
         let (tier, name) = (step.collector.tier, step.collector.name);
         if self.json {
@@ -101,5 +93,17 @@ impl Plan {
         } else {
             print(&format!("{tier:<9} {name:<16} skipped: {reason}"));
         }
+    }
+}
+
+/// The step with its arguments.
+///
+/// # Errors
+/// Why a run on this host would leave it out.
+fn reason_not_to_run(step: &BoundStep, host: &Host, values: &Values) -> Result<Arc<dyn Step>, String> {
+    let bound = reason_to_skip(step, host)?;
+    match &step.when {
+        Some(when) if !holds(when, host, values) => Err(format!("only when {when}")),
+        _ => Ok(bound),
     }
 }

@@ -268,13 +268,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn object(value: Value) -> Map<String, Value> {
+    fn object(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
     #[test]
     fn variables_are_replaced_spliced_or_left_out() {
-        let with = object(json!({
+        let with = object(&json!({
             "changed_since": "${incident.from|14d}", "until": "${incident.until}",
             "pids": "${incident.pids}", "paths": ["/etc/**", "${incident.paths}"], "n": 5,
             "more": { "accounts": ["${incident.accounts|root}"] },
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_variable_and_is_none_is_found() {
-        let with = object(json!({"a": ["${incident.pid}"], "b": "x${incident.pids}", "c": "${incident.pids}"}));
+        let with = object(&json!({"a": ["${incident.pid}"], "b": "x${incident.pids}", "c": "${incident.pids}"}));
         let found = unknown(&with);
         assert_eq!(found, [("a[0]".to_owned(), "incident.pid".to_owned()), ("b".into(), "x${incident.pids}".into())]);
     }
