@@ -44,8 +44,7 @@ fn two_bundles_lie_beside_each_other() {
 fn standard_output_takes_one_bundle_and_the_other_is_said_to_be_missing() {
     let lab = Lab::new();
     let profile = lab.profile(PROFILE);
-    let ended = lab.collect(&profile).output("-").within(SOON).run();
-    ended.expect_code(3);
+    let ended = lab.collect(&profile).output("-").within(SOON).run().expect_code(3);
     let path = lab.path("piped.evidence.zip");
     std::fs::write(&path, &ended.stdout_bytes).unwrap();
     let coverage = Opened::at(&path).json("data/coverage.json");

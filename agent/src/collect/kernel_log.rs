@@ -117,7 +117,7 @@ impl Collect for KernelLog {
                     session.row(&Row { time_ns: Some(Nanos(time)), ..row })?;
                 }
                 None => {
-                    session.unreadable(PATH, &io::Error::other("a record that does not parse; see the raw text"))?
+                    session.unreadable(PATH, &io::Error::other("a record that does not parse; see the raw text"))?;
                 }
             }
             raw.extend_from_slice(bytes);

@@ -21,8 +21,7 @@ pub(super) fn run(log: &Log) -> Result<ExitCode, Refusal> {
     install_provider();
     runtime()?.block_on(async {
         let stop = Stop::listen().map_err(|error| Refusal::new(exit::IO, &error))?;
-        // On the heap: a collection's state is long, and lives in it.
-        Box::pin(Daemon::new(&folder, me, log.clone(), stop)?.run()).await;
+        Daemon::new(&folder, me, log.clone(), stop)?.run().await;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -39,7 +39,8 @@ impl Daemon {
                         "this host's clock is that far from the server's: the order goes by the server's"
                     );
                 }
-                self.execute(checked, server_offset_ns).await;
+                // On the heap: a run's state is long.
+                Box::pin(self.execute(checked, server_offset_ns)).await;
                 self.log.forget();
                 self.tell_untold().await
             }
