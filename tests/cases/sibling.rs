@@ -74,8 +74,10 @@ fn an_order_brings_both_to_its_incident() {
     }
     let main = bundles.iter().find(|bundle| bundle["bundle"] == ended["bundle"]).unwrap();
     let beside = bundles.iter().find(|bundle| bundle["bundle"] != ended["bundle"]).unwrap();
-    let got = site.path("beside.evidence.zip");
+    let got = site.path("got");
     let id = beside["bundle"].as_str().unwrap();
     site.holdfast(&["evidence", "get", id, "--output", got.to_str().unwrap()]).expect_code(0);
+    let got = got.join(beside["name"].as_str().unwrap());
+    assert!(got.to_str().unwrap().ends_with(".memory.evidence.zip"));
     assert_eq!(Opened::at(&got).json("bundle.json")["belongs_to"], main["bundle"]);
 }
