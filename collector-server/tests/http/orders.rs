@@ -28,6 +28,7 @@ fn order(agent: &AgentId) -> Order {
             summary: "x".into(),
             incident_types: vec![],
             limits: Limits::default(),
+            tiers: std::collections::BTreeMap::new(),
             collect: vec![],
             contain: vec![],
         },
@@ -36,6 +37,7 @@ fn order(agent: &AgentId) -> Order {
         supersedes: None,
         kind: ORDER_TYPE.into(),
         v: 1,
+        values: wire::profile::Values::default(),
     }
 }
 

@@ -142,6 +142,7 @@ impl Site {
             supersedes: None,
             kind: ORDER_TYPE.into(),
             v: 1,
+            values: wire::profile::Values::default(),
         };
         let message = serde_json::to_vec(&order).unwrap();
         let envelope = SigningKey::from_seed(&[9; 32]).envelope("ada", namespace::COLLECT, &message).unwrap();
