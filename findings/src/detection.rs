@@ -73,6 +73,13 @@ impl Detection {
         Ok(Self { condition, selections })
     }
 
+    /// The fields that it looks at.
+    pub fn fields(&self) -> Vec<&FieldPath> {
+        let mut fields = Vec::new();
+        self.selections.iter().for_each(|selection| selection.fields(&mut fields));
+        fields
+    }
+
     /// True when the row fits.
     pub fn fits(&self, row: &Value) -> bool {
         self.condition.holds(&mut |place| self.selections.get(place).is_some_and(|selection| selection.fits(row)))
@@ -99,6 +106,22 @@ impl Selection {
                 Ok(Self::Keywords(keywords.collect::<Result<_, _>>()?))
             }
             _ => Err(wrong(path, "a selection is a mapping, a list of mappings or a list of keywords")),
+        }
+    }
+
+    /// The fields that it looks at.
+    pub fn fields<'a>(&'a self, into: &mut Vec<&'a FieldPath>) {
+        match self {
+            Self::Fields(fields) => {
+                for Field { path, test } in fields {
+                    into.push(path);
+                    if let Test::Same { others, .. } = test {
+                        into.extend(others);
+                    }
+                }
+            }
+            Self::Any(any) => any.iter().for_each(|one| one.fields(into)),
+            Self::Keywords(_) => {}
         }
     }
 

@@ -238,12 +238,15 @@ impl<'r> Evaluation<'r> {
     }
 }
 
+/// Times of files, and the columns that say how old they were.
+pub const AGES: [(&str, &str); 3] =
+    [("btime_ns", "btime_age_days"), ("ctime_ns", "ctime_age_days"), ("mtime_ns", "mtime_age_days")];
+
 /// A rule knows no calendar: beside each time of a file stands how old it was when the collection began.
 fn tell_ages(row: &mut Value, started: Instant) {
     const DAY_NS: i128 = 86_400_000_000_000;
     let Some(object) = row.as_object_mut() else { return };
-    for (time, age) in [("btime_ns", "btime_age_days"), ("ctime_ns", "ctime_age_days"), ("mtime_ns", "mtime_age_days")]
-    {
+    for (time, age) in AGES {
         let Some(Number::Whole(at)) = object.get(time).and_then(Number::of) else { continue };
         let days = started.0.checked_sub(at).and_then(|span| i64::try_from(span.div_euclid(DAY_NS)).ok());
         object.extend(days.map(|days| (age.to_owned(), Value::from(days))));

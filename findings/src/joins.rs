@@ -105,6 +105,26 @@ impl Join {
         self.into.iter().any(|into| into.service == service)
     }
 
+    /// The rows and fields that it names itself, each with its collector and kind.
+    pub fn fields(&self) -> Vec<(&str, Option<&str>, &str)> {
+        let mut chosen = vec![&self.key];
+        self.chosen.iter().for_each(|selection| selection.fields(&mut chosen));
+        let kept = self.keep.iter().map(String::as_str);
+        let from = chosen.into_iter().map(FieldPath::name).chain(kept);
+        let from = from.map(|field| (self.from.service.as_str(), self.from.category.as_deref(), field));
+        let into = self.into.iter();
+        from.chain(into.map(|into| (into.service.as_str(), into.category.as_deref(), into.by.name()))).collect()
+    }
+
+    /// The field of its rows that stands behind `field` in rows of this kind: `process.exe` is `exe`.
+    pub fn behind<'a>(&self, rows: &LogSource, field: &'a str) -> Option<&'a str> {
+        let below = field.strip_prefix(self.name.as_str())?.strip_prefix('.')?;
+        let goes_into =
+            |into: &Into| into.service == rows.service && (into.category.is_none() || into.category == rows.category);
+        let is_kept = self.keep.iter().any(|kept| below.split('.').next() == Some(kept));
+        (is_kept && self.into.iter().any(goes_into)).then_some(below)
+    }
+
     /// Keeps what it needs of a row, while `bytes_left` lasts.
     pub fn keep(&self, category: Option<&str>, row: &Value, kept: &mut Kept, bytes_left: &mut usize) {
         if !self.from.takes(&self.from.service, category)

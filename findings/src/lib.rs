@@ -25,5 +25,5 @@ mod rule;
 mod rules;
 
 pub use evaluate::{Context, Evaluation, of_bundle};
-pub use rules::{Case, Rules, SHIPPED, shipped_cases};
+pub use rules::{Case, ColumnRead, Rules, SHIPPED, shipped_cases};
 pub use wire::profile::{Mistake, Mistakes, Text};

@@ -13,6 +13,7 @@ use wire::assessment::Technique;
 use wire::profile::{Mistake, Mistakes, Text, document};
 
 use crate::detection::Wrong;
+use crate::evaluate::AGES;
 use crate::joins::{self, Join};
 use crate::limits::{DOCUMENTS_MAX, RULES_MAX};
 use crate::rule::{self, Rule};
@@ -31,6 +32,19 @@ macro_rules! shipped {
 shipped!["accounts", "files", "kernel", "logs", "memory", "network", "persistence", "processes"];
 
 const JOINS: &str = include_str!("../rules/joins.yml");
+
+/// A column that a rule or a join reads.
+#[derive(Clone, Debug)]
+pub struct ColumnRead {
+    /// The rule or the join.
+    pub by: String,
+    /// The kind of rows; none: any of the collector's.
+    pub category: Option<String>,
+    /// The column, or the way through it: `owners.pid`.
+    pub field: String,
+    /// The collector.
+    pub service: String,
+}
 
 /// Compiled rules. Made once, applied to any number of bundles.
 #[derive(Clone, Debug)]
@@ -92,6 +106,35 @@ impl Rules {
     /// The names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.list.iter().map(|rule| rule.name.as_str())
+    }
+
+    /// What they read of rows: every field that a rule or a join names, traced back to the collector's own column. A
+    /// field that no row can have makes a rule that never fires, and nobody notices.
+    pub fn columns(&self) -> Vec<ColumnRead> {
+        let mut read = Vec::new();
+        for join in &self.joins {
+            read.extend(join.fields().into_iter().map(|(service, category, field)| ColumnRead {
+                by: format!("join `{}`", join.name()),
+                category: category.map(str::to_owned),
+                field: field.to_owned(),
+                service: service.to_owned(),
+            }));
+        }
+        for rule in &self.list {
+            for field in rule.detection.fields().into_iter().chain(&rule.fields) {
+                let joined =
+                    self.joins.iter().find_map(|join| Some((&join.from, join.behind(&rule.source, field.name())?)));
+                let (source, field) = joined.unwrap_or((&rule.source, field.name()));
+                let time = AGES.iter().find(|(_, age)| *age == field).map_or(field, |(time, _)| time);
+                read.push(ColumnRead {
+                    by: format!("rule `{}`", rule.name),
+                    category: source.category.clone(),
+                    field: time.to_owned(),
+                    service: source.service.clone(),
+                });
+            }
+        }
+        read
     }
 
     /// True when a join keeps rows of this collector.

@@ -149,6 +149,54 @@ mod tests {
     use super::*;
     use crate::host::text::{List, Text};
 
+    /// True when rows of this type can have a value at the end of the way `owners.pid`.
+    fn has(row: &RowType, field: &str) -> bool {
+        fn below(root: &Value, schema: &Value, parts: &[&str]) -> bool {
+            let schema = resolved(root, schema);
+            let list = |key| schema.get(key).and_then(Value::as_array).into_iter().flatten();
+            let here = match parts {
+                [] => schema.get("properties").is_none(),
+                [first, rest @ ..] => {
+                    let named = schema.get("properties").and_then(|properties| properties.get(first));
+                    let any = schema.get("additionalProperties").filter(|any| any.is_object());
+                    named.or(any).is_some_and(|property| below(root, property, rest))
+                }
+            };
+            let is_list = schema.get("items").is_some();
+            (here && !is_list)
+                || schema.get("items").is_some_and(|items| below(root, items, parts))
+                || ["allOf", "anyOf", "oneOf"].into_iter().flat_map(list).any(|part| below(root, part, parts))
+        }
+        let parts: Vec<&str> = field.split('.').collect();
+        below(row.schema.as_value(), row.schema.as_value(), &parts)
+    }
+
+    #[test]
+    fn rules_and_joins_name_only_columns_that_rows_have() {
+        let rules = findings::Rules::shipped().unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let read = rules.columns();
+        assert!(read.len() > 500, "only {} columns", read.len());
+        let mut wrong = std::collections::BTreeSet::new();
+        for findings::ColumnRead { by, category, field, service } in read {
+            let Some(collector) = crate::collect::Collector::named(&service) else {
+                wrong.insert(format!("{by}: there is no collector `{service}`"));
+                continue;
+            };
+            let mut rows = (collector.rows)();
+            if let Some(category) = &category {
+                // The category is what a row says of itself.
+                rows.retain(|row| row.record == category && has(row, "record"));
+            }
+            if rows.is_empty() {
+                wrong.insert(format!("{by}: `{service}` has no rows `{}`", category.as_deref().unwrap_or_default()));
+            } else if !rows.iter().any(|row| has(row, &field)) {
+                let category = category.map(|category| format!(" {category}")).unwrap_or_default();
+                wrong.insert(format!("{by}: rows `{service}`{category} have no `{field}`"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.into_iter().collect::<Vec<_>>().join("\n"));
+    }
+
     /// A thing
     /// of two lines.
     #[derive(Serialize, JsonSchema)]

@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::Tier;
 
+use super::rows::RowType;
 use super::{Collect, Failure, Plan};
 use crate::host::Host;
 use crate::host::net_census::{Census, Held};
@@ -43,7 +44,7 @@ const WITNESSES: [&str; 3] = ["sockstat", "sockstat6", "ptype"];
 pub struct Sockets {}
 
 /// A network namespace and its tables.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct NamespaceRow<'a> {
     /// Each way in that is known: task, descriptor or mount, and its path.
     doors: Vec<String>,
@@ -57,10 +58,14 @@ struct NamespaceRow<'a> {
     tables: &'a [TableRead],
 }
 
-#[derive(Serialize)]
+/// A table that was read.
+#[derive(Serialize, JsonSchema)]
 struct TableRead {
+    /// Its length.
     bytes: usize,
+    /// Its name in `/proc/net`.
     file: &'static str,
+    /// Lines of it that became rows.
     rows: u64,
 }
 
@@ -80,6 +85,13 @@ impl Collect for Sockets {
         }
         listed.sort_unstable();
         unlisted(session, &census, &listed)
+    }
+
+    fn rows() -> Vec<RowType> {
+        vec![
+            RowType::of::<Socket<'static>>("socket", "proc_pid_net(5), Documentation/networking/proc_net_tcp.rst"),
+            RowType::of::<NamespaceRow<'static>>("namespace", "network_namespaces(7)"),
+        ]
     }
 
     fn plan(&self, _host: &Host) -> Plan {

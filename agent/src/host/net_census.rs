@@ -309,12 +309,16 @@ impl Serialize for Owners<'_> {
 }
 
 /// One holder of a socket.
-#[derive(serde::Serialize)]
-struct Owner<'a> {
+#[derive(serde::Serialize, schemars::JsonSchema)]
+pub struct Owner<'a> {
+    /// The name of the process.
     comm: &'a str,
+    /// Its exact bytes when they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     comm_b64: Option<&'a str>,
+    /// The descriptor.
     fd: u32,
+    /// The process.
     pid: u32,
 }
 

@@ -13,10 +13,11 @@ mod unix;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
 
-use super::net_census::Owners;
+use super::net_census::{Owner, Owners};
 use crate::run::session::Stopped;
 
 /// What a parser calls for each socket.
@@ -68,7 +69,7 @@ pub const TABLES: &[Table] = &[
 
 /// One socket: what the kernel's table says of it, and who holds it. Absent fields are not in that table, or zero where
 /// the comment says so. Ticks are hundredths of a second (USER_HZ, time(7)).
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Socket<'a> {
     /// TCP: twice the number of quick acknowledgements left, plus one for an interactive connection.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,6 +119,7 @@ pub struct Socket<'a> {
     /// Inode of its network namespace; zero for an unlisted socket, whose namespace is not known.
     pub netns: u64,
     /// The processes that hold it: `{comm, comm_b64, fd, pid}`.
+    #[schemars(with = "Vec<Owner<'a>>")]
     pub owners: Owners<'a>,
     /// Packet: the protocol it hears by name (`ALL`, `IP`, `ARP`).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,6 +170,7 @@ pub struct Socket<'a> {
     pub rx_queue: Option<u64>,
     /// SCTP: the other columns of its tables, as they stand.
     #[serde(skip_serializing_if = "Columns::is_empty")]
+    #[schemars(with = "std::collections::BTreeMap<String, String>")]
     pub sctp: Columns<'a>,
     /// The kernel's address of the socket, hashed or zero unless kptr_restrict allows it.
     #[serde(skip_serializing_if = "Option::is_none")]
