@@ -7,6 +7,7 @@ mod commodity;
 mod coverage;
 mod cut;
 mod ends;
+mod findings;
 mod footprint;
 mod foreign;
 mod hostile;
