@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use wire::Tier;
 
 use super::netlink_dumps::Dumps;
+use super::rows::RowType;
 use super::{Collect, Failure, Plan};
 use crate::host::Host;
 use crate::host::net_census::Census;
@@ -55,7 +56,7 @@ const DUMPS: [(&str, u16, u8, usize); 9] = [
 pub struct NetworkState {}
 
 /// A network namespace.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct NamespaceRow {
     /// Each way in that is known: task, descriptor or mount, and its path.
     doors: Vec<String>,
@@ -70,7 +71,7 @@ struct NamespaceRow {
 }
 
 /// One setting under `/proc/sys/net`.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct SysctlRow<'a> {
     /// Inode of the network namespace.
     netns: u64,
@@ -83,7 +84,7 @@ struct SysctlRow<'a> {
 }
 
 /// A file that decides how names are resolved.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct ResolverRow<'a> {
     /// Its text; invalid UTF-8 is replaced.
     content: &'a str,
@@ -104,6 +105,19 @@ impl Collect for NetworkState {
     const TIER: Tier = Tier::Volatile;
     const SUMMARY: &'static str = "Interfaces, addresses, routes, neighbours and rules of every network namespace";
     const NEEDS: &'static [&'static str] = &["CAP_SYS_ADMIN"];
+
+    fn rows() -> Vec<RowType> {
+        vec![
+            RowType::of::<NamespaceRow>("namespace", "network_namespaces(7)"),
+            RowType::of::<rtnetlink::Link<'_>>("link", "rtnetlink(7), include/uapi/linux/if_link.h"),
+            RowType::of::<rtnetlink::Address<'_>>("address", "rtnetlink(7), include/uapi/linux/if_addr.h"),
+            RowType::of::<rtnetlink::Route>("route", "rtnetlink(7)"),
+            RowType::of::<rtnetlink::Neighbour>("neighbour", "rtnetlink(7), include/uapi/linux/neighbour.h"),
+            RowType::of::<rtnetlink::Rule<'_>>("rule", "ip-rule(8), include/uapi/linux/fib_rules.h"),
+            RowType::of::<SysctlRow<'_>>("sysctl", "proc_sys_net(5)"),
+            RowType::of::<ResolverRow<'_>>("resolver", "resolv.conf(5), hosts(5), nsswitch.conf(5)"),
+        ]
+    }
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
         let census = Census::take(session)?;

@@ -17,6 +17,7 @@ use wire::{ByteSize, Sha256, Tier};
 
 use super::mount_rules::MountRules;
 use super::per_process::every_process;
+use super::rows::RowType;
 use super::{Collect, Failure, Plan};
 use crate::files::copy::FILE_BYTES_MAX;
 use crate::files::digest::{Digested, digest};
@@ -40,7 +41,7 @@ pub struct ProcessImages {
 }
 
 /// One image. What is not said otherwise is from statx(2) of what `/proc/PID/exe` leads to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct Row {
     /// Birth, nanoseconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,6 +74,7 @@ struct Row {
     other_paths: Vec<String>,
     /// The text of the link `/proc/PID/exe`, proc_pid_exe(5), in the first of `pids`.
     path: String,
+    /// The exact bytes when they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     path_b64: Option<String>,
     /// The processes that run it, ascending.
@@ -90,12 +92,13 @@ struct Row {
 }
 
 /// An image on a mount that is not entered: nothing but the link's text is known.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct RemoteRow {
     /// The rule that kept it from being read.
     not_read: String,
     /// See [`Row::path`].
     path: String,
+    /// The exact bytes when they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     path_b64: Option<String>,
     /// See [`Row::pids`].
@@ -157,6 +160,13 @@ impl Collect for ProcessImages {
     const TIER: Tier = Tier::Memory;
     const SUMMARY: &'static str = "Digests of all running images; deleted and memfd ones first, with their content.";
     const NEEDS: &'static [&'static str] = &["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"];
+
+    fn rows() -> Vec<RowType> {
+        vec![
+            RowType::of::<Row>("process_image", "proc_pid_exe(5), statx(2)"),
+            RowType::of::<RemoteRow>("process_image_on_remote_mount", "proc_pid_exe(5)"),
+        ]
+    }
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
         let found = find(session)?;

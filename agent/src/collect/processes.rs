@@ -23,6 +23,7 @@ use wire::Tier;
 
 use self::row::{NAMESPACES, Namespaces, Row};
 use super::per_process::{Booted, Walk, every_process, note_hidden, path};
+use super::rows::RowType;
 use super::{Collect, Failure, Plan};
 use crate::host::Host;
 use crate::host::proc::remote::RemoteMounts;
@@ -54,6 +55,10 @@ impl Collect for Processes {
     const SUMMARY: &'static str =
         "Every process: identity, arguments, environment, image, privileges, namespaces, threads";
     const NEEDS: &'static [&'static str] = &["CAP_SYS_PTRACE", "CAP_SYS_ADMIN"];
+
+    fn rows() -> Vec<RowType> {
+        vec![RowType::of::<Row<'_>>("process", "proc_pid(5), namespaces(7), capabilities(7)")]
+    }
 
     fn collect(&self, session: &mut Session) -> Result<(), Failure> {
         let mut reader = Reader::begin(session.host());

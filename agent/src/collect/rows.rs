@@ -243,4 +243,26 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn every_row_of_every_collector_is_documented() {
+        let mut silent = Vec::new();
+        for collector in crate::collect::COLLECTORS {
+            let rows = (collector.rows)();
+            // These two hand over files, each of which has an item record.
+            if rows.is_empty() && !matches!(collector.name, "files" | "logs") {
+                silent.push(collector.name.to_owned());
+            }
+            for row in rows {
+                let name = format!("{}/{}", collector.name, row.record);
+                if row.summary().is_empty() || row.source.is_empty() {
+                    silent.push(name.clone());
+                }
+                silent.extend(
+                    row.columns().iter().filter(|c| c.meaning.is_empty()).map(|c| format!("{name}: {}", c.name)),
+                );
+            }
+        }
+        assert!(silent.is_empty(), "without a word: {}", silent.join(", "));
+    }
 }

@@ -150,7 +150,7 @@ impl PackageDatabase {
         for file in &mut conffiles {
             file.path = diverted.path(&file.path, &self.packages, file.package, aliases).into();
         }
-        self.ucf(session, &numbers, &mut conffiles)?;
+        ucf(session, &numbers, &mut conffiles)?;
         self.own(conffiles);
         for (stem, text, mtime) in sums {
             self.dpkg_sums(&stem, &text, mtime, &numbers, &diverted, aliases);
@@ -183,38 +183,6 @@ impl PackageDatabase {
             }
             Ok(())
         })
-    }
-
-    /// Configuration that packages keep by ucf(1): the digest of the version that they brought last, and whose it is.
-    fn ucf(
-        &self,
-        session: &mut Session,
-        numbers: &HashMap<Vec<u8>, u32>,
-        conffiles: &mut Vec<PackageFile>,
-    ) -> Result<(), Stopped> {
-        let (mut registry, mut sums) = (HashMap::new(), Vec::new());
-        each_object(session, &["/var/lib/ucf/registry", "/var/lib/ucf/hashfile"], |session, entry, number| {
-            let Some(text) = read(session, entry, LIST_BYTES_MAX)? else { return Ok(()) };
-            if number == 1 {
-                sums = text;
-                return Ok(());
-            }
-            for line in text.split(|byte| *byte == b'\n') {
-                let Some(slash) = line.iter().position(|byte| *byte == b'/') else { continue };
-                let package = line[..slash].trim_ascii();
-                if let Some(number) = numbers.get(package) {
-                    registry.insert(line[slash..].to_vec(), *number);
-                }
-            }
-            Ok(())
-        })?;
-        for (digest, path) in dpkg::md5sums(&sums) {
-            if let Some(number) = registry.get(path) {
-                let digest = Some(digest);
-                conffiles.push(PackageFile { digest, is_config: true, ..PackageFile::of(*number, path) });
-            }
-        }
-        Ok(())
     }
 
     /// The digests of a package's files.
@@ -345,6 +313,37 @@ impl PackageDatabase {
             Ok(())
         })
     }
+}
+
+/// Configuration that packages keep by ucf(1): the digest of the version that they brought last, and whose it is.
+fn ucf(
+    session: &mut Session,
+    numbers: &HashMap<Vec<u8>, u32>,
+    conffiles: &mut Vec<PackageFile>,
+) -> Result<(), Stopped> {
+    let (mut registry, mut sums) = (HashMap::new(), Vec::new());
+    each_object(session, &["/var/lib/ucf/registry", "/var/lib/ucf/hashfile"], |session, entry, number| {
+        let Some(text) = read(session, entry, LIST_BYTES_MAX)? else { return Ok(()) };
+        if number == 1 {
+            sums = text;
+            return Ok(());
+        }
+        for line in text.split(|byte| *byte == b'\n') {
+            let Some(slash) = line.iter().position(|byte| *byte == b'/') else { continue };
+            let package = line[..slash].trim_ascii();
+            if let Some(number) = numbers.get(package) {
+                registry.insert(line[slash..].to_vec(), *number);
+            }
+        }
+        Ok(())
+    })?;
+    for (digest, path) in dpkg::md5sums(&sums) {
+        if let Some(number) = registry.get(path) {
+            let digest = Some(digest);
+            conffiles.push(PackageFile { digest, is_config: true, ..PackageFile::of(*number, path) });
+        }
+    }
+    Ok(())
 }
 
 /// The headers in `rpmdb.sqlite`.

@@ -1,6 +1,7 @@
 //! Bytes of the host on their way into a row: text where they are UTF-8, lossy text with the exact bytes beside it
 //! where they are not. Nothing here copies: a row borrows the buffer that the kernel's answer was read into.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use base64::display::Base64Display;
@@ -46,6 +47,10 @@ documented_as! {
     Number => i64,
     Device => String,
     super::proc::fdinfo::FlagNames => Vec<String>,
+    super::proc::status::Numbers<'_> => Vec<u64>,
+    super::proc::stat::Stat<'_> => BTreeMap<String, i64>,
+    super::proc::usage::Counters<'_> => BTreeMap<String, i64>,
+    super::proc::usage::Limits<'_> => BTreeMap<String, (String, String, String)>,
 }
 
 impl fmt::Debug for Text<'_> {

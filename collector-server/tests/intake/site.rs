@@ -339,6 +339,7 @@ pub fn make_bundle(
         started: now(),
         kind: "evidence-bundle".into(),
         v: 1,
+        values: wire::profile::Values::default(),
     };
     let random = Box::new(|buffer: &mut [u8]| buffer.fill(7));
     let world = World { key: key.clone(), clock: Box::new(Ticking), random };

@@ -1,5 +1,6 @@
 //! The row of one process.
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 
 use bundle::time::Instant;
@@ -28,7 +29,7 @@ pub const NAMESPACES: [(&str, &CStr); 10] = [
 ];
 
 /// One process. A field is absent when it could not be read (an item says why) or when there is nothing of it.
-#[derive(Serialize)]
+#[derive(schemars::JsonSchema, Serialize)]
 pub struct Row<'a> {
     /// Label of the security module: the AppArmor profile or SELinux context (attr/current).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,7 +131,7 @@ pub struct Row<'a> {
 }
 
 /// What `/proc/PID/exe` points to.
-#[derive(Serialize)]
+#[derive(schemars::JsonSchema, Serialize)]
 pub struct Image<'a> {
     /// True when the kernel says that the file has no name any more.
     deleted: bool,
@@ -167,6 +168,26 @@ impl Namespaces {
     }
 }
 
+impl schemars::JsonSchema for Namespaces {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Namespaces".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        BTreeMap::<String, u64>::json_schema(generator)
+    }
+}
+
+impl schemars::JsonSchema for Threads<'_> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Threads".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Vec::<Thread<'_>>::json_schema(generator)
+    }
+}
+
 impl Serialize for Namespaces {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let named = NAMESPACES.iter().zip(self.0);
@@ -182,7 +203,7 @@ struct Threads<'a> {
 }
 
 /// One thread.
-#[derive(Serialize)]
+#[derive(schemars::JsonSchema, Serialize)]
 struct Thread<'a> {
     /// Processes that this thread started and that still are its children (task/TID/children).
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -27,7 +27,7 @@ impl Form<'_> for Number {
 }
 
 /// A number of KiB; the kernel writes `kB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema, serde::Serialize)]
 #[serde(transparent)]
 pub struct Kib(pub u64);
 
@@ -79,11 +79,12 @@ macro_rules! status {
      [$($(#[$doc_after:meta])* $key_after:literal => $field_after:ident: $form_after:ty,)*]) => {
         /// All lines of the file. Masks of signals, capabilities, CPUs and memory nodes are hex, as the kernel writes
         /// them; without a note a field is a number.
-        #[derive(Clone, Debug, Default, serde::Serialize)]
+        #[derive(Clone, Debug, Default, schemars::JsonSchema, serde::Serialize)]
         pub struct Status<'a> {
             $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<$form>,)*
             /// Lines that are not in this list, or not in the known form.
             #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "as_text")]
+            #[schemars(with = "BTreeMap<String, String>")]
             pub other: BTreeMap<&'a [u8], &'a [u8]>,
             $($(#[$doc_after])* #[serde(skip_serializing_if = "Option::is_none")] pub $field_after: Option<$form_after>,)*
         }

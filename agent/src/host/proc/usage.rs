@@ -32,7 +32,7 @@ impl<'a> Limits<'a> {
 }
 
 /// A limit: a number, or the kernel's word.
-#[derive(Serialize)]
+#[derive(schemars::JsonSchema, Serialize)]
 #[serde(untagged)]
 enum Limit<'a> {
     Number(Number),
@@ -84,7 +84,7 @@ impl Serialize for Counters<'_> {
 }
 
 /// `statm`, in pages (proc_pid_statm(5)); `lib` and `dt` are zero since 2.6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema, Serialize)]
 pub struct Memory {
     data: u64,
     dt: u64,

@@ -9,7 +9,7 @@ use super::super::netlink::{attributes, u32_at};
 use super::{bits, family_name, ip, name, route_protocol, scope_name};
 
 /// An address of an interface.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, schemars::JsonSchema, Serialize)]
 pub struct Address<'a> {
     /// The address; of a point-to-point link the other end's, and `local` is this one.
     #[serde(skip_serializing_if = "Option::is_none")]

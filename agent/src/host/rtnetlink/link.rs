@@ -12,7 +12,7 @@ use super::{bits, hardware, ip, name};
 pub type ConfRow = BTreeMap<&'static str, i64>;
 
 /// An interface. Numbers without a unit are the kernel's.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, schemars::JsonSchema, Serialize)]
 pub struct Link<'a> {
     /// Alias, free text that an administrator gave (`ip link set alias`).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,7 +101,7 @@ pub struct Link<'a> {
 }
 
 /// Packets and bytes (`struct rtnl_link_stats64`).
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, schemars::JsonSchema, Serialize)]
 pub struct Counters {
     /// Collisions.
     pub collisions: u64,

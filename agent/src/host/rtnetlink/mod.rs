@@ -53,7 +53,7 @@ pub const IPMR: u8 = 128;
 pub const IP6MR: u8 = 129;
 
 /// One row.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, schemars::JsonSchema, serde::Serialize)]
 #[serde(untagged)]
 pub enum Row<'a> {
     /// An interface.

@@ -9,7 +9,7 @@ use super::super::netlink::{attributes, u16_at, u32_at};
 use super::{bits, family_name, hardware, ip};
 
 /// A neighbour.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, schemars::JsonSchema, Serialize)]
 pub struct Neighbour {
     /// Its address; absent in a bridge's table.
     #[serde(skip_serializing_if = "Option::is_none")]
