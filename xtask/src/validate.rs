@@ -15,6 +15,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
+use wire::Sha256;
 
 use crate::programs::{self, Build};
 use crate::shell::{output, root, stage};
@@ -37,7 +38,8 @@ pub(super) fn run(options: &[String]) -> anyhow::Result<()> {
         );
     }
     fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
-    let work = tempfile::tempdir()?;
+    // Not in a temporary folder: there this very program would be a finding on the clean copy.
+    let work = tempfile::tempdir_in(&out)?;
     let (agent, holdfast) = stage("building", || Ok((programs::agent(build)?, programs::holdfast(build)?)))?;
     fs::copy(&agent, work.path().join("holdfast-agent"))?;
     fs::copy(std::env::current_exe()?, work.path().join("xtask"))?;
@@ -52,9 +54,10 @@ pub(super) fn run(options: &[String]) -> anyhow::Result<()> {
         Ok(())
     })?;
     let planted: Vec<Value> = serde_json::from_slice(&fs::read(work.path().join("planted.json"))?)?;
-    let judged = |name: &str| judge(&holdfast, &work.path().join(name));
+    // Rows are named by their place in a bundle: whoever doubts one wants the bundle.
+    let judged = |name: &str| judge(&holdfast, &keep(&work.path().join(name), &out.join(name))?);
     let (clean, found) = stage("applying the rules", || Ok((judged("clean")?, judged("planted")?)))?;
-    let report = report::Report::new(&agent, &planted, &clean, &found)?;
+    let report = report::Report::new(&[&agent, &holdfast], &planted, &clean, &found)?;
     let key = key.map_or_else(|| agent_key(work.path()), Ok)?;
     report.write(&out, &key)?;
     println!("{}", report.summary());
@@ -87,7 +90,19 @@ impl Options {
     }
 }
 
-/// What `holdfast findings` says of the one bundle in a folder.
+/// Copies what the agent left in one folder to another, where it stays. Returns that folder.
+fn keep(from: &Path, to: &Path) -> anyhow::Result<PathBuf> {
+    // Nothing of an earlier run is taken for this one's.
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name())).with_context(|| entry.path().display().to_string())?;
+    }
+    Ok(to.to_owned())
+}
+
+/// What `holdfast findings` says of the one bundle in a folder, with the digest of the bundle.
 fn judge(holdfast: &Path, folder: &Path) -> anyhow::Result<Value> {
     let bundle = fs::read_dir(folder)?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -98,7 +113,10 @@ fn judge(holdfast: &Path, folder: &Path) -> anyhow::Result<Value> {
     // Its exit code says how bad the findings are.
     let ran = command.output().context("holdfast could not be started")?;
     let report = serde_json::from_slice(&ran.stdout);
-    report.with_context(|| format!("holdfast findings: {}", String::from_utf8_lossy(&ran.stderr)))
+    let mut report: Value =
+        report.with_context(|| format!("holdfast findings: {}", String::from_utf8_lossy(&ran.stderr)))?;
+    report["sha256"] = Sha256::of(&fs::read(&bundle)?).to_string().into();
+    Ok(report)
 }
 
 /// The key of the agent that collected.

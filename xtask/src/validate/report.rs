@@ -14,23 +14,44 @@ use super::version_of;
 /// What the signature is for (`ssh-keygen -Y verify -n`).
 const NAMESPACE: &str = "holdfast-validation";
 
+/// Rows of a finding that are shown to people; the JSON has more.
+const SHOWN_ROWS_MAX: usize = 4;
+
 /// See the module.
 pub struct Report(Value);
 
 impl Report {
     /// Compares what was planted with what was found.
-    pub fn new(agent: &Path, planted: &[Value], clean: &Value, found: &Value) -> anyhow::Result<Self> {
+    pub fn new(programs: &[&Path], planted: &[Value], clean: &Value, found: &Value) -> anyhow::Result<Self> {
         let traces: Vec<Value> = planted.iter().map(|trace| judged(trace, found)).collect();
+        let programs = programs.iter().map(|program| {
+            let sha256 = Sha256::of(&fs::read(program)?);
+            Ok(json!({"sha256": sha256, "version": version_of(program)?}))
+        });
+        let programs: Vec<Value> = programs.collect::<anyhow::Result<_>>()?;
         let system = rustix::system::uname();
         let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
-        let false_findings: Vec<&Value> = clean["findings"].as_array().into_iter().flatten().collect();
+        let system_name = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let system_name = system_name.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+        let system_name = system_name.map(|name| name.trim_matches('"'));
+        let copy = |judged: &Value| json!({"bundle": judged["bundle"], "left_out": judged["left_out"], "rows": judged["rows"], "sha256": judged["sha256"]});
+        let findings = |judged: &Value| judged["findings"].as_array().cloned().unwrap_or_default();
+        let is_explained = |finding: &Value| {
+            let rule = &finding["rule"];
+            let by_trace = |trace: &Value| trace["rules"].as_array().is_some_and(|rules| rules.contains(rule));
+            traces.iter().any(by_trace) || findings(clean).iter().any(|clean| clean["rule"] == *rule)
+        };
+        let further: Vec<Value> = findings(found).into_iter().filter(|finding| !is_explained(finding)).collect();
         Ok(Self(json!({
-            "agent": {"sha256": Sha256::of(&fs::read(agent)?), "version": version_of(agent)?},
-            "clean_copy": {"bundle": clean["bundle"], "findings": false_findings},
+            "clean_copy": copy(clean),
+            "clean_findings": findings(clean),
             "date": wire::Instant(now()),
             "kernel": {"machine": text(system.machine()), "release": text(system.release()), "version": text(system.version())},
-            "planted_copy": {"bundle": found["bundle"], "rows": found["rows"]},
+            "further_findings": further,
+            "planted_copy": copy(found),
+            "programs": programs,
             "rules": {"count": found["rules"], "sha256": found["rules_sha256"]},
+            "system": system_name,
             "traces": traces,
             "type": "holdfast-validation",
             "v": 1,
@@ -57,18 +78,20 @@ impl Report {
     }
 
     fn clean(&self) -> impl Iterator<Item = &Value> {
-        self.0["clean_copy"]["findings"].as_array().into_iter().flatten()
+        self.0["clean_findings"].as_array().into_iter().flatten()
     }
 
-    /// Writes `validation.json`, its signature, who signed, and `validation.md`.
+    /// Writes `validation.json` and, for people, `validation.md`; the signature of each, and who signed.
     pub fn write(&self, folder: &Path, key: &Path) -> anyhow::Result<()> {
         let key_text = fs::read_to_string(key).with_context(|| key.display().to_string())?;
         let key = SigningKey::from_openssh(&key_text).with_context(|| key.display().to_string())?;
-        let text = serde_json::to_string_pretty(&self.0)?;
-        fs::write(folder.join("validation.json.sig"), key.sign(NAMESPACE, text.as_bytes())?)?;
-        fs::write(folder.join("validation.json"), text)?;
+        for (name, text) in
+            [("validation.json", serde_json::to_string_pretty(&self.0)?), ("validation.md", self.for_people())]
+        {
+            fs::write(folder.join(format!("{name}.sig")), key.sign(NAMESPACE, text.as_bytes())?)?;
+            fs::write(folder.join(name), text)?;
+        }
         fs::write(folder.join("allowed_signers"), format!("validation {}\n", key.public_line()))?;
-        fs::write(folder.join("validation.md"), self.for_people())?;
         Ok(())
     }
 
@@ -77,15 +100,25 @@ impl Report {
         let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let mut out = String::from("# Validation\n\n");
         let _ = writeln!(out, "- date: {}", word(&report["date"]));
-        let _ =
-            writeln!(out, "- tool: {}, sha256 {}", word(&report["agent"]["version"]), word(&report["agent"]["sha256"]));
+        for program in report["programs"].as_array().into_iter().flatten() {
+            let _ = writeln!(out, "- program: {}, sha256 {}", word(&program["version"]), word(&program["sha256"]));
+        }
         let _ = writeln!(out, "- rules: {}, sha256 {}", report["rules"]["count"], word(&report["rules"]["sha256"]));
-        let _ =
-            writeln!(out, "- kernel: {} {}", word(&report["kernel"]["release"]), word(&report["kernel"]["version"]));
+        let kernel = &report["kernel"];
+        let _ = writeln!(out, "- system: {}", word(&report["system"]));
+        let _ = writeln!(out, "- kernel: {} {}", word(&kernel["release"]), word(&kernel["version"]));
+        for (name, copy) in [("clean", &report["clean_copy"]), ("planted", &report["planted_copy"])] {
+            let (rows, sha256, bundle) = (&copy["rows"], word(&copy["sha256"]), word(&copy["bundle"]));
+            let _ =
+                writeln!(out, "- evidence of the {name} copy: bundle {bundle}, sha256 {sha256}, {rows} rows judged");
+        }
         let _ = writeln!(out, "- result: {}\n", self.summary());
         out.push_str(
-            "In a private copy of the machine, each of these traces was planted, then the agent collected and the \
-            rules were applied.\n\n| trace | outcome | found by | row |\n|---|---|---|---|\n",
+            "In a private copy of the machine the agent collected, then each of these traces was planted and it collected \
+            again. Rules judged both bundles, which lie beside this report in `clean` and `planted`. A trace counts as \
+            found only when a row of one of the rules that are meant for it names it. What is not in this table was not \
+            tested; modules of the kernel that hide themselves are not planted.\n\n\
+            | trace | outcome | found by | row of the bundle |\n|---|---|---|---|\n",
         );
         for trace in report["traces"].as_array().into_iter().flatten() {
             let why = trace["not_planted"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
@@ -93,16 +126,48 @@ impl Report {
             let (rule, row) = (trace["rule"].as_str().unwrap_or(""), trace["row"].as_str().unwrap_or(""));
             let _ = writeln!(out, "| {what} | {outcome}{why} | {rule} | {row} |");
         }
-        out.push_str("\n## Findings on the clean copy\n\n");
-        for finding in self.clean() {
-            let _ =
-                writeln!(out, "- {}: {} ({} rows)", word(&finding["level"]), word(&finding["title"]), finding["count"]);
-        }
-        let verify = format!(
-            "ssh-keygen -Y verify -f allowed_signers -I validation -n {NAMESPACE} -s validation.json.sig < validation.json"
+        out.push_str(
+            "\n## Findings on the clean copy\n\nNothing was planted there: what the machine itself is like.\n\n",
         );
-        let _ = writeln!(out, "\n## The signature\n\n    {verify}");
+        list(&mut out, &report["clean_findings"]);
+        out.push_str("\n## Further findings on the planted copy\n\nOf rules that no trace is meant for; most see a trace from another side.\n\n");
+        list(&mut out, &report["further_findings"]);
+        out.push_str("\n## The signature\n\nIt says that neither file was changed since. Compare the key with one that you know.\n\n");
+        for name in ["validation.json", "validation.md"] {
+            let verify = "ssh-keygen -Y verify -f allowed_signers -I validation";
+            let _ = writeln!(out, "    {verify} -n {NAMESPACE} -s {name}.sig < {name}");
+        }
         out
+    }
+}
+
+/// Findings, each with what it may be otherwise and its first rows.
+fn list(out: &mut String, findings: &Value) {
+    let findings = findings.as_array().map(Vec::as_slice).unwrap_or_default();
+    if findings.is_empty() {
+        out.push_str("None.\n");
+    }
+    for finding in findings {
+        let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+        let others = finding["false_positives"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let others = others.collect::<Vec<_>>().join("; ");
+        let _ = writeln!(
+            out,
+            "- {}: {} ({}, rows: {}). It may be: {others}",
+            text("level"),
+            text("title"),
+            text("rule"),
+            finding["count"]
+        );
+        for row in finding["rows"].as_array().into_iter().flatten().take(SHOWN_ROWS_MAX) {
+            let columns = row["columns"].as_object();
+            let named = columns.and_then(|columns| {
+                ["path", "cmdline", "process.cmdline", "name", "pid"].iter().find_map(|key| columns.get(*key))
+            });
+            // Texts of a host may hold anything: JSON escapes what would change the report.
+            let named = named.map(Value::to_string).unwrap_or_default().replace(['`', '<', '|'], "?");
+            let _ = writeln!(out, "  - {}:{} {named}", row["file"].as_str().unwrap_or_default(), row["line"]);
+        }
     }
 }
 
