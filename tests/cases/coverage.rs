@@ -71,15 +71,19 @@ fn collect(lab: &Lab, host: &str, profile: &str, more: &[&str]) -> Brought {
     let collected = Collected::of(&ended);
     let mut bundle = Opened::at(&collected.path);
     let items = bundle.items();
-    std::fs::remove_file(&collected.path).unwrap();
     let text = |item: &Value, key: &str| item[key].as_str().unwrap_or_default().to_owned();
     let was_taken =
         |item: &&Value| !matches!(item["status"].as_str(), Some("skipped" | "vanished" | "error" | "denied"));
     let is_unmatched = |item: &&Value| text(item, "reason") == "nothing matches";
+    // A program or a page may be a row with its digest, its content left on the host.
+    let mut rows = bundle.lines("data/system/");
+    rows.extend(bundle.lines("data/files/"));
+    let digested = rows.iter().filter(|row| row["sha256"].is_string()).map(|row| text(row, "path"));
     let steps = collected.told["coverage"].as_array().unwrap();
     let skipped = steps.iter().filter(|step| step["outcome"] == "skipped").map(|step| text(step, "reason"));
+    std::fs::remove_file(&collected.path).unwrap();
     Brought {
-        paths: items.iter().filter(was_taken).map(|item| text(item, "path")).collect(),
+        paths: items.iter().filter(was_taken).map(|item| text(item, "path")).chain(digested).collect(),
         unmatched: items.iter().filter(is_unmatched).map(|item| text(item, "path")).collect(),
         skipped: skipped.collect(),
     }

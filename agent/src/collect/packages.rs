@@ -30,7 +30,7 @@ use crate::host::packages::{Manager, Package};
 use crate::run::session::Session;
 
 /// What stands behind the rows and goes into the bundle. `apt/auth.conf` and what holds tokens is left out.
-const FILES: [&str; 15] = [
+const FILES: [&str; 16] = [
     "/etc/apt/{sources.list,sources.list.d/**,preferences,preferences.d/**,trusted.gpg,trusted.gpg.d/**,keyrings/**}",
     "/etc/apt/{apt.conf,apt.conf.d/**}",
     "/usr/share/keyrings/**",
@@ -43,6 +43,7 @@ const FILES: [&str; 15] = [
     "/var/log/{dnf*,hawkey.log*,yum.log*,up2date*,zypp/**}",
     "/var/log/{pacman.log*,apk.log*}",
     "/var/lib/dpkg/{status,diversions,statoverride}",
+    "/{var/lib/rpm,usr/lib/sysimage/rpm}/{rpmdb.sqlite*,Packages,Packages.db,Index.db}",
     "/lib/apk/db/{installed,scripts.tar,triggers}",
     "/var/lib/dnf/history.sqlite*",
     "/usr/lib/sysimage/libdnf5/transaction_history.sqlite*",
