@@ -48,7 +48,7 @@ impl Host {
         self.object_at(path, Type::File, |entry| Ok(inode_of(entry.stat))).ok()
     }
 
-    /// The regular files that a glob names, in the order of their paths, at most `files_max` of them.
+    /// The regular files that a glob names, and the symbolic links, which [`Host::read_file`] follows, in the order of their paths, at most `files_max` of them.
     pub fn files_at(&self, glob: &Glob, files_max: usize) -> Vec<Vec<u8>> {
         let paths = glob.below(&[]).into_iter().map(|path| (0, path)).collect();
         let mut all = All { paths: Vec::new(), files_max };
@@ -66,7 +66,7 @@ impl Host {
     }
 }
 
-/// Takes the paths of regular files, and nothing of what cannot be walked: whoever needs the files says so of each.
+/// Takes the paths of regular files and of links, and nothing of what cannot be walked: whoever needs the files says so of each.
 struct All {
     paths: Vec<Vec<u8>>,
     files_max: usize,
@@ -80,7 +80,8 @@ impl Visitor for All {
     }
 
     fn entry(&mut self, entry: &Entry<'_>, asked: &[u32]) -> Result<(), ()> {
-        if !asked.is_empty() && entry.hidden_under.is_none() && entry.file_type() == Type::File {
+        let is_wanted = matches!(entry.file_type(), Type::File | Type::Link);
+        if !asked.is_empty() && entry.hidden_under.is_none() && is_wanted {
             self.paths.push(entry.path.to_vec());
         }
         self.go_on(entry.path)

@@ -167,6 +167,18 @@ mod tests {
     }
 
     #[test]
+    fn a_site_that_is_enabled_by_a_link_is_read() {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "etc/nginx/nginx.conf", "http { include /etc/nginx/sites-enabled/*; }\n");
+        put(root.path(), "etc/nginx/sites-available/shop", "server { server_name shop; root /srv/shop; }\n");
+        std::fs::create_dir_all(root.path().join("etc/nginx/sites-enabled")).unwrap();
+        let link = root.path().join("etc/nginx/sites-enabled/shop");
+        std::os::unix::fs::symlink("/etc/nginx/sites-available/shop", link).unwrap();
+        let config = read(root.path());
+        assert!(config.sites.iter().any(|site| site.roots == ["/srv/shop"]), "{config:?}");
+    }
+
+    #[test]
     fn apache_is_read_through_includes_and_variables() {
         let root = tempfile::tempdir().unwrap();
         put(root.path(), "etc/apache2/envvars", "export APACHE_LOG_DIR=/var/log/apache2$SUFFIX\n");
