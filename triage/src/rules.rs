@@ -390,7 +390,7 @@ mod tests {
             ("severity.yaml", "  - rule: ransom_note\n", "  - rul: ransom_note\n", "unknown field `rul`"),
             ("sources/alertmanager.yaml", "- has: [groupKey", "- has: [groupKey.", "`groupKey.` is no path"),
             ("sources/alertmanager.yaml", "occurred_at:", "occured_at:", "unknown field `occured_at`"),
-            ("evidence.yaml", "SEV1: intrusion", "SEV1: ransomware", "unknown or missing profile `SEV1`"),
+            ("evidence.yaml", "SEV1: intrusion", "SEV1: intrusoin", "unknown or missing profile `SEV1`"),
         ] {
             let mistakes = with(file, from, to);
             let (place, message) = mistakes.split_once(": ").unwrap_or_default();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bundle::coverage::Outcome;
 use bundle::write::WriteError;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::json;
 use wire::{BundleId, ByteSize, IncidentId};
 
@@ -26,6 +26,7 @@ use crate::transport::output::{Opened, Target, leave_signer};
 
 /// See [`super::Cli`].
 #[derive(Args)]
+#[command(group(ArgGroup::new("asked").required(true).multiple(true).args(["profile", "path", "pid", "ticket"])))]
 pub struct Collect {
     #[command(flatten)]
     asked: Asked,
@@ -58,11 +59,6 @@ impl Collect {
         if target == Target::Stdout && self.json {
             let message = "--json and --output - both want standard output".to_owned();
             return Err(Refusal { code: exit::USAGE, message, hint: Some("write the bundle to a folder".into()) });
-        }
-        if self.asked.is_empty() {
-            let message = "nothing is asked for".to_owned();
-            let hint = Some("add --profile NAME, --path GLOB or --pid PID; holdfast-agent profiles lists them".into());
-            return Err(Refusal { code: exit::USAGE, message, hint });
         }
         let Chosen { profile, version, values, steps } = self.asked.choose(None)?;
         let host = Arc::new(self.asked.host()?);

@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::json;
 use wire::profile::Values;
 use wire::{ByteSize, Tier};
 
 use super::asked::{Asked, Chosen};
-use super::{Refusal, exit, print};
+use super::{Refusal, print};
 use crate::collect::Step;
 use crate::host::{Host, capabilities};
 use crate::run::bind::BoundStep;
@@ -18,6 +18,7 @@ use crate::run::reason_to_skip;
 
 /// See [`super::Cli`].
 #[derive(Args)]
+#[command(group(ArgGroup::new("asked").required(true).multiple(true).args(["profile", "path", "pid"])))]
 pub struct Plan {
     #[command(flatten)]
     asked: Asked,
@@ -28,10 +29,6 @@ pub struct Plan {
 
 impl Plan {
     pub(super) fn run(self) -> Result<ExitCode, Refusal> {
-        if self.asked.is_empty() {
-            let hint = Some("add --profile NAME, --path GLOB or --pid PID".into());
-            return Err(Refusal { code: exit::USAGE, message: "nothing is asked for".to_owned(), hint });
-        }
         let Chosen { profile, values, steps, .. } = self.asked.choose(None)?;
         let host = self.asked.host()?;
         let held = capabilities::effective(&host);
