@@ -119,7 +119,7 @@ fn every_profile_covers_what_it_is_for_on_every_kind_of_host() {
     // A collector's own list holds every place that is known; a profile names what it is for.
     for (profile, unmatched) in &mut never {
         let steps = find(profile).unwrap().unwrap().collect;
-        let named = steps.iter().flat_map(|step| step.with.get("paths").and_then(Value::as_array).cloned());
+        let named = steps.iter().filter_map(|step| step.with.get("paths").and_then(Value::as_array).cloned());
         let named: BTreeSet<String> = named.flatten().filter_map(|glob| glob.as_str().map(str::to_owned)).collect();
         unmatched.retain(|glob| named.contains(glob));
     }
