@@ -37,6 +37,14 @@ pub const PIP: Tool = Tool("pip3", "python3-pip");
 pub const SETPRIV: Tool = Tool("setpriv", "util-linux");
 /// See [`SETPRIV`].
 pub const UNSHARE: Tool = Tool("unshare", "util-linux");
+/// Sets what the collectors of networks are tested on, in namespaces of the tests' own.
+pub const IP: Tool = Tool("ip", "iproute2");
+/// See [`IP`].
+pub const NFT: Tool = Tool("nft", "nftables");
+/// See [`IP`].
+pub const IPTABLES: Tool = Tool("iptables-legacy", "iptables");
+/// See [`IP`].
+pub const IPSET: Tool = Tool("ipset", "ipset");
 /// Lists the sources.
 pub const GIT: Tool = Tool("git", "git");
 /// Compresses in the bench's baseline.

@@ -6,7 +6,8 @@ use anyhow::Context as _;
 
 use crate::programs::{self, Build, size};
 use crate::setup::{
-    CHROMEDRIVER, CHROMIUM, GIT, MUSL_GCC, PIP, PYTHON, SETPRIV, SSH_KEYGEN, STRACE, UNSHARE, UNZIP, foreign, prepare,
+    CHROMEDRIVER, CHROMIUM, GIT, IP, IPSET, IPTABLES, MUSL_GCC, NFT, PIP, PYTHON, SETPRIV, SSH_KEYGEN, STRACE, UNSHARE,
+    UNZIP, foreign, prepare,
 };
 use crate::shell::{cargo, output, root, run as run_it, stage};
 use crate::{full, only, schema};
@@ -20,7 +21,23 @@ pub const SUMMARY: &str = "format, lints, schema, all tests; --full adds release
 /// The first thing that fails.
 pub fn run(options: &[String]) -> anyhow::Result<()> {
     only(options, &["--full"])?;
-    let tools = [MUSL_GCC, UNZIP, SSH_KEYGEN, PYTHON, PIP, STRACE, SETPRIV, UNSHARE, GIT, CHROMIUM, CHROMEDRIVER];
+    let tools = [
+        MUSL_GCC,
+        UNZIP,
+        SSH_KEYGEN,
+        PYTHON,
+        PIP,
+        STRACE,
+        SETPRIV,
+        UNSHARE,
+        IP,
+        NFT,
+        IPTABLES,
+        IPSET,
+        GIT,
+        CHROMIUM,
+        CHROMEDRIVER,
+    ];
     let python = stage("set-up", || prepare(&tools).and_then(|()| foreign()))?;
     stage("format: rustfmt --check on every source", format)?;
     stage("lints: cargo clippy", || {
