@@ -2,9 +2,13 @@
 //!
 //! | object | path |
 //! |---|---|
-//! | a segment of a bundle | `evidence/<bundle>/<offset as 20 digits>` |
+//! | a segment of a bundle | `evidence/<bundle>/<offset as 20 digits>-<32 hex digits of its digest>` |
 //! | an alert as it came | `alerts/<alert>` |
 //! | a request that could not be taken in | `dead-letters/<letter>` |
+//!
+//! A segment's name holds its digest, so that two servers that take bytes of one upload never write at one path: whose
+//! record is committed first has its segment, and the other's is an object that no record names (`holdfast-server scrub`
+//! lists those). Segments of older versions have no digest in their names.
 //!
 //! What was put is durable when the call returns: the file, its name and its folder have been synced. A put that is
 //! broken off leaves at most a file with a `#` in its name, which no list shows.
@@ -23,7 +27,7 @@ use futures_util::{Stream, StreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutPayload};
-use wire::{AlertId, BundleId, LetterId};
+use wire::{AlertId, BundleId, LetterId, Sha256};
 
 pub use reader::SegmentReader;
 
@@ -80,9 +84,31 @@ pub enum ObjectError {
     },
 }
 
-/// The path of the segment of `bundle` that begins at `offset`.
-pub fn segment_path(bundle: BundleId, offset: u64) -> String {
-    format!("evidence/{bundle}/{offset:020}")
+/// A segment of a bundle's bytes: one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its length.
+    pub bytes: u64,
+    /// Where it begins.
+    pub offset: u64,
+    /// Its digest; none where the name does not hold it.
+    pub sha256: Option<Sha256>,
+}
+
+impl Segment {
+    /// The segment of these bytes.
+    pub fn of(offset: u64, bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len() as u64, offset, sha256: Some(Sha256::of(bytes)) }
+    }
+
+    /// The path of its object. Half of the digest tells any two apart, and no name gets too long for a file system.
+    pub fn path(&self, bundle: BundleId) -> String {
+        let offset = self.offset;
+        match self.sha256 {
+            Some(sha256) => format!("evidence/{bundle}/{offset:020}-{:.32}", sha256.to_string()),
+            None => format!("evidence/{bundle}/{offset:020}"),
+        }
+    }
 }
 
 /// The path of an alert's bytes.
@@ -134,7 +160,7 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::AlreadyExists`] when other bytes lie there, [`ObjectError::Backend`].
     pub async fn put_new(&self, path: &str, bytes: Bytes) -> Result<(), ObjectError> {
-        match self.put(path, bytes.clone(), PutMode::Create).await {
+        match self.create(path, bytes.clone()).await {
             Err(ObjectError::AlreadyExists(_)) => {}
             done => return done,
         }
@@ -145,16 +171,6 @@ impl Objects {
         }
         // Who put it may still be about to sync the folder.
         self.sync_folder_of(path).await
-    }
-
-    /// Puts an object in the place of one that **nobody was told of**: a segment that begins where the record of its
-    /// bundle ends. A server that dies between the put and the commit leaves one, and the client may then cut its bytes
-    /// elsewhere. The caller holds the upload's lock and has just read the record.
-    ///
-    /// # Errors
-    /// [`ObjectError::Backend`].
-    pub async fn put_over_unacknowledged(&self, path: &str, bytes: Bytes) -> Result<(), ObjectError> {
-        self.put(path, bytes, PutMode::Overwrite).await
     }
 
     /// All bytes of an object.
@@ -192,8 +208,9 @@ impl Objects {
         })
     }
 
-    async fn put(&self, path: &str, bytes: Bytes, mode: PutMode) -> Result<(), ObjectError> {
-        let put = self.store.put_opts(&ObjectPath::from(path), PutPayload::from_bytes(bytes), mode.into()).await;
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<(), ObjectError> {
+        let mode = PutMode::Create.into();
+        let put = self.store.put_opts(&ObjectPath::from(path), PutPayload::from_bytes(bytes), mode).await;
         put.map(|_| ()).map_err(|error| failure(path, error))
     }
 
@@ -240,16 +257,24 @@ mod tests {
         assert!(matches!(objects.read("alerts/none", 4).await, Err(ObjectError::Missing(_))));
         let listed: Vec<_> = objects.list("alerts").try_collect().await.unwrap();
         assert_eq!(listed, [(path.clone(), 5)]);
-        objects.put_over_unacknowledged(&path, Bytes::from_static(b"2nd")).await.unwrap();
-        assert_eq!(objects.read(&path, 5).await.unwrap(), Bytes::from_static(b"2nd"));
+    }
+
+    #[test]
+    fn a_segment_of_other_bytes_lies_elsewhere() {
+        let bundle = BundleId::new(1, [2; 10]);
+        let (one, other) = (Segment::of(7, b"evidence").path(bundle), Segment::of(7, b"evidencf").path(bundle));
+        let sha256 = Sha256::of(b"evidence").to_string();
+        assert_eq!(one, format!("evidence/{bundle}/00000000000000000007-{}", &sha256[..32]));
+        assert_ne!(one, other);
+        let old = Segment { bytes: 8, offset: 7, sha256: None };
+        assert_eq!(old.path(bundle), format!("evidence/{bundle}/00000000000000000007"));
     }
 
     #[tokio::test]
     async fn of_many_that_put_at_one_path_one_wins() {
         let folder = tempfile::tempdir().unwrap();
         let objects = Objects::in_folder(folder.path()).unwrap();
-        let path = segment_path(BundleId::new(1, [2; 10]), 0);
-        assert!(path.ends_with("/00000000000000000000"), "{path}");
+        let path = letter_path(LetterId::new(1, [2; 10]));
         let puts = (0..16_u8).map(|n| {
             let (objects, path) = (objects.clone(), path.clone());
             tokio::spawn(async move { objects.put_new(&path, Bytes::from(vec![n / 4; 4096])).await })

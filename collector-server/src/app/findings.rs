@@ -17,7 +17,7 @@ use wire::BundleId;
 use wire::finding::FindingsReport;
 
 use super::{Actor, App, Problem, ProblemKind, details};
-use crate::objects::{Objects, SegmentReader};
+use crate::objects::{Objects, Segment, SegmentReader};
 use crate::store::{Change, EvidenceRecord, FindingsRecord, NewLeaf};
 
 /// Bundles that are looked for at a time.
@@ -182,7 +182,7 @@ struct Source {
     bundle: BundleId,
     objects: Objects,
     offset: u64,
-    segments: Vec<(u64, u64)>,
+    segments: Vec<Segment>,
     stop: CancellationToken,
 }
 

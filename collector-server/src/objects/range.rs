@@ -8,17 +8,17 @@ use object_store::ObjectStoreExt as _;
 use object_store::path::Path as ObjectPath;
 use wire::BundleId;
 
-use super::{ObjectError, Objects, PIECE_BYTES_MAX, failure, segment_path};
+use super::{ObjectError, Objects, PIECE_BYTES_MAX, Segment, failure};
 
 impl Objects {
     /// The bytes `range` of a bundle, in pieces of at most [`PIECE_BYTES_MAX`]; only one of them is in memory.
     ///
-    /// `segments` are offsets and lengths in order, as the store has them. The stream ends at its first error:
+    /// `segments` are in order, as the store has them. The stream ends at its first error:
     /// [`ObjectError::Gap`], [`ObjectError::Missing`], [`ObjectError::Short`], [`ObjectError::Backend`].
     pub fn stream_range(
         &self,
         bundle: BundleId,
-        segments: Vec<(u64, u64)>,
+        segments: Vec<Segment>,
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, ObjectError>> + Send + 'static {
         let cursor = Cursor::new(self.clone(), bundle, segments, range);
@@ -36,11 +36,11 @@ pub(super) struct Cursor {
     bundle: BundleId,
     end: u64,
     objects: Objects,
-    segments: Vec<(u64, u64)>,
+    segments: Vec<Segment>,
 }
 
 impl Cursor {
-    pub fn new(objects: Objects, bundle: BundleId, segments: Vec<(u64, u64)>, range: Range<u64>) -> Self {
+    pub fn new(objects: Objects, bundle: BundleId, segments: Vec<Segment>, range: Range<u64>) -> Self {
         Self { at: range.start, bundle, end: range.end, objects, segments }
     }
 
@@ -50,16 +50,17 @@ impl Cursor {
             return Ok(None);
         }
         let gap = ObjectError::Gap { bundle: self.bundle, offset: self.at };
-        let begun = self.segments.partition_point(|(offset, _)| *offset <= self.at);
-        let Some(&(offset, bytes)) = begun.checked_sub(1).and_then(|at| self.segments.get(at)) else {
+        let begun = self.segments.partition_point(|segment| segment.offset <= self.at);
+        let Some(segment) = begun.checked_sub(1).and_then(|at| self.segments.get(at)) else {
             return Err(gap);
         };
+        let Segment { bytes, offset, .. } = *segment;
         let from = self.at - offset;
         if from >= bytes {
             return Err(gap);
         }
         let to = bytes.min(from.saturating_add(PIECE_BYTES_MAX)).min(self.end - offset);
-        let path = segment_path(self.bundle, offset);
+        let path = segment.path(self.bundle);
         let piece = self.read_piece(&path, from..to).await?;
         let got = piece.len() as u64;
         if got != to - from {
@@ -91,6 +92,11 @@ mod tests {
 
     use super::*;
 
+    /// An offset and a length, without a digest.
+    fn plain((offset, bytes): (u64, u64)) -> Segment {
+        Segment { bytes, offset, sha256: None }
+    }
+
     const SEGMENTS: [(u64, u64); 3] = [(0, 10), (10, 1 << 21), (10 + (1 << 21), 7)];
 
     fn content() -> Vec<u8> {
@@ -102,7 +108,7 @@ mod tests {
         for (offset, bytes) in SEGMENTS {
             let at = usize::try_from(offset).unwrap();
             let segment = content[at..at + usize::try_from(bytes).unwrap()].to_vec();
-            objects.put_new(&segment_path(bundle, offset), segment.into()).await.unwrap();
+            objects.put_new(&plain((offset, bytes)).path(bundle), segment.into()).await.unwrap();
         }
         (objects, bundle)
     }
@@ -115,7 +121,7 @@ mod tests {
         let end = content.len();
         for range in [0..end, 0..0, 5..5, 0..10, 9..11, 10..11, 3..end - 3, end - 7..end, end - 1..end] {
             let asked = range.start as u64..range.end as u64;
-            let pieces = objects.stream_range(bundle, SEGMENTS.to_vec(), asked);
+            let pieces = objects.stream_range(bundle, SEGMENTS.map(plain).to_vec(), asked);
             let pieces: Vec<Bytes> = pieces.try_collect().await.unwrap();
             assert!(pieces.iter().all(|piece| piece.len() as u64 <= PIECE_BYTES_MAX));
             assert_eq!(pieces.concat(), content[range.clone()], "{range:?}");
@@ -128,7 +134,8 @@ mod tests {
         let (objects, bundle) = stored(folder.path()).await;
         let end = content().len() as u64;
         let read = async |segments: &[(u64, u64)], range| {
-            objects.stream_range(bundle, segments.to_vec(), range).try_collect::<Vec<_>>().await.unwrap_err()
+            let segments = segments.iter().copied().map(plain).collect();
+            objects.stream_range(bundle, segments, range).try_collect::<Vec<_>>().await.unwrap_err()
         };
         assert!(matches!(read(&SEGMENTS, 0..end + 1).await, ObjectError::Gap { offset, .. } if offset == end));
         assert!(matches!(read(&[], 0..1).await, ObjectError::Gap { offset: 0, .. }));

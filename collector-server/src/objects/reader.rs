@@ -7,11 +7,11 @@ use tokio::runtime::Handle;
 use wire::BundleId;
 
 use super::range::Cursor;
-use super::{ObjectError, Objects};
+use super::{ObjectError, Objects, Segment};
 
 impl Objects {
     /// The bytes `[0, end)` of a bundle, for a thread that may block (`spawn_blocking`). To be made inside a runtime.
-    pub fn reader(&self, bundle: BundleId, segments: Vec<(u64, u64)>, end: u64) -> SegmentReader {
+    pub fn reader(&self, bundle: BundleId, segments: Vec<Segment>, end: u64) -> SegmentReader {
         let cursor = Cursor::new(self.clone(), bundle, segments, 0..end);
         SegmentReader { cursor, piece: Bytes::new(), runtime: Handle::current() }
     }
@@ -47,7 +47,6 @@ fn io_error(error: ObjectError) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::segment_path;
     use super::*;
 
     #[tokio::test]
@@ -55,10 +54,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let objects = Objects::in_folder(folder.path()).unwrap();
         let bundle = BundleId::new(1, [2; 10]);
-        objects.put_new(&segment_path(bundle, 0), Bytes::from_static(b"evi")).await.unwrap();
-        objects.put_new(&segment_path(bundle, 3), Bytes::from_static(b"dence")).await.unwrap();
-        let mut reader = objects.reader(bundle, vec![(0, 3), (3, 5)], 7);
-        let mut lost = objects.reader(bundle, vec![(0, 3), (3, 5), (8, 1)], 9);
+        let segments = vec![Segment::of(0, b"evi"), Segment::of(3, b"dence"), Segment::of(8, b"!")];
+        objects.put_new(&segments[0].path(bundle), Bytes::from_static(b"evi")).await.unwrap();
+        objects.put_new(&segments[1].path(bundle), Bytes::from_static(b"dence")).await.unwrap();
+        let mut reader = objects.reader(bundle, segments[..2].to_vec(), 7);
+        let mut lost = objects.reader(bundle, segments, 9);
         tokio::task::spawn_blocking(move || {
             let mut text = String::new();
             reader.read_to_string(&mut text).unwrap();

@@ -24,6 +24,8 @@ use wire::signed::Signed;
 use wire::ticket::TicketKind;
 use wire::{AgentId, AlertId, BundleId, EditId, IncidentId, Instant, LetterId, OrderId, PageId, Sha256, UploadId};
 
+use crate::objects::Segment;
+
 /// Events that are kept of one order; progress counts once.
 pub const ORDER_EVENTS_MAX: usize = 64;
 
@@ -163,7 +165,7 @@ pub struct EvidenceRecord {
     pub last_seen: Instant,
     /// The length, once it is declared.
     pub length: Option<u64>,
-    /// Bytes that are durable: in the object store, as `evidence/<bundle>/<offset as 20 digits>`, one object a segment.
+    /// Bytes that are durable: in the object store, one object a [`Segment`].
     pub offset: u64,
     /// The key that must sign its transport checkpoints, `ssh-ed25519 AAAA…`; as claimed, when it came with a ticket.
     pub signer: Option<String>,
@@ -364,14 +366,12 @@ pub enum Change {
     },
     /// A new bundle; its id and its upload's are new.
     AddEvidence(Box<EvidenceRecord>),
-    /// A segment became durable: `offset` was the stored one, and the segment does not reach past the length.
+    /// A segment became durable: it begins at the stored offset, has at least one byte and does not reach past the length.
     Advance {
         /// The bundle.
         bundle: BundleId,
-        /// Where the segment begins.
-        offset: u64,
-        /// Its length; not 0.
-        bytes: u64,
+        /// It.
+        segment: Segment,
         /// When.
         at: Instant,
     },
@@ -451,6 +451,8 @@ pub struct NewLeaf {
 /// A leaf and its exact text, which is what was hashed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredLeaf {
+    /// Its hash, as it was written down with it.
+    pub hash: Sha256,
     /// Parsed.
     pub leaf: Leaf,
     /// As hashed.
@@ -541,8 +543,8 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<EvidenceRecord>, StoreError>;
     /// Bundles in this state, the oldest first, at most 1,000.
     async fn evidence_in(&self, state: EvidenceState) -> Result<Vec<EvidenceRecord>, StoreError>;
-    /// The segments of a bundle's bytes: offset and length, in order, without gaps.
-    async fn segments(&self, bundle: BundleId) -> Result<Vec<(u64, u64)>, StoreError>;
+    /// The segments of a bundle's bytes, in order, without gaps.
+    async fn segments(&self, bundle: BundleId) -> Result<Vec<Segment>, StoreError>;
     /// The transport checkpoints of a bundle, in order.
     async fn checkpoints(&self, bundle: BundleId) -> Result<Vec<CheckpointRecord>, StoreError>;
     /// What the rules made of a bundle the last time.

@@ -6,7 +6,7 @@ use bundle::checkpoint::StreamLine;
 use bundle::sign::SigningKey;
 use bytes::Bytes;
 use serde_json::json;
-use server::objects::segment_path;
+use server::objects::Segment;
 use server::store::{Change, CheckpointRecord, EvidenceRecord, Store as _};
 use wire::api::{EvidenceState, EvidenceView};
 use wire::receipt::{RECEIPT_TYPE, Receipt};
@@ -63,10 +63,10 @@ async fn hold_these(server: &Server, held: &[u8], stream: &str, state: EvidenceS
         view,
     };
     server.store.commit(vec![Change::AddEvidence(Box::new(record))], vec![]).await.unwrap();
-    for (n, segment) in held.chunks(SEGMENT).enumerate() {
-        let offset = (n * SEGMENT) as u64;
-        server.app.objects.put_new(&segment_path(bundle, offset), Bytes::copy_from_slice(segment)).await.unwrap();
-        let change = Change::Advance { bundle, offset, bytes: segment.len() as u64, at: NOW };
+    for (n, bytes) in held.chunks(SEGMENT).enumerate() {
+        let segment = Segment::of((n * SEGMENT) as u64, bytes);
+        server.app.objects.put_new(&segment.path(bundle), Bytes::copy_from_slice(bytes)).await.unwrap();
+        let change = Change::Advance { bundle, segment, at: NOW };
         server.store.commit(vec![change], vec![]).await.unwrap();
     }
     for (text, line) in stream.lines().zip(&lines).filter(|(_, line)| line.checkpoint.offset <= length as u64) {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use server::objects::segment_path;
+use server::objects::Segment;
 use wire::agent_api::CheckpointsReply;
 use wire::api::EvidenceState;
 use wire::receipt::Receipt;
@@ -157,7 +157,11 @@ async fn a_server_that_is_started_again_goes_on_where_it_was() {
     let offset = made.offset(0);
     // What a server leaves that dies between the put and the commit: bytes of which nobody was told.
     let unacknowledged = Bytes::from(made.bytes[offset..offset + 100].to_vec());
-    site.server.app.objects.put_new(&segment_path(bundle, offset as u64), unacknowledged).await.unwrap();
+    let (new, old) =
+        (Segment::of(offset as u64, &unacknowledged), Segment { bytes: 100, offset: offset as u64, sha256: None });
+    for segment in [new, old] {
+        site.server.app.objects.put_new(&segment.path(bundle), unacknowledged.clone()).await.unwrap();
+    }
     let site = site.restarted().await;
     let host = host.again(&site);
     let upload = agent_upload(&site, &host, &order, bundle).await.unwrap();

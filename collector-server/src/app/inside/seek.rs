@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::runtime::Handle;
 use wire::BundleId;
 
-use crate::objects::{ObjectError, Objects};
+use crate::objects::{ObjectError, Objects, Segment};
 
 type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, ObjectError>> + Send>>;
 
@@ -24,12 +24,12 @@ pub struct SeekReader {
     /// The pieces after `piece`.
     pieces: Option<Pieces>,
     runtime: Handle,
-    segments: Vec<(u64, u64)>,
+    segments: Vec<Segment>,
 }
 
 impl SeekReader {
     /// See the type.
-    pub fn new(objects: Objects, bundle: BundleId, segments: Vec<(u64, u64)>, end: u64) -> Self {
+    pub fn new(objects: Objects, bundle: BundleId, segments: Vec<Segment>, end: u64) -> Self {
         let (runtime, piece) = (Handle::current(), Bytes::new());
         Self { at: 0, bundle, end, objects, piece, piece_at: 0, pieces: None, runtime, segments }
     }
@@ -85,16 +85,16 @@ impl Seek for SeekReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::segment_path;
 
     #[tokio::test]
     async fn it_goes_back_and_forth_across_segments() {
         let folder = tempfile::tempdir().unwrap();
         let objects = Objects::in_folder(folder.path()).unwrap();
         let bundle = BundleId::new(1, [2; 10]);
-        objects.put_new(&segment_path(bundle, 0), Bytes::from_static(b"evi")).await.unwrap();
-        objects.put_new(&segment_path(bundle, 3), Bytes::from_static(b"dence!")).await.unwrap();
-        let mut reader = SeekReader::new(objects, bundle, vec![(0, 3), (3, 6)], 8);
+        let segments = vec![Segment::of(0, b"evi"), Segment::of(3, b"dence!")];
+        objects.put_new(&segments[0].path(bundle), Bytes::from_static(b"evi")).await.unwrap();
+        objects.put_new(&segments[1].path(bundle), Bytes::from_static(b"dence!")).await.unwrap();
+        let mut reader = SeekReader::new(objects, bundle, segments, 8);
         tokio::task::spawn_blocking(move || {
             let mut read = |to, wanted: &str| {
                 reader.seek(to).unwrap();

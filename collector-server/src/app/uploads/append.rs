@@ -14,7 +14,7 @@ use super::tally::Tally;
 use super::{Slot, lock};
 use crate::app::orders::is_given_up;
 use crate::app::{Actor, App, Problem, ProblemKind};
-use crate::objects::{ObjectError, segment_path};
+use crate::objects::Segment;
 use crate::store::{Change, EvidenceRecord};
 
 /// Segments of one bundle: at 8 MiB each they hold far more than the longest bundle, and some for broken connections.
@@ -138,12 +138,14 @@ impl Append {
         }
         self.app.check_disk(length)?;
         let (before, counted) = (self.tally.clone(), bytes.clone());
-        let hashed = tokio::task::spawn_blocking(move || before.with(&counted));
-        self.put(bytes).await?;
-        let tally = hashed
-            .await
-            .map_err(|error| Problem::new(ProblemKind::Internal, "the bytes could not be hashed").cause(error))?;
-        self.advance(length).await?;
+        let counted = tokio::task::spawn_blocking(move || before.with(&counted));
+        let (offset, named) = (self.record.offset, bytes.clone());
+        let named = tokio::task::spawn_blocking(move || Segment::of(offset, &named));
+        let unhashed = |error| Problem::new(ProblemKind::Internal, "the bytes could not be hashed").cause(error);
+        let segment = named.await.map_err(unhashed)?;
+        self.put(segment, bytes).await?;
+        let tally = counted.await.map_err(unhashed)?;
+        self.advance(segment).await?;
         self.record.offset += length;
         self.record.last_seen = self.app.now();
         self.tally = tally.clone();
@@ -156,14 +158,8 @@ impl Append {
         Ok(())
     }
 
-    async fn put(&self, bytes: Bytes) -> Result<(), Problem> {
-        let path = segment_path(self.record.view.bundle, self.record.offset);
-        let objects = &self.app.objects;
-        let put = match objects.put_new(&path, bytes.clone()).await {
-            // A server that died after the put, and a client that now cuts its bytes elsewhere. Nobody was told of them.
-            Err(ObjectError::AlreadyExists(_)) => objects.put_over_unacknowledged(&path, bytes).await,
-            done => done,
-        };
+    async fn put(&self, segment: Segment, bytes: Bytes) -> Result<(), Problem> {
+        let put = self.app.objects.put_new(&segment.path(self.record.view.bundle), bytes).await;
         put.map_err(|error| {
             Problem::new(ProblemKind::Internal, "the bytes could not be kept")
                 .hint("ask for the offset and send them again")
@@ -172,9 +168,9 @@ impl Append {
     }
 
     /// The record says that the segment is there. A bundle that was verified as far as it went is received again.
-    async fn advance(&mut self, bytes: u64) -> Result<(), Problem> {
+    async fn advance(&mut self, segment: Segment) -> Result<(), Problem> {
         let (app, bundle) = (&self.app, self.record.view.bundle);
-        let change = Change::Advance { bundle, offset: self.record.offset, bytes, at: app.now() };
+        let change = Change::Advance { bundle, segment, at: app.now() };
         if self.record.view.state == EvidenceState::Receiving {
             app.store.commit(vec![change], Vec::new()).await?;
             return Ok(());

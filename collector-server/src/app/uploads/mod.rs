@@ -1,7 +1,8 @@
 //! Bundles on their way in: who may begin an upload, and to which incident it belongs.
 //!
 //! What was acknowledged is durable, in this order: the segment lies in the object store, then the record says so, then
-//! the client is told. A server that dies in between leaves a segment that nobody was told of; it comes again.
+//! the client is told. A server that dies in between leaves an object that nobody was told of; its bytes come again,
+//! perhaps cut elsewhere, and lie under another name.
 
 pub mod append;
 pub mod checkpoints;
@@ -403,7 +404,7 @@ impl App {
         }
         let bundle = record.view.bundle;
         let mut segments = self.store.segments(bundle).await?;
-        segments.retain(|(offset, _)| *offset < record.offset);
+        segments.retain(|segment| segment.offset < record.offset);
         let reader = self.objects.reader(bundle, segments.clone(), record.offset);
         let lost = |error: &dyn std::fmt::Display| {
             Problem::new(ProblemKind::Internal, format!("what is held of bundle {bundle} cannot be read"))

@@ -8,6 +8,8 @@ use std::io::{self, Read};
 use sha2::Digest as _;
 use wire::Sha256;
 
+use crate::objects::Segment;
+
 const PIECE_BYTES: usize = 1 << 20;
 
 /// See the module.
@@ -23,18 +25,18 @@ impl Tally {
     ///
     /// # Errors
     /// When the bytes cannot be read in full.
-    pub fn of(mut bytes: impl Read, segments: &[(u64, u64)]) -> io::Result<Self> {
+    pub fn of(mut bytes: impl Read, segments: &[Segment]) -> io::Result<Self> {
         let mut tally = Self::default();
         let mut piece = vec![0; PIECE_BYTES];
-        for (_, length) in segments {
-            let mut left = *length;
+        for segment in segments {
+            let mut left = segment.bytes;
             while left > 0 {
                 let wanted = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 bytes.read_exact(&mut piece[..wanted])?;
                 tally.hasher.update(&piece[..wanted]);
                 left -= wanted as u64;
             }
-            tally.end_segment(*length);
+            tally.end_segment(segment.bytes);
         }
         Ok(tally)
     }
@@ -80,7 +82,7 @@ mod tests {
         for (offset, length) in segments {
             grown = grown.with(&bytes[offset..offset + length]);
         }
-        let segments = segments.map(|(offset, length)| (offset as u64, length as u64));
+        let segments = segments.map(|(offset, length)| Segment::of(offset as u64, &bytes[offset..offset + length]));
         let again = Tally::of(&bytes[..], &segments).unwrap();
         assert_eq!((again.offset(), again.segments()), (3_000_000, 3));
         for end in [1_500_001, 1_500_002, 3_000_000] {

@@ -1,12 +1,13 @@
 //! The custody log.
 
-use bundle::merkle::Tree;
+use bundle::merkle::{Tree, leaf_hash};
 use futures_util::future::join_all;
 use wire::custody::{HeadPoint, LEAF_BYTES_MAX, Leaf};
 use wire::{Instant, Sha256};
 
 use super::fixtures::{alert, at, evidence, leaf};
 use super::{done, everything, opened};
+use crate::objects::Segment;
 use crate::store::{Change, Store, StoreError};
 
 pub async fn an_empty_log(store: &dyn Store) {
@@ -86,12 +87,13 @@ pub async fn numbers_beyond_the_backend_are_refused_and_never_wrapped(store: &dy
     done(store, vec![Change::AddEvidence(record.into())]).await;
     let before = everything(store).await;
     let far = Instant(i128::MAX);
+    let segment = |bytes| Segment { bytes, offset: 0, sha256: None };
     let mut long = leaf(None, 0);
     long.subject = "x".repeat(LEAF_BYTES_MAX);
     let commits = [
         (vec![Change::Length(bundle, u64::MAX)], vec![]),
-        (vec![Change::Advance { bundle, offset: 0, bytes: u64::MAX, at: at(0) }], vec![]),
-        (vec![Change::Advance { bundle, offset: 0, bytes: 1, at: far }], vec![]),
+        (vec![Change::Advance { bundle, segment: segment(u64::MAX), at: at(0) }], vec![]),
+        (vec![Change::Advance { bundle, segment: segment(1), at: far }], vec![]),
         (vec![Change::Length(bundle, 5)], vec![leaf(None, 0), long]),
     ];
     for (changes, leaves) in commits {
@@ -107,6 +109,7 @@ pub async fn the_log_is_the_tree_over_its_leaves(store: &dyn Store) {
     for stored in &leaves {
         assert_eq!(stored.leaf.seq, tree.size());
         assert_eq!(stored.leaf, serde_json::from_str(&stored.text).unwrap());
+        assert_eq!(stored.hash, leaf_hash(stored.text.as_bytes()));
         tree.push(stored.text.as_bytes());
     }
     assert!(leaves.len() > 700, "{}", leaves.len());

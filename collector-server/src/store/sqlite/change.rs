@@ -22,9 +22,7 @@ pub(super) async fn make(connection: &mut SqliteConnection, changes: Vec<Change>
             Change::AddOrder(order) => orders::add(connection, &order).await?,
             Change::OrderEvent { from, order, event, to } => orders::event(connection, order, &from, event, to).await?,
             Change::AddEvidence(record) => evidence::add(connection, &record).await?,
-            Change::Advance { bundle, offset, bytes, at } => {
-                evidence::advance(connection, bundle, offset, bytes, at).await?;
-            }
+            Change::Advance { bundle, segment, at } => evidence::advance(connection, bundle, segment, at).await?,
             Change::Length(bundle, length) => evidence::length(connection, bundle, length).await?,
             Change::PutEvidenceView(view) => evidence::put_view(connection, *view).await?,
             Change::AddCheckpoint(checkpoint) => evidence::add_checkpoint(connection, &checkpoint).await?,

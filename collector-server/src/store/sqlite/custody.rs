@@ -79,9 +79,11 @@ pub(super) async fn leaves(
 ) -> Result<Vec<StoredLeaf>, StoreError> {
     let from = i64::try_from(from).unwrap_or(i64::MAX);
     let sql = match incident {
-        None => sqlx::query("SELECT text FROM leaves WHERE seq >= $1 ORDER BY seq LIMIT $2").bind(from).bind(limit),
+        None => {
+            sqlx::query("SELECT hash, text FROM leaves WHERE seq >= $1 ORDER BY seq LIMIT $2").bind(from).bind(limit)
+        }
         Some(incident) => {
-            let sql = "SELECT text FROM leaves WHERE incident = $3 AND seq >= $1 ORDER BY seq LIMIT $2";
+            let sql = "SELECT hash, text FROM leaves WHERE incident = $3 AND seq >= $1 ORDER BY seq LIMIT $2";
             sqlx::query(sql).bind(from).bind(limit).bind(incident.as_str())
         }
     };
@@ -93,10 +95,10 @@ pub(super) async fn last_leaves(
     incident: &IncidentId,
     limit: u32,
 ) -> Result<Vec<StoredLeaf>, StoreError> {
-    let sql = "SELECT text FROM leaves WHERE incident = $1 ORDER BY seq DESC LIMIT $2";
+    let sql = "SELECT hash, text FROM leaves WHERE incident = $1 ORDER BY seq DESC LIMIT $2";
     value::many(connection, sqlx::query(sql).bind(incident.as_str()).bind(limit), stored).await
 }
 
 fn stored(row: &Columns<'_>) -> Result<StoredLeaf, StoreError> {
-    Ok(StoredLeaf { leaf: row.json("text")?, text: row.text("text")? })
+    Ok(StoredLeaf { hash: row.parsed("hash")?, leaf: row.json("text")?, text: row.text("text")? })
 }

@@ -7,6 +7,7 @@ use wire::{BundleId, IncidentId, Instant, UploadId};
 
 use super::super::{CheckpointRecord, EvidenceRecord, FindingsRecord, StoreError};
 use super::value::{self, Columns, count, instant, json, word};
+use crate::objects::Segment;
 
 fn read(row: &Columns<'_>) -> Result<EvidenceRecord, StoreError> {
     Ok(EvidenceRecord {
@@ -59,10 +60,10 @@ pub(super) async fn add(connection: &mut SqliteConnection, record: &EvidenceReco
 pub(super) async fn advance(
     connection: &mut SqliteConnection,
     bundle: BundleId,
-    offset: u64,
-    bytes: u64,
+    segment: Segment,
     at: Instant,
 ) -> Result<(), StoreError> {
+    let Segment { bytes, offset, sha256 } = segment;
     let end = offset.checked_add(bytes).ok_or_else(|| value::unstorable("the length", bytes))?;
     if bytes == 0 {
         return Err(StoreError::Conflict(format!("bundle {bundle}: a segment has at least one byte")));
@@ -79,10 +80,11 @@ pub(super) async fn advance(
         format!("bundle {bundle} does not stand at byte {offset}, or ends before byte {end}")
     })
     .await?;
-    let sql = sqlx::query("INSERT INTO segments (bundle, byte_offset, byte_length) VALUES ($1, $2, $3)")
+    let sql = sqlx::query("INSERT INTO segments (bundle, byte_offset, byte_length, sha256) VALUES ($1, $2, $3, $4)")
         .bind(bundle.to_string())
         .bind(count(offset)?)
-        .bind(count(bytes)?);
+        .bind(count(bytes)?)
+        .bind(sha256.map(|sha256| sha256.to_string()));
     value::add(connection, sql, || format!("the segment of bundle {bundle} at byte {offset}")).await
 }
 
@@ -179,13 +181,17 @@ pub(super) async fn in_state(
     value::many(connection, sqlx::query(sql).bind(word(&state)?), read).await
 }
 
-pub(super) async fn segments(
-    connection: &mut SqliteConnection,
-    bundle: BundleId,
-) -> Result<Vec<(u64, u64)>, StoreError> {
-    let sql = "SELECT byte_offset, byte_length FROM segments WHERE bundle = $1 ORDER BY byte_offset";
+pub(super) async fn segments(connection: &mut SqliteConnection, bundle: BundleId) -> Result<Vec<Segment>, StoreError> {
+    let sql = "SELECT byte_offset, byte_length, sha256 FROM segments WHERE bundle = $1 ORDER BY byte_offset";
     let sql = sqlx::query(sql).bind(bundle.to_string());
-    value::many(connection, sql, |row| Ok((row.count("byte_offset")?, row.count("byte_length")?))).await
+    value::many(connection, sql, |row| {
+        Ok(Segment {
+            bytes: row.count("byte_length")?,
+            offset: row.count("byte_offset")?,
+            sha256: row.parsed_or_null("sha256")?,
+        })
+    })
+    .await
 }
 
 pub(super) async fn checkpoints(

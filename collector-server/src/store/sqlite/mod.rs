@@ -39,6 +39,7 @@ use super::{
     NewLeaf, OrderRecord, PageRecord, SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, Tie, TokenRecord,
     Watch,
 };
+use crate::objects::Segment;
 use value::backend;
 use writer::Writer;
 
@@ -267,7 +268,7 @@ impl Store for Sqlite {
     async fn evidence_in(&self, state: EvidenceState) -> Result<Vec<EvidenceRecord>, StoreError> {
         evidence::in_state(&mut *self.reader().await?, state).await
     }
-    async fn segments(&self, bundle: BundleId) -> Result<Vec<(u64, u64)>, StoreError> {
+    async fn segments(&self, bundle: BundleId) -> Result<Vec<Segment>, StoreError> {
         evidence::segments(&mut *self.reader().await?, bundle).await
     }
     async fn checkpoints(&self, bundle: BundleId) -> Result<Vec<CheckpointRecord>, StoreError> {
