@@ -22,7 +22,7 @@ use crate::http;
 use crate::http::tls::Acceptor;
 use crate::objects::Objects;
 use crate::site::Site;
-use crate::store::sqlite::Sqlite;
+use crate::store::sql::Database;
 
 /// Names under which the server is always reached on its own host.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -100,7 +100,7 @@ impl Server {
         let address = listener.local_addr()?;
         let reach = Reach { ca_sha256: authority.sha256(), servers: addresses(&config.names, address) };
         let objects = Objects::in_folder(&dir.objects()).context("the folder of the objects cannot be used")?;
-        let store = Sqlite::open(&dir.database()).await.context("the records cannot be opened")?;
+        let store = Database::in_file(&dir.database()).await.context("the records cannot be opened")?;
         let mut app = App::new(Box::new(clock), objects, reach, dir.signer()?, Arc::new(store));
         app.authority = Some(authority);
         app.limits = config.limits;

@@ -9,7 +9,7 @@ use bundle::sign::SigningKey;
 use harness::{Host, RESPONDER, Running, Site};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use server::store::sqlite::Sqlite;
+use server::store::sql::Database;
 use server::store::{Change, OrderRecord, Store as _};
 use wire::order::{ORDER_TYPE, Order, OrderState};
 use wire::profile::shipped;
@@ -55,7 +55,7 @@ fn envelope(key: &SigningKey, order: &impl serde::Serialize) -> Signed {
 fn put(site: &Site, orders: Vec<(Order, Signed)>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = Sqlite::open(&site.data().join("holdfast.db")).await.unwrap();
+        let store = Database::in_file(&site.data().join("holdfast.db")).await.unwrap();
         for (order, envelope) in orders {
             let host = site.path("web-1");
             let agent = fs::read_to_string(host.join("agent_id")).unwrap();

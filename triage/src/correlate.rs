@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use wire::Sha256;
 use wire::assessment::HostRole;
 
 use crate::Alert;
@@ -16,6 +17,8 @@ use crate::alert::{HostIdKind, Marker};
 pub const WINDOW_SECS: i64 = 24 * 3600;
 /// The most keys of one alert, of either kind.
 pub const KEYS_MAX: usize = 64;
+/// A key that is longer ends in the digest of the whole: whoever keeps keys in order has bounds of its own.
+const KEY_BYTES_MAX: usize = 512;
 
 /// Names that every host has, and that tie nothing to anything.
 const COMMON: &[&str] = &[
@@ -99,8 +102,8 @@ impl Keys {
     /// Adds both lists, or neither where one would grow too long: else one alert would find the other and not be found.
     fn add(&mut self, part: Self) {
         if self.stored.len() + part.stored.len() <= KEYS_MAX && self.sought.len() + part.sought.len() <= KEYS_MAX {
-            self.stored.extend(part.stored);
-            self.sought.extend(part.sought);
+            self.stored.extend(part.stored.into_iter().map(bounded));
+            self.sought.extend(part.sought.into_iter().map(bounded));
         }
     }
 
@@ -167,6 +170,16 @@ pub fn keys(alert: &Alert) -> Keys {
 }
 
 const SAMPLE: &str = "sample:";
+
+/// The key, or what stands for one that is too long: the same for the same.
+fn bounded(key: String) -> String {
+    if key.len() <= KEY_BYTES_MAX {
+        return key;
+    }
+    let digest = Sha256::of(key.as_bytes()).to_string();
+    let kept = key.floor_char_boundary(KEY_BYTES_MAX - digest.len() - 1);
+    format!("{} {digest}", key.get(..kept).unwrap_or_default())
+}
 
 /// Why two alerts with this key in common belong together, for people.
 pub fn reason(key: &str, apart_secs: u64) -> String {
@@ -249,7 +262,7 @@ fn is_telling(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::{Instant, Sha256};
+    use wire::Instant;
 
     fn alert(product: &str, host: &str, at_secs: i64) -> Alert {
         let mut alert = Alert::empty(product);
@@ -356,6 +369,21 @@ mod tests {
                 assert_eq!(correlates(&many, &other), correlates(&other, &many), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn a_long_key_is_bounded_and_still_its_own() {
+        let of = |name: &str| {
+            let mut alert = alert("falco", "h-0", 0);
+            alert.account(name);
+            keys(&alert).stored.into_iter().find(|key| key.starts_with("account:")).unwrap()
+        };
+        let long = "é".repeat(1000);
+        assert!(of(&long).len() <= KEY_BYTES_MAX && of(&long) == of(&long));
+        assert_ne!(of(&long), of(&format!("{long}x")));
+        let longest = "a".repeat(KEY_BYTES_MAX - "account:".len());
+        assert_eq!(of(&longest), format!("account:{longest}"));
+        assert_ne!(of(&format!("{longest}a")), format!("account:{longest}a"));
     }
 
     #[test]

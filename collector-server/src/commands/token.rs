@@ -14,7 +14,7 @@ use wire::api::Role;
 use super::Failure;
 use crate::app::signatures::Scheme;
 use crate::app::{Actor, Problem, ProblemKind, tokens};
-use crate::store::sqlite::Sqlite;
+use crate::store::sql::Database;
 use crate::store::{SharedKey, SourceSignature, Store, TokenRecord};
 
 /// How long the first start of a server may take to make its records.
@@ -172,7 +172,7 @@ pub async fn hint_without_tokens(store: &dyn Store, data: &Path) -> Result<Optio
 
 /// Only the server makes its records: in a wrong folder a token would be good for nothing. A server that was just started
 /// may be about to make them, and so long they are waited for.
-async fn open(data: &Path, made_within: Duration) -> Result<Sqlite, Failure> {
+async fn open(data: &Path, made_within: Duration) -> Result<Database, Failure> {
     let (path, deadline) = (data.join("holdfast.db"), Instant::now() + made_within);
     while !path.exists() {
         if !data.exists() || Instant::now() >= deadline {
@@ -186,7 +186,7 @@ async fn open(data: &Path, made_within: Duration) -> Result<Sqlite, Failure> {
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    let store = Sqlite::open(&path).await;
+    let store = Database::in_file(&path).await;
     Ok(store.with_context(|| format!("the records in {} cannot be used", data.display()))?)
 }
 

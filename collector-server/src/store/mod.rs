@@ -5,7 +5,7 @@
 
 #[cfg(test)]
 mod conformance;
-pub mod sqlite;
+pub mod sql;
 
 use std::collections::{BTreeMap, BTreeSet};
 

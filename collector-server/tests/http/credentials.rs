@@ -32,7 +32,7 @@ async fn a_withdrawn_or_ended_token_lets_nobody_in_at_once() {
     let with = With::Token(made.text);
     assert_eq!(me(&server, &with).await, 200);
     // Another process does it: `token revoke` opens the same file.
-    let other = server::store::sqlite::Sqlite::open(&server.database()).await.unwrap();
+    let other = server::store::sql::Database::in_file(&server.database()).await.unwrap();
     tokens::revoke(&other, NOW, &Actor::Server, &made.record.token).await.unwrap();
     other.close().await;
     let refused = server.send("GET", ME, &with, &[], vec![]).await.is(401);

@@ -13,7 +13,7 @@ use serde_json::Value;
 use server::app::{Actor, App, Reach, tokens};
 use server::http::credential::ClientCertificate;
 use server::objects::Objects;
-use server::store::sqlite::Sqlite;
+use server::store::sql::Database;
 use server::store::{Change, HostRecord, Store};
 use tower::ServiceExt as _;
 use wire::agent_api::HostFacts;
@@ -58,7 +58,7 @@ pub struct Server {
     pub responder: With,
     router: Router,
     pub source: With,
-    pub store: Arc<Sqlite>,
+    pub store: Arc<Database>,
 }
 
 pub struct Answer {
@@ -191,8 +191,8 @@ impl Server {
     }
 }
 
-async fn open(folder: &Path, clock: &Seconds) -> (Arc<App>, Arc<Sqlite>) {
-    let store = Arc::new(Sqlite::open(&folder.join("holdfast.db")).await.unwrap());
+async fn open(folder: &Path, clock: &Seconds) -> (Arc<App>, Arc<Database>) {
+    let store = Arc::new(Database::in_file(&folder.join("holdfast.db")).await.unwrap());
     let app = App::new(
         Box::new(clock.clone()),
         Objects::in_folder(&folder.join("objects")).unwrap(),
@@ -203,6 +203,6 @@ async fn open(folder: &Path, clock: &Seconds) -> (Arc<App>, Arc<Sqlite>) {
     (Arc::new(app), store)
 }
 
-async fn token(store: &Sqlite, (name, role): (String, Role)) -> With {
+async fn token(store: &Database, (name, role): (String, Role)) -> With {
     With::Token(tokens::add(store, NOW, &Actor::Server, &name, role, None).await.unwrap().text)
 }

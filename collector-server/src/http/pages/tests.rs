@@ -13,7 +13,7 @@ use wire::{Sha256, UploadId};
 use super::browser::POLICY;
 use crate::app::{Actor, App, Reach, tokens};
 use crate::objects::Objects;
-use crate::store::{Change, EvidenceRecord, IncidentRecord, sqlite::Sqlite};
+use crate::store::{Change, EvidenceRecord, IncidentRecord, sql::Database};
 use crate::ui::{STYLE, samples};
 
 /// It is always the hour of the samples.
@@ -51,7 +51,7 @@ impl Answer {
 impl Server {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(Sqlite::open(&folder.path().join("holdfast.db")).await.unwrap());
+        let store = Arc::new(Database::in_file(&folder.path().join("holdfast.db")).await.unwrap());
         let objects = Objects::in_folder(&folder.path().join("objects")).unwrap();
         let reach = Reach { ca_sha256: Sha256::of(b"ca"), servers: vec!["https://ir.example:8443".into()] };
         let clock = Box::new(StoppedClock);

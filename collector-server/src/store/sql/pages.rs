@@ -1,6 +1,6 @@
 //! Who is told of incidents.
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::AnyConnection;
 use wire::assessment::Severity;
 use wire::{IncidentId, Instant, PageId};
 
@@ -19,7 +19,7 @@ fn read(row: &Columns<'_>) -> Result<PageRecord, StoreError> {
     })
 }
 
-pub(super) async fn add(connection: &mut SqliteConnection, page: &PageRecord) -> Result<(), StoreError> {
+pub(super) async fn add(connection: &mut AnyConnection, page: &PageRecord) -> Result<(), StoreError> {
     let sql = sqlx::query(
         "INSERT INTO pages (page, incident, state, channel, severity, is_held, created, due, version, view) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
@@ -27,9 +27,9 @@ pub(super) async fn add(connection: &mut SqliteConnection, page: &PageRecord) ->
     .bind(page.view.page.to_string())
     .bind(page.view.incident.as_ref().map(IncidentId::as_str))
     .bind(word(&page.view.state)?)
-    .bind(page.channel)
+    .bind(i64::from(page.channel))
     .bind(page.severity.map(Severity::name))
-    .bind(page.is_held)
+    .bind(i64::from(page.is_held))
     .bind(instant(page.view.created)?)
     .bind(instant(page.due)?)
     .bind(count(page.version)?)
@@ -37,7 +37,7 @@ pub(super) async fn add(connection: &mut SqliteConnection, page: &PageRecord) ->
     value::add(connection, sql, || format!("page {}", page.view.page)).await
 }
 
-pub(super) async fn put(connection: &mut SqliteConnection, page: &PageRecord) -> Result<(), StoreError> {
+pub(super) async fn put(connection: &mut AnyConnection, page: &PageRecord) -> Result<(), StoreError> {
     let sql = sqlx::query(
         "UPDATE pages SET state = $2, due = $3, is_held = $4, version = $5, view = $6 \
          WHERE page = $1 AND version = $5 - 1",
@@ -45,28 +45,28 @@ pub(super) async fn put(connection: &mut SqliteConnection, page: &PageRecord) ->
     .bind(page.view.page.to_string())
     .bind(word(&page.view.state)?)
     .bind(instant(page.due)?)
-    .bind(page.is_held)
+    .bind(i64::from(page.is_held))
     .bind(count(page.version)?)
     .bind(json(&page.view)?);
     value::change_one(connection, sql, || format!("page {} was changed meanwhile", page.view.page)).await
 }
 
-pub(super) async fn by_id(connection: &mut SqliteConnection, page: PageId) -> Result<Option<PageRecord>, StoreError> {
+pub(super) async fn by_id(connection: &mut AnyConnection, page: PageId) -> Result<Option<PageRecord>, StoreError> {
     let sql = sqlx::query("SELECT * FROM pages WHERE page = $1").bind(page.to_string());
     value::one(connection, sql, read).await
 }
 
 pub(super) async fn due(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     now: Instant,
     limit: u32,
 ) -> Result<Vec<PageRecord>, StoreError> {
     let sql = "SELECT * FROM pages WHERE state = 'queued' AND due <= $1 ORDER BY due, page LIMIT $2";
-    value::many(connection, sqlx::query(sql).bind(instant(now)?).bind(limit), read).await
+    value::many(connection, sqlx::query(sql).bind(instant(now)?).bind(i64::from(limit)), read).await
 }
 
 pub(super) async fn of_incident(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     incident: &IncidentId,
 ) -> Result<Vec<PageRecord>, StoreError> {
     let sql = "SELECT * FROM pages WHERE incident = $1 ORDER BY created DESC, page DESC LIMIT 1000";
@@ -74,10 +74,10 @@ pub(super) async fn of_incident(
 }
 
 pub(super) async fn since(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     since: Instant,
     limit: u32,
 ) -> Result<Vec<PageRecord>, StoreError> {
     let sql = "SELECT * FROM pages WHERE created >= $1 ORDER BY created DESC, page DESC LIMIT $2";
-    value::many(connection, sqlx::query(sql).bind(instant(since)?).bind(limit), read).await
+    value::many(connection, sqlx::query(sql).bind(instant(since)?).bind(i64::from(limit)), read).await
 }

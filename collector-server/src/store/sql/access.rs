@@ -2,12 +2,12 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::AnyConnection;
 use wire::ticket::TicketKind;
 use wire::{IncidentId, Instant, Sha256};
 
 use super::super::{SessionRecord, SharedKey, SourceSignature, StoreError, TicketRecord, TokenRecord};
-use super::value::{self, Columns, backend, instant, instant_or_null, word};
+use super::value::{self, Columns, backend, instant, instant_or_null, text, text_or_null, word};
 
 fn read_ticket(row: &Columns<'_>) -> Result<TicketRecord, StoreError> {
     Ok(TicketRecord {
@@ -45,38 +45,38 @@ fn read_session(row: &Columns<'_>) -> Result<SessionRecord, StoreError> {
     Ok(SessionRecord { expires: row.instant("expires")?, session: row.parsed("session")?, token: row.text("token")? })
 }
 
-pub(super) async fn add_ticket(connection: &mut SqliteConnection, ticket: &TicketRecord) -> Result<(), StoreError> {
+pub(super) async fn add_ticket(connection: &mut AnyConnection, ticket: &TicketRecord) -> Result<(), StoreError> {
     let sql = "INSERT INTO tickets (ticket, kind, created_by, expires, host, incident, used_by) \
                VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let sql = sqlx::query(sql)
         .bind(ticket.ticket.to_string())
         .bind(word(&ticket.kind)?)
-        .bind(&ticket.created_by)
+        .bind(text(&ticket.created_by))
         .bind(instant(ticket.expires)?)
-        .bind(&ticket.host)
+        .bind(text_or_null(ticket.host.as_ref()))
         .bind(ticket.incident.as_ref().map(IncidentId::as_str))
-        .bind(&ticket.used_by);
+        .bind(text_or_null(ticket.used_by.as_ref()));
     value::add(connection, sql, || "the ticket".to_owned()).await
 }
 
 pub(super) async fn use_ticket(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     ticket: Sha256,
     at: Instant,
     by: &str,
     kind: TicketKind,
 ) -> Result<(), StoreError> {
     let sql = "UPDATE tickets SET used_by = $2 WHERE ticket = $1 AND kind = $3 AND used_by IS NULL AND expires > $4";
-    let sql = sqlx::query(sql).bind(ticket.to_string()).bind(by).bind(word(&kind)?).bind(instant(at)?);
+    let sql = sqlx::query(sql).bind(ticket.to_string()).bind(text(by)).bind(word(&kind)?).bind(instant(at)?);
     value::change_one(connection, sql, || "the ticket is unknown, used, over, or for something else".to_owned()).await
 }
 
-pub(super) async fn add_token(connection: &mut SqliteConnection, token: &TokenRecord) -> Result<(), StoreError> {
+pub(super) async fn add_token(connection: &mut AnyConnection, token: &TokenRecord) -> Result<(), StoreError> {
     let sql = "INSERT INTO tokens (token, name, role, hash, created, expires, revoked, signature, hmac_key) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let sql = sqlx::query(sql)
         .bind(&token.token)
-        .bind(&token.name)
+        .bind(text(&token.name))
         .bind(word(&token.role)?)
         .bind(&token.hash)
         .bind(instant(token.created)?)
@@ -87,11 +87,7 @@ pub(super) async fn add_token(connection: &mut SqliteConnection, token: &TokenRe
     value::add(connection, sql, || format!("token {}", token.token)).await
 }
 
-pub(super) async fn revoke_token(
-    connection: &mut SqliteConnection,
-    token: &str,
-    at: Instant,
-) -> Result<(), StoreError> {
+pub(super) async fn revoke_token(connection: &mut AnyConnection, token: &str, at: Instant) -> Result<(), StoreError> {
     let sql = "UPDATE tokens SET revoked = $2, hmac_key = NULL WHERE token = $1 AND revoked IS NULL";
     let sql = sqlx::query(sql).bind(token).bind(instant(at)?);
     value::change_one(connection, sql, || format!("token {token} is not there, or was withdrawn")).await?;
@@ -99,7 +95,7 @@ pub(super) async fn revoke_token(
     sql.execute(connection).await.map_err(backend).map(|_| ())
 }
 
-pub(super) async fn add_session(connection: &mut SqliteConnection, session: &SessionRecord) -> Result<(), StoreError> {
+pub(super) async fn add_session(connection: &mut AnyConnection, session: &SessionRecord) -> Result<(), StoreError> {
     // A token that was withdrawn a moment ago opens none.
     let sql = "SELECT 1 FROM tokens WHERE token = $1 AND revoked IS NULL";
     let held = sqlx::query(sql).bind(&session.token).fetch_optional(&mut *connection).await.map_err(backend)?;
@@ -113,31 +109,28 @@ pub(super) async fn add_session(connection: &mut SqliteConnection, session: &Ses
     value::add(connection, sql, || "the session".to_owned()).await
 }
 
-pub(super) async fn end_session(connection: &mut SqliteConnection, session: Sha256) -> Result<(), StoreError> {
+pub(super) async fn end_session(connection: &mut AnyConnection, session: Sha256) -> Result<(), StoreError> {
     let sql = sqlx::query("DELETE FROM sessions WHERE session = $1").bind(session.to_string());
     sql.execute(connection).await.map_err(backend).map(|_| ())
 }
 
-pub(super) async fn ticket(
-    connection: &mut SqliteConnection,
-    ticket: Sha256,
-) -> Result<Option<TicketRecord>, StoreError> {
+pub(super) async fn ticket(connection: &mut AnyConnection, ticket: Sha256) -> Result<Option<TicketRecord>, StoreError> {
     let sql = sqlx::query("SELECT * FROM tickets WHERE ticket = $1").bind(ticket.to_string());
     value::one(connection, sql, read_ticket).await
 }
 
-pub(super) async fn token(connection: &mut SqliteConnection, token: &str) -> Result<Option<TokenRecord>, StoreError> {
+pub(super) async fn token(connection: &mut AnyConnection, token: &str) -> Result<Option<TokenRecord>, StoreError> {
     let sql = sqlx::query("SELECT * FROM tokens WHERE token = $1").bind(token);
     value::one(connection, sql, read_token).await
 }
 
-pub(super) async fn tokens(connection: &mut SqliteConnection) -> Result<Vec<TokenRecord>, StoreError> {
+pub(super) async fn tokens(connection: &mut AnyConnection) -> Result<Vec<TokenRecord>, StoreError> {
     let sql = sqlx::query("SELECT * FROM tokens ORDER BY name, created, token");
     value::many(connection, sql, read_token).await
 }
 
 pub(super) async fn session(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     session: Sha256,
 ) -> Result<Option<SessionRecord>, StoreError> {
     let sql = sqlx::query("SELECT * FROM sessions WHERE session = $1").bind(session.to_string());

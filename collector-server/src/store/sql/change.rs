@@ -1,12 +1,12 @@
 //! Each change goes to the table that it is about.
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::AnyConnection;
 
 use super::super::{Change, StoreError};
 use super::{access, alerts, evidence, hosts, incidents, intake, membership, orders, pages};
 
 /// Makes the changes in their order.
-pub(super) async fn make(connection: &mut SqliteConnection, changes: Vec<Change>) -> Result<(), StoreError> {
+pub(super) async fn make(connection: &mut AnyConnection, changes: Vec<Change>) -> Result<(), StoreError> {
     for change in changes {
         match change {
             Change::AddAlert(alert) => alerts::add(connection, &alert).await?,

@@ -1,7 +1,12 @@
-//! The store in one SQLite file.
+//! The store in a database: a SQLite file of this server's own ([`sqlite`]), or a PostgreSQL database that several servers
+//! share ([`postgres`]).
 //!
-//! Write-ahead log with `synchronous=FULL`: a commit is on the medium before it is acknowledged, power cut or not. All
-//! writing goes through one task ([`writer`]); reading has connections of its own and never waits for it.
+//! All of SQL and of what is read from its rows is written once, in the modules beside this one, for both: through
+//! [`sqlx::Any`], in the part of the language that both understand, over tables of the same names. What only one of them
+//! has stands in its own migrations, where `json_each` and the triggers are, and in [`Kind`].
+//!
+//! A commit is on the medium before it is acknowledged, power cut or not. All writing goes through one task ([`writer`]);
+//! reading has connections of its own and never waits for it.
 
 mod access;
 mod alerts;
@@ -14,20 +19,20 @@ mod intake;
 mod membership;
 mod orders;
 mod pages;
+pub mod postgres;
+mod sqlite;
 mod value;
 mod writer;
 
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rustix::fs::{FlockOperation, flock};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _};
 use wire::api::EvidenceState;
 use wire::case::Edit;
 use wire::custody::HeadPoint;
@@ -40,125 +45,166 @@ use super::{
     Watch,
 };
 use crate::objects::Segment;
+use postgres::Address;
 use value::backend;
 use writer::Writer;
 
-/// How long a statement waits for another process that writes.
+/// How long a reader waits for a connection, and a statement of SQLite for another process that writes.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
-/// Connections that read at the same time.
-const READERS_MAX: u32 = 4;
 
 /// Why the database could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Its file or folder cannot be used.
-    #[error("database {path}: the file cannot be made or opened\n  hint: its folder must belong to the server's user")]
+    #[error("database {name}: the file cannot be made or opened\n  hint: its folder must belong to the server's user")]
     File {
         /// The file.
-        path: PathBuf,
+        name: String,
         /// Why.
         source: io::Error,
     },
-    /// SQLite refused it.
-    #[error("database {path}: SQLite cannot open it\n  hint: is it a database, and is the disk full?")]
+    /// It does not answer, or refused.
+    #[error("database {name}: it cannot be opened\n  hint: {hint}")]
     Database {
-        /// The file.
-        path: PathBuf,
+        /// Which.
+        name: String,
+        /// What to look at.
+        hint: &'static str,
         /// Why.
         source: sqlx::Error,
     },
+    /// It would not keep what it was given.
+    #[error("database {name}: its {setting} is {value:?}\n  hint: {wanted} is needed")]
+    Setting {
+        /// Which.
+        name: String,
+        /// What is set.
+        setting: &'static str,
+        /// To what.
+        value: String,
+        /// What should be.
+        wanted: &'static str,
+    },
     /// Its tables are not those of this version.
-    #[error("database {path}: its tables cannot be brought to this version\n  hint: was a newer server here before?")]
+    #[error("database {name}: its tables cannot be brought to this version\n  hint: was a newer server here before?")]
     Migrate {
-        /// The file.
-        path: PathBuf,
+        /// Which.
+        name: String,
         /// Why.
         source: sqlx::migrate::MigrateError,
     },
     /// The custody log contradicts itself.
-    #[error("database {path}: its custody log was damaged or changed\n  hint: keep this file, and restore a backup")]
+    #[error("database {name}: its custody log was damaged or changed\n  hint: keep it as it is, and restore a backup")]
     Log {
-        /// The file.
-        path: PathBuf,
+        /// Which.
+        name: String,
         /// Why.
         source: StoreError,
     },
 }
 
+/// Which of the two it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A file of one server's own.
+    Sqlite,
+    /// A database that servers share.
+    Postgres,
+}
+
+/// How a connection is made.
+#[derive(Clone)]
+struct Opener {
+    kind: Kind,
+    options: AnyConnectOptions,
+}
+
+impl Opener {
+    /// A connection that may write.
+    async fn connect(&self) -> Result<AnyConnection, sqlx::Error> {
+        let mut connection = self.options.connect().await?;
+        self.prepare(&mut connection, false).await?;
+        Ok(connection)
+    }
+
+    /// Connections that only read.
+    async fn readers(&self) -> Result<AnyPool, sqlx::Error> {
+        let (opener, max) = (
+            self.clone(),
+            match self.kind {
+                Kind::Sqlite => sqlite::READERS_MAX,
+                Kind::Postgres => postgres::READERS_MAX,
+            },
+        );
+        let pool = AnyPoolOptions::new().max_connections(max).acquire_timeout(BUSY_WAIT);
+        let pool = pool.after_connect(move |connection, _| {
+            let opener = opener.clone();
+            Box::pin(async move { opener.prepare(connection, true).await })
+        });
+        pool.connect_with(self.options.clone()).await
+    }
+
+    async fn prepare(&self, connection: &mut AnyConnection, is_reader: bool) -> Result<(), sqlx::Error> {
+        let (all, readers) = match self.kind {
+            Kind::Sqlite => (sqlite::PREPARE, sqlite::PREPARE_READER),
+            Kind::Postgres => (postgres::PREPARE, postgres::PREPARE_READER),
+        };
+        sqlx::raw_sql(all).execute(&mut *connection).await?;
+        if is_reader {
+            sqlx::raw_sql(readers).execute(connection).await?;
+        }
+        Ok(())
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
-pub struct Sqlite {
-    readers: SqlitePool,
+pub struct Database {
+    readers: AnyPool,
     writer: Writer,
 }
 
-impl Sqlite {
-    /// Opens the database at `path`, makes it when it is not there, and brings its tables to this version. To be called
-    /// inside a runtime; the writer is a task of it.
+impl Database {
+    /// Opens the SQLite file at `path`, makes it when it is not there, and brings its tables to this version. To be called
+    /// within a tokio runtime.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub async fn open(path: &Path) -> Result<Self, OpenError> {
-        let file = |source| OpenError::File { path: path.to_owned(), source };
-        make_file(path).map_err(file)?;
-        // An operator's command may be the first to open a database together with the server: one of them makes the
-        // tables. A file of its own, because closing the database's would end SQLite's locks on it (fcntl(2)).
-        let lock = make_file(&path.with_extension("db.lock")).map_err(file)?;
-        let held = tokio::task::spawn_blocking(move || flock(&lock, FlockOperation::LockExclusive).map(|()| lock));
-        let lock = held.await.map_err(io::Error::other).and_then(|held| Ok(held?)).map_err(file)?;
-        let database = |source| OpenError::Database { path: path.to_owned(), source };
-        let options = options(path);
-        let mut connection = options.connect().await.map_err(database)?;
-        sqlx::migrate!("migrations/sqlite")
-            .run(&mut connection)
-            .await
-            .map_err(|source| OpenError::Migrate { path: path.to_owned(), source })?;
-        custody::check(&mut connection).await.map_err(|source| OpenError::Log { path: path.to_owned(), source })?;
-        connection.close().await.map_err(database)?;
-        drop(lock);
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS_MAX)
-            .acquire_timeout(BUSY_WAIT)
-            .connect_with(options.clone().pragma("query_only", "ON"))
-            .await
-            .map_err(database)?;
-        Ok(Self { readers, writer: Writer::start(options) })
+    pub async fn in_file(path: &Path) -> Result<Self, OpenError> {
+        let opener = sqlite::open(path).await?;
+        Self::over(opener, path.display().to_string()).await
     }
 
-    /// Waits until everything that was handed in is durable, and closes the file.
+    /// Opens a database of PostgreSQL, and brings its tables to this version. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn at(address: &Address) -> Result<Self, OpenError> {
+        let opener = postgres::open(address).await?;
+        Self::over(opener, address.to_string()).await
+    }
+
+    async fn over(opener: Opener, name: String) -> Result<Self, OpenError> {
+        let hint = "too many open files, or too many connections?";
+        match opener.readers().await {
+            Ok(readers) => Ok(Self { readers, writer: Writer::start(opener) }),
+            Err(source) => Err(OpenError::Database { name, hint, source }),
+        }
+    }
+
+    /// Waits until everything that was handed in is durable, and closes the database.
     pub async fn close(self) {
         self.readers.close().await;
         self.writer.close().await;
     }
 
-    async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
+    async fn reader(&self) -> Result<PoolConnection<Any>, StoreError> {
         self.readers.acquire().await.map_err(backend)
     }
 }
 
-/// The files that SQLite makes beside the database take its mode: nobody else may read tokens' hashes or alerts.
-fn make_file(path: &Path) -> io::Result<File> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    File::open(folder)?.sync_all()?;
-    Ok(file)
-}
-
-fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(BUSY_WAIT)
-        .pragma("journal_size_limit", "67108864")
-        .pragma("trusted_schema", "OFF")
-}
-
 #[async_trait]
-impl Store for Sqlite {
+impl Store for Database {
     async fn commit(&self, changes: Vec<Change>, leaves: Vec<NewLeaf>) -> Result<HeadPoint, StoreError> {
         self.writer.commit(changes, leaves).await
     }
@@ -323,90 +369,5 @@ impl Store for Sqlite {
     async fn ping(&self) -> Result<(), StoreError> {
         // Through the writer: a store that only reads does not answer.
         self.commit(Vec::new(), Vec::new()).await.map(|_| ())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::future::join_all;
-
-    use super::*;
-    use crate::store::conformance;
-
-    fn leaf() -> NewLeaf {
-        let details = serde_json::json!({"b": 1, "a": {"d": "\u{7f}\u{0}", "c": null}});
-        let details = details.as_object().cloned().unwrap_or_default();
-        let (actor, subject) = ("server".to_owned(), "server".to_owned());
-        NewLeaf { actor, details, event: "server_started", incident: None, subject, time: Instant(1) }
-    }
-
-    #[tokio::test]
-    async fn it_conforms_and_keeps_all_of_it_when_it_is_opened_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("holdfast.db");
-        let store = Sqlite::open(&path).await.unwrap();
-        conformance::run(&store).await;
-        let before = conformance::everything(&store).await;
-        // Dropped, not closed, as when the process ends.
-        drop(store);
-        let store = Sqlite::open(&path).await.unwrap();
-        assert_eq!(conformance::everything(&store).await, before);
-        store.close().await;
-    }
-
-    #[tokio::test]
-    async fn nobody_else_reads_its_files_and_a_second_opening_finds_the_log() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state/holdfast.db");
-        let store = Sqlite::open(&path).await.unwrap();
-        let head = store.commit(vec![], vec![leaf()]).await.unwrap();
-        for file in std::fs::read_dir(path.parent().unwrap()).unwrap() {
-            let file = file.unwrap();
-            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
-        }
-        // A command of the operator, beside the server.
-        let second = Sqlite::open(&path).await.unwrap();
-        assert_eq!(second.head().await.unwrap(), head);
-        let grown = second.commit(vec![], vec![leaf()]).await.unwrap();
-        assert_eq!((grown.size, store.head().await.unwrap()), (2, grown));
-        assert_eq!(store.commit(vec![], vec![leaf()]).await.unwrap().size, 3);
-        let both = (0..100).map(|n| if n % 2 == 0 { &store } else { &second });
-        let commits = join_all(both.map(|store| store.commit(vec![], vec![leaf()]))).await;
-        let mut sizes: Vec<u64> = commits.into_iter().map(|head| head.unwrap().size).collect();
-        sizes.sort_unstable();
-        assert!(sizes.into_iter().eq(4..=103));
-        second.close().await;
-        store.ping().await.unwrap();
-        store.close().await;
-    }
-
-    #[tokio::test]
-    async fn two_that_come_first_find_one_database() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("holdfast.db");
-        let opened = join_all((0..4).map(|_| Sqlite::open(&path))).await;
-        for store in opened {
-            store.unwrap().commit(vec![], vec![leaf()]).await.unwrap();
-        }
-        assert_eq!(Sqlite::open(&path).await.unwrap().head().await.unwrap().size, 4);
-    }
-
-    #[tokio::test]
-    async fn a_log_that_was_touched_is_not_opened() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("holdfast.db");
-        let store = Sqlite::open(&path).await.unwrap();
-        store.commit(vec![], vec![leaf(), leaf()]).await.unwrap();
-        store.close().await;
-        let mut connection = options(&path).connect().await.unwrap();
-        let mut run = async |sql| sqlx::raw_sql(sql).execute(&mut connection).await.map(|_| ());
-        assert!(run("DELETE FROM leaves WHERE seq = 1").await.is_err());
-        assert!(run("UPDATE leaves SET text = '{}'").await.is_err());
-        run("DROP TRIGGER leaves_are_never_removed; DELETE FROM leaves WHERE seq = 1").await.unwrap();
-        connection.close().await.unwrap();
-        assert!(matches!(Sqlite::open(&path).await, Err(OpenError::Log { .. })));
-        std::fs::write(&path, "no database").unwrap();
-        assert!(matches!(Sqlite::open(&path).await, Err(OpenError::Database { .. })));
-        assert!(matches!(Sqlite::open(Path::new("/proc/x/y.db")).await, Err(OpenError::File { .. })));
     }
 }

@@ -1,12 +1,12 @@
 //! Bundles: how far they have come, their segments, their transport checkpoints.
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::AnyConnection;
 use wire::api::{EvidenceState, EvidenceView};
 use wire::finding::Found;
 use wire::{BundleId, IncidentId, Instant, UploadId};
 
 use super::super::{CheckpointRecord, EvidenceRecord, FindingsRecord, StoreError};
-use super::value::{self, Columns, count, instant, json, word};
+use super::value::{self, Columns, count, instant, json, text, text_or_null, word};
 use crate::objects::Segment;
 
 fn read(row: &Columns<'_>) -> Result<EvidenceRecord, StoreError> {
@@ -37,7 +37,7 @@ fn view_json(mut view: EvidenceView) -> Result<String, StoreError> {
     json(&view)
 }
 
-pub(super) async fn add(connection: &mut SqliteConnection, record: &EvidenceRecord) -> Result<(), StoreError> {
+pub(super) async fn add(connection: &mut AnyConnection, record: &EvidenceRecord) -> Result<(), StoreError> {
     let view = &record.view;
     let sql = sqlx::query(
         "INSERT INTO evidence (bundle, upload, incident, state, received, last_seen, byte_offset, byte_length, \
@@ -51,14 +51,14 @@ pub(super) async fn add(connection: &mut SqliteConnection, record: &EvidenceReco
     .bind(instant(record.last_seen)?)
     .bind(count(record.offset)?)
     .bind(record.length.map(count).transpose()?)
-    .bind(&record.certificate_serial)
-    .bind(&record.signer)
+    .bind(text_or_null(record.certificate_serial.as_ref()))
+    .bind(text_or_null(record.signer.as_ref()))
     .bind(view_json(view.clone())?);
     value::add(connection, sql, || format!("bundle {} or its upload", view.bundle)).await
 }
 
 pub(super) async fn advance(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     bundle: BundleId,
     segment: Segment,
     at: Instant,
@@ -88,7 +88,7 @@ pub(super) async fn advance(
     value::add(connection, sql, || format!("the segment of bundle {bundle} at byte {offset}")).await
 }
 
-pub(super) async fn length(connection: &mut SqliteConnection, bundle: BundleId, length: u64) -> Result<(), StoreError> {
+pub(super) async fn length(connection: &mut AnyConnection, bundle: BundleId, length: u64) -> Result<(), StoreError> {
     let sql = "UPDATE evidence SET byte_length = $2 WHERE bundle = $1 AND byte_length IS NULL AND byte_offset <= $2";
     let sql = sqlx::query(sql).bind(bundle.to_string()).bind(count(length)?);
     value::change_one(connection, sql, || {
@@ -97,7 +97,7 @@ pub(super) async fn length(connection: &mut SqliteConnection, bundle: BundleId, 
     .await
 }
 
-pub(super) async fn put_view(connection: &mut SqliteConnection, view: EvidenceView) -> Result<(), StoreError> {
+pub(super) async fn put_view(connection: &mut AnyConnection, view: EvidenceView) -> Result<(), StoreError> {
     let bundle = view.bundle;
     let sql = "UPDATE evidence SET incident = $2, state = $3, received = $4, view = $5 WHERE bundle = $1";
     let sql = sqlx::query(sql)
@@ -110,7 +110,7 @@ pub(super) async fn put_view(connection: &mut SqliteConnection, view: EvidenceVi
 }
 
 pub(super) async fn add_checkpoint(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     checkpoint: &CheckpointRecord,
 ) -> Result<(), StoreError> {
     let (bundle, seq) = (checkpoint.bundle, checkpoint.receipt.seq);
@@ -125,14 +125,14 @@ pub(super) async fn add_checkpoint(
     let sql = sqlx::query(sql)
         .bind(bundle.to_string())
         .bind(count(seq)?)
-        .bind(&checkpoint.line)
+        .bind(text(&checkpoint.line))
         .bind(json(&checkpoint.receipt)?)
         .bind(json(&checkpoint.envelope)?);
     value::add(connection, sql, || format!("checkpoint {seq} of bundle {bundle}")).await
 }
 
 pub(super) async fn by_id(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     bundle: BundleId,
 ) -> Result<Option<EvidenceRecord>, StoreError> {
     let sql = sqlx::query("SELECT * FROM evidence WHERE bundle = $1").bind(bundle.to_string());
@@ -140,7 +140,7 @@ pub(super) async fn by_id(
 }
 
 pub(super) async fn by_upload(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     upload: UploadId,
 ) -> Result<Option<EvidenceRecord>, StoreError> {
     let sql = sqlx::query("SELECT * FROM evidence WHERE upload = $1").bind(upload.to_string());
@@ -148,7 +148,7 @@ pub(super) async fn by_upload(
 }
 
 pub(super) async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     incident: Option<&IncidentId>,
     after: Option<BundleId>,
     limit: u32,
@@ -166,7 +166,7 @@ pub(super) async fn list(
              ORDER BY received DESC, bundle DESC LIMIT $2",
         ),
     };
-    let mut sql = sql.bind(after).bind(limit);
+    let mut sql = sql.bind(after).bind(i64::from(limit));
     if let Some(incident) = incident {
         sql = sql.bind(incident.as_str());
     }
@@ -174,14 +174,14 @@ pub(super) async fn list(
 }
 
 pub(super) async fn in_state(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     state: EvidenceState,
 ) -> Result<Vec<EvidenceRecord>, StoreError> {
     let sql = "SELECT * FROM evidence WHERE state = $1 ORDER BY received, bundle LIMIT 1000";
     value::many(connection, sqlx::query(sql).bind(word(&state)?), read).await
 }
 
-pub(super) async fn segments(connection: &mut SqliteConnection, bundle: BundleId) -> Result<Vec<Segment>, StoreError> {
+pub(super) async fn segments(connection: &mut AnyConnection, bundle: BundleId) -> Result<Vec<Segment>, StoreError> {
     let sql = "SELECT byte_offset, byte_length, sha256 FROM segments WHERE bundle = $1 ORDER BY byte_offset";
     let sql = sqlx::query(sql).bind(bundle.to_string());
     value::many(connection, sql, |row| {
@@ -195,7 +195,7 @@ pub(super) async fn segments(connection: &mut SqliteConnection, bundle: BundleId
 }
 
 pub(super) async fn checkpoints(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     bundle: BundleId,
 ) -> Result<Vec<CheckpointRecord>, StoreError> {
     let sql = sqlx::query("SELECT * FROM checkpoints WHERE bundle = $1 ORDER BY seq").bind(bundle.to_string());
@@ -203,7 +203,7 @@ pub(super) async fn checkpoints(
 }
 
 /// Each bundle has the last report only; what an earlier one said stands in custody in numbers.
-pub(super) async fn put_findings(connection: &mut SqliteConnection, record: &FindingsRecord) -> Result<(), StoreError> {
+pub(super) async fn put_findings(connection: &mut AnyConnection, record: &FindingsRecord) -> Result<(), StoreError> {
     let bundle = record.report.bundle;
     let sql = sqlx::query(
         "INSERT INTO findings (bundle, evaluated, byte_offset, found, report) VALUES ($1, $2, $3, $4, $5) \
@@ -219,7 +219,7 @@ pub(super) async fn put_findings(connection: &mut SqliteConnection, record: &Fin
 }
 
 pub(super) async fn findings(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     bundle: BundleId,
 ) -> Result<Option<FindingsRecord>, StoreError> {
     let sql = sqlx::query("SELECT * FROM findings WHERE bundle = $1").bind(bundle.to_string());
@@ -233,13 +233,13 @@ pub(super) async fn findings(
     .await
 }
 
-pub(super) async fn found(connection: &mut SqliteConnection, bundle: BundleId) -> Result<Option<Found>, StoreError> {
+pub(super) async fn found(connection: &mut AnyConnection, bundle: BundleId) -> Result<Option<Found>, StoreError> {
     let sql = sqlx::query("SELECT found FROM findings WHERE bundle = $1").bind(bundle.to_string());
     value::one(connection, sql, |row| row.json("found")).await
 }
 
 pub(super) async fn without_findings(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     limit: u32,
 ) -> Result<Vec<EvidenceRecord>, StoreError> {
     let sql = sqlx::query(
@@ -247,6 +247,6 @@ pub(super) async fn without_findings(
          WHERE findings.bundle = evidence.bundle AND findings.byte_offset = evidence.byte_offset) \
          ORDER BY received DESC, bundle DESC LIMIT $1",
     )
-    .bind(limit);
+    .bind(i64::from(limit));
     value::many(connection, sql, read).await
 }

@@ -1,12 +1,12 @@
 //! Orders and what became of them.
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::AnyConnection;
 use wire::api::TimedEvent;
 use wire::order::{OrderEvent, OrderState};
 use wire::{AgentId, IncidentId, OrderId};
 
 use super::super::{ORDER_EVENTS_MAX, OrderRecord, StoreError};
-use super::value::{self, Columns, instant, json, word};
+use super::value::{self, Columns, instant, json, text, word};
 
 fn read(row: &Columns<'_>) -> Result<OrderRecord, StoreError> {
     Ok(OrderRecord {
@@ -26,7 +26,7 @@ fn read(row: &Columns<'_>) -> Result<OrderRecord, StoreError> {
     })
 }
 
-pub(super) async fn add(connection: &mut SqliteConnection, order: &OrderRecord) -> Result<(), StoreError> {
+pub(super) async fn add(connection: &mut AnyConnection, order: &OrderRecord) -> Result<(), StoreError> {
     let sql = sqlx::query(
         "INSERT INTO orders (order_id, agent, incident, state, nonce, issued, expires, profile, sha256, bundle, \
          supersedes, envelope, events) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
@@ -38,7 +38,7 @@ pub(super) async fn add(connection: &mut SqliteConnection, order: &OrderRecord) 
     .bind(&order.nonce)
     .bind(instant(order.issued)?)
     .bind(instant(order.expires)?)
-    .bind(&order.profile)
+    .bind(text(&order.profile))
     .bind(order.sha256.to_string())
     .bind(order.bundle.map(|bundle| bundle.to_string()))
     .bind(order.supersedes.map(|order| order.to_string()))
@@ -48,7 +48,7 @@ pub(super) async fn add(connection: &mut SqliteConnection, order: &OrderRecord) 
 }
 
 pub(super) async fn event(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     order: OrderId,
     from: &[OrderState],
     event: Option<TimedEvent>,
@@ -81,26 +81,20 @@ pub(super) async fn event(
     value::change_one(connection, sql, || format!("order {order} is not there")).await
 }
 
-pub(super) async fn by_id(
-    connection: &mut SqliteConnection,
-    order: OrderId,
-) -> Result<Option<OrderRecord>, StoreError> {
+pub(super) async fn by_id(connection: &mut AnyConnection, order: OrderId) -> Result<Option<OrderRecord>, StoreError> {
     let sql = sqlx::query("SELECT * FROM orders WHERE order_id = $1").bind(order.to_string());
     value::one(connection, sql, read).await
 }
 
 pub(super) async fn of_incident(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     incident: &IncidentId,
 ) -> Result<Vec<OrderRecord>, StoreError> {
     let sql = "SELECT * FROM orders WHERE incident = $1 ORDER BY issued DESC, order_id DESC LIMIT 1000";
     value::many(connection, sqlx::query(sql).bind(incident.as_str()), read).await
 }
 
-pub(super) async fn waiting(
-    connection: &mut SqliteConnection,
-    agent: &AgentId,
-) -> Result<Vec<OrderRecord>, StoreError> {
+pub(super) async fn waiting(connection: &mut AnyConnection, agent: &AgentId) -> Result<Vec<OrderRecord>, StoreError> {
     let sql = "SELECT * FROM orders WHERE agent = $1 AND state IN ('queued', 'delivered') \
                ORDER BY issued, order_id LIMIT 100";
     value::many(connection, sqlx::query(sql).bind(agent.as_str()), read).await

@@ -1,11 +1,11 @@
 //! Incidents.
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::AnyConnection;
 use wire::assessment::Severity;
 use wire::{IncidentId, Instant};
 
 use super::super::{ABSORBED_MAX, IncidentRecord, StoreError, Watch};
-use super::value::{self, Columns, backend, count, instant, instant_or_null, json};
+use super::value::{self, Columns, backend, count, instant, instant_or_null, json, text};
 
 fn read(row: &Columns<'_>) -> Result<IncidentRecord, StoreError> {
     Ok(IncidentRecord {
@@ -30,12 +30,13 @@ fn rank(severity: Severity) -> i64 {
 }
 
 /// Year and number of `INC-<year>-<number>`.
-fn number(incident: &IncidentId) -> Option<(i16, u32)> {
+fn number(incident: &IncidentId) -> Option<(i64, i64)> {
     let (year, number) = incident.as_str().strip_prefix("INC-")?.split_once('-')?;
-    Some((year.parse().ok()?, number.parse().ok()?))
+    let (year, number): (i16, u32) = (year.parse().ok()?, number.parse().ok()?);
+    Some((year.into(), number.into()))
 }
 
-pub(super) async fn add(connection: &mut SqliteConnection, incident: &IncidentRecord) -> Result<(), StoreError> {
+pub(super) async fn add(connection: &mut AnyConnection, incident: &IncidentRecord) -> Result<(), StoreError> {
     let (year, number) = number(&incident.incident).unzip();
     let sql = sqlx::query(
         "INSERT INTO incidents (incident, severity, opened, updated, version, title, assessment, case_file, year, \
@@ -46,7 +47,7 @@ pub(super) async fn add(connection: &mut SqliteConnection, incident: &IncidentRe
     .bind(instant(incident.opened)?)
     .bind(instant(incident.updated)?)
     .bind(count(incident.version)?)
-    .bind(&incident.title)
+    .bind(text(&incident.title))
     .bind(json(&incident.assessment)?)
     .bind(json(&incident.case)?)
     .bind(year)
@@ -55,7 +56,7 @@ pub(super) async fn add(connection: &mut SqliteConnection, incident: &IncidentRe
     value::add(connection, sql, || format!("incident {}", incident.incident)).await
 }
 
-pub(super) async fn put(connection: &mut SqliteConnection, incident: &IncidentRecord) -> Result<(), StoreError> {
+pub(super) async fn put(connection: &mut AnyConnection, incident: &IncidentRecord) -> Result<(), StoreError> {
     let sql = sqlx::query(
         "UPDATE incidents SET severity = $2, opened = $3, updated = $4, version = $5, title = $6, assessment = $7, \
          case_file = $8, merged_into = $9, watch_due = 0 WHERE incident = $1 AND version = $5 - 1",
@@ -65,7 +66,7 @@ pub(super) async fn put(connection: &mut SqliteConnection, incident: &IncidentRe
     .bind(instant(incident.opened)?)
     .bind(instant(incident.updated)?)
     .bind(count(incident.version)?)
-    .bind(&incident.title)
+    .bind(text(&incident.title))
     .bind(json(&incident.assessment)?)
     .bind(json(&incident.case)?)
     .bind(incident.case.merged_into.as_ref().map(IncidentId::as_str));
@@ -73,14 +74,16 @@ pub(super) async fn put(connection: &mut SqliteConnection, incident: &IncidentRe
 }
 
 pub(super) async fn touch(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     incident: &IncidentId,
     at: Instant,
 ) -> Result<(), StoreError> {
     // UNION, not UNION ALL: it ends whatever stands in the column.
-    let sql = "WITH RECURSIVE up (incident) AS (SELECT $1 UNION SELECT i.merged_into FROM incidents AS i \
+    let sql = "WITH RECURSIVE up (incident) AS (SELECT incident FROM incidents WHERE incident = $1 \
+               UNION SELECT i.merged_into FROM incidents AS i \
                JOIN up ON i.incident = up.incident WHERE i.merged_into IS NOT NULL) \
-               UPDATE incidents SET updated = MAX(updated, $2) WHERE incident IN (SELECT incident FROM up)";
+               UPDATE incidents SET updated = CASE WHEN updated < $2 THEN $2 ELSE updated END \
+               WHERE incident IN (SELECT incident FROM up)";
     let sql = sqlx::query(sql).bind(incident.as_str()).bind(instant(at)?);
     match sql.execute(connection).await.map_err(backend)?.rows_affected() {
         0 => Err(StoreError::Conflict(format!("incident {incident} is not there"))),
@@ -89,7 +92,7 @@ pub(super) async fn touch(
 }
 
 pub(super) async fn by_id(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     incident: &IncidentId,
 ) -> Result<Option<IncidentRecord>, StoreError> {
     let sql = sqlx::query("SELECT * FROM incidents WHERE incident = $1").bind(incident.as_str());
@@ -97,43 +100,44 @@ pub(super) async fn by_id(
 }
 
 pub(super) async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     after: Option<&IncidentId>,
     limit: u32,
 ) -> Result<Vec<IncidentRecord>, StoreError> {
     let sql = match after {
         None => {
             let sql = "SELECT * FROM incidents WHERE merged_into IS NULL ORDER BY severity DESC, updated DESC, incident DESC LIMIT $1";
-            sqlx::query(sql).bind(limit)
+            sqlx::query(sql).bind(i64::from(limit))
         }
         Some(after) => {
             let sql = "SELECT * FROM incidents WHERE (severity, updated, incident) < \
                        (SELECT severity, updated, incident FROM incidents WHERE incident = $2) \
                        AND merged_into IS NULL ORDER BY severity DESC, updated DESC, incident DESC LIMIT $1";
-            sqlx::query(sql).bind(limit).bind(after.as_str())
+            sqlx::query(sql).bind(i64::from(limit)).bind(after.as_str())
         }
     };
     value::many(connection, sql, read).await
 }
 
 pub(super) async fn absorbed(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     incident: &IncidentId,
 ) -> Result<Vec<IncidentId>, StoreError> {
     let sql = "WITH RECURSIVE down (incident) AS (SELECT incident FROM incidents WHERE merged_into = $1 \
-               UNION SELECT i.incident FROM incidents AS i JOIN down ON i.merged_into = down.incident LIMIT $2) \
-               SELECT incident FROM down WHERE incident <> $1 ORDER BY incident";
-    let sql = sqlx::query(sql).bind(incident.as_str()).bind(ABSORBED_MAX);
+               UNION SELECT i.incident FROM incidents AS i JOIN down ON i.merged_into = down.incident) \
+               SELECT incident FROM down WHERE incident <> $1 ORDER BY incident LIMIT $2";
+    let sql = sqlx::query(sql).bind(incident.as_str()).bind(i64::from(ABSORBED_MAX));
     value::many(connection, sql, |row| row.parsed("incident")).await
 }
 
-pub(super) async fn last_number(connection: &mut SqliteConnection, year: i16) -> Result<u32, StoreError> {
-    let sql = sqlx::query("SELECT COALESCE(MAX(number), 0) AS number FROM incidents WHERE year = $1").bind(year);
+pub(super) async fn last_number(connection: &mut AnyConnection, year: i16) -> Result<u32, StoreError> {
+    let sql =
+        sqlx::query("SELECT COALESCE(MAX(number), 0) AS number FROM incidents WHERE year = $1").bind(i64::from(year));
     let number = value::one(connection, sql, |row| row.count("number")).await?.unwrap_or(0);
     Ok(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
-pub(super) async fn counts(connection: &mut SqliteConnection, incident: &IncidentId) -> Result<(u64, u64), StoreError> {
+pub(super) async fn counts(connection: &mut AnyConnection, incident: &IncidentId) -> Result<(u64, u64), StoreError> {
     let sql = "SELECT (SELECT COUNT(*) FROM alerts WHERE incident = $1) AS alerts, \
                (SELECT COUNT(*) FROM evidence WHERE incident = $1) AS evidence";
     let sql = sqlx::query(sql).bind(incident.as_str());
@@ -142,22 +146,22 @@ pub(super) async fn counts(connection: &mut SqliteConnection, incident: &Inciden
 }
 
 pub(super) async fn to_look_at(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     now: Instant,
     limit: u32,
 ) -> Result<Vec<(IncidentRecord, Watch)>, StoreError> {
     let sql = "SELECT * FROM incidents WHERE watch_due <= $1 ORDER BY watch_due, incident LIMIT $2";
-    let sql = sqlx::query(sql).bind(instant(now)?).bind(limit);
+    let sql = sqlx::query(sql).bind(instant(now)?).bind(i64::from(limit));
     value::many(connection, sql, |row| Ok((read(row)?, row.json("watch")?))).await
 }
 
-pub(super) async fn watch(connection: &mut SqliteConnection, incident: &IncidentId) -> Result<Watch, StoreError> {
+pub(super) async fn watch(connection: &mut AnyConnection, incident: &IncidentId) -> Result<Watch, StoreError> {
     let sql = sqlx::query("SELECT watch FROM incidents WHERE incident = $1").bind(incident.as_str());
     Ok(value::one(connection, sql, |row| row.json("watch")).await?.unwrap_or_default())
 }
 
 pub(super) async fn put_watch(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     incident: &IncidentId,
     version: u64,
     watch: &Watch,
@@ -171,7 +175,7 @@ pub(super) async fn put_watch(
     value::change_one(connection, sql, || format!("incident {incident} was changed meanwhile")).await
 }
 
-pub(super) async fn look_now(connection: &mut SqliteConnection, incident: &IncidentId) -> Result<(), StoreError> {
+pub(super) async fn look_now(connection: &mut AnyConnection, incident: &IncidentId) -> Result<(), StoreError> {
     let sql = sqlx::query("UPDATE incidents SET watch_due = 0 WHERE incident = $1").bind(incident.as_str());
     value::change_one(connection, sql, || format!("incident {incident} is not there")).await
 }

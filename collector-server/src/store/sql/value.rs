@@ -1,18 +1,20 @@
-//! Records in and out of columns.
+//! Records in and out of columns: integers of 64 bits, texts, and bytes, which both databases have.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::error::DatabaseError;
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{Row as _, Sqlite};
+use sqlx::{Any, AnyConnection, Row as _};
 use wire::Instant;
 
 use super::super::StoreError;
 
-pub(super) type Sql<'q> = Query<'q, Sqlite, SqliteArguments>;
+pub(super) type Sql<'q> = Query<'q, Any, AnyArguments>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A value that this database cannot hold: nothing wraps.
@@ -36,7 +38,7 @@ pub(super) fn unstorable(what: &'static str, value: impl Display) -> StoreError 
     backend(Unstorable { what, value: value.to_string() })
 }
 
-/// A count or a length as SQLite's integer.
+/// A count or a length as the databases' integer.
 pub(super) fn count(value: u64) -> Result<i64, StoreError> {
     i64::try_from(value).map_err(|_| unstorable("the number", value))
 }
@@ -48,6 +50,47 @@ pub(super) fn instant(value: Instant) -> Result<i64, StoreError> {
 
 pub(super) fn instant_or_null(value: Option<Instant>) -> Result<Option<i64>, StoreError> {
     value.map(instant).transpose()
+}
+
+/// PostgreSQL's texts have no NUL, and texts from alerts and hosts may: it is written as [`MARK`] and a `0`, and the mark
+/// as two of it. Unicode promises that nobody means anything by this character.
+const MARK: char = '\u{fdd0}';
+
+/// A text that may hold anything.
+pub(super) fn text(text: &str) -> String {
+    if !text.contains(['\0', MARK]) {
+        return text.to_owned();
+    }
+    text.replace(MARK, "\u{fdd0}\u{fdd0}").replace('\0', "\u{fdd0}0")
+}
+
+pub(super) fn text_or_null(value: Option<&String>) -> Option<String> {
+    value.map(|value| text(value))
+}
+
+/// Texts that may hold anything, as a list in which queries look.
+pub(super) fn texts_json(texts: &BTreeSet<String>) -> Result<String, StoreError> {
+    json(&texts.iter().map(|one| text(one)).collect::<BTreeSet<_>>())
+}
+
+/// What [`text`] was made of. Older databases hold it unchanged.
+fn untext(text: String) -> String {
+    if !text.contains(MARK) {
+        return text;
+    }
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text.chars());
+    while let Some(c) = rest.next() {
+        match (c, rest.as_str().chars().next()) {
+            (MARK, Some('0')) => out.push('\0'),
+            (MARK, Some(MARK)) => out.push(MARK),
+            (c, _) => {
+                out.push(c);
+                continue;
+            }
+        }
+        rest.next();
+    }
+    out
 }
 
 pub(super) fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
@@ -63,15 +106,25 @@ pub(super) fn word<T: Serialize>(value: &T) -> Result<String, StoreError> {
 }
 
 /// A row that is read by the names of its columns.
-pub(super) struct Columns<'r>(pub &'r SqliteRow);
+pub(super) struct Columns<'r>(pub &'r AnyRow);
 
 impl Columns<'_> {
     pub fn text(&self, name: &'static str) -> Result<String, StoreError> {
-        self.0.try_get(name).map_err(backend)
+        self.verbatim(name).map(untext)
     }
 
     pub fn text_or_null(&self, name: &'static str) -> Result<Option<String>, StoreError> {
+        let text: Option<String> = self.0.try_get(name).map_err(backend)?;
+        Ok(text.map(untext))
+    }
+
+    /// A text that the server made and wrote as it is: JSON, an id, a word.
+    pub fn verbatim(&self, name: &'static str) -> Result<String, StoreError> {
         self.0.try_get(name).map_err(backend)
+    }
+
+    pub fn texts_json(&self, name: &'static str) -> Result<BTreeSet<String>, StoreError> {
+        Ok(self.json::<BTreeSet<String>>(name)?.into_iter().map(untext).collect())
     }
 
     /// An id or a digest.
@@ -84,11 +137,11 @@ impl Columns<'_> {
     }
 
     pub fn json<T: DeserializeOwned>(&self, name: &'static str) -> Result<T, StoreError> {
-        serde_json::from_str(&self.text(name)?).map_err(|error| backend(Unreadable(name, error.into())))
+        serde_json::from_str(&self.verbatim(name)?).map_err(|error| backend(Unreadable(name, error.into())))
     }
 
     pub fn word<T: DeserializeOwned>(&self, name: &'static str) -> Result<T, StoreError> {
-        let word = serde_json::Value::String(self.text(name)?);
+        let word = serde_json::Value::String(self.verbatim(name)?);
         serde_json::from_value(word).map_err(|error| backend(Unreadable(name, error.into())))
     }
 
@@ -126,7 +179,7 @@ fn parse<T: FromStr<Err: Into<BoxError>>>(name: &'static str, text: &str) -> Res
 pub(super) type Read<T> = fn(&Columns<'_>) -> Result<T, StoreError>;
 
 pub(super) async fn one<T>(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     sql: Sql<'_>,
     read: Read<T>,
 ) -> Result<Option<T>, StoreError> {
@@ -134,24 +187,25 @@ pub(super) async fn one<T>(
     row.as_ref().map(|row| read(&Columns(row))).transpose()
 }
 
-pub(super) async fn many<T>(
-    connection: &mut SqliteConnection,
-    sql: Sql<'_>,
-    read: Read<T>,
-) -> Result<Vec<T>, StoreError> {
+pub(super) async fn many<T>(connection: &mut AnyConnection, sql: Sql<'_>, read: Read<T>) -> Result<Vec<T>, StoreError> {
     let rows = sql.fetch_all(connection).await.map_err(backend)?;
     rows.iter().map(|row| read(&Columns(row))).collect()
 }
 
+/// In PostgreSQL long texts are unique by an exclusion constraint, which has a code of its own.
+fn is_there_already(error: &dyn DatabaseError) -> bool {
+    error.is_unique_violation() || error.code().is_some_and(|code| code == "23P01")
+}
+
 /// Adds a row; one that is there already, or that names what is not there, is a conflict.
 pub(super) async fn add(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     sql: Sql<'_>,
     subject: impl FnOnce() -> String,
 ) -> Result<(), StoreError> {
     match sql.execute(connection).await {
         Ok(_) => Ok(()),
-        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+        Err(sqlx::Error::Database(error)) if is_there_already(&*error) => {
             Err(StoreError::Conflict(format!("{} is there already", subject())))
         }
         Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
@@ -163,7 +217,7 @@ pub(super) async fn add(
 
 /// Changes one row; when there is none of which the statement's conditions hold, that is a conflict.
 pub(super) async fn change_one(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     sql: Sql<'_>,
     conflict: impl FnOnce() -> String,
 ) -> Result<(), StoreError> {
@@ -174,5 +228,23 @@ pub(super) async fn change_one(
             Err(StoreError::Conflict(conflict()))
         }
         Err(error) => Err(backend(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_comes_back_and_none_has_a_nul() {
+        let odd = ["", "\0", "\u{fdd0}", "\u{fdd0}0", "a\0\u{fdd0}\0b", "\u{fdd0}\u{fdd0}00", "\u{fdd0}\0"];
+        let stored: BTreeSet<String> = odd.iter().map(|one| text(one)).collect();
+        assert_eq!(stored.len(), odd.len());
+        for one in odd {
+            assert!(!text(one).contains('\0'));
+            assert_eq!(untext(text(one)), one);
+        }
+        // As an older version wrote them.
+        assert_eq!(untext("x\0\u{fdd0}y".to_owned()), "x\0\u{fdd0}y");
     }
 }
