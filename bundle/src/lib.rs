@@ -6,6 +6,7 @@
 pub mod checkpoint;
 pub mod coverage;
 pub mod custody_log;
+pub mod encryption;
 pub mod header;
 pub mod item;
 pub mod merkle;

@@ -7,6 +7,7 @@
 mod emit;
 mod index;
 mod names;
+mod outlet;
 mod pool;
 mod queue;
 mod seal;
@@ -21,6 +22,7 @@ use wire::{Phase, Sha256, Tier};
 
 use crate::checkpoint::to_sorted_json;
 use crate::coverage::{Coverage, Outcome};
+use crate::encryption::EncryptError;
 use crate::header::{FORMAT, Header};
 use crate::item::{Kind, NewItem, Status};
 use crate::sign::{SignError, SigningKey};
@@ -65,6 +67,9 @@ pub enum WriteError {
     /// Signing failed.
     #[error(transparent)]
     Sign(#[from] SignError),
+    /// It cannot be encrypted as its header says; nothing was written.
+    #[error("the bundle cannot be encrypted")]
+    Encrypt(#[from] EncryptError),
 }
 
 /// Fills a buffer with random bytes.
@@ -105,7 +110,7 @@ impl Ended {
 /// A sealed bundle, in numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Sealed {
-    /// Length of the stream.
+    /// Length of the file, as it was written: encrypted where it is.
     pub bytes: u64,
     /// Its digest.
     pub sha256: Sha256,
@@ -161,13 +166,13 @@ pub struct Writer<W, S> {
 }
 
 impl<W: Output, S: Write> Writer<W, S> {
-    /// Begins a bundle: its first entries and the start checkpoint.
+    /// Begins a bundle: its first entries and the start checkpoint. It is encrypted to those whom its header names.
     ///
     /// # Errors
     /// [`WriteError`].
     pub fn start(out: W, sidecar: S, header: Header, world: World) -> Result<Self, WriteError> {
         let now = world.clock.realtime();
-        let sink = Sink::new(out, sidecar, header.bundle, world.key.clone(), now);
+        let sink = Sink::new((out, sidecar), header.bundle, header.encryption.as_ref(), world.key.clone(), now)?;
         let set = Set::new(header.host.name.clone());
         let mut writer = Self {
             sink,
@@ -402,7 +407,7 @@ impl<W: Output, S: Write> Writer<W, S> {
         self.sink.make_durable()
     }
 
-    /// Bytes in the stream so far.
+    /// Bytes of the ZIP so far.
     pub fn bytes(&self) -> u64 {
         self.sink.offset()
     }

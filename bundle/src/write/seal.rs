@@ -11,6 +11,9 @@ use super::{Ended, INDEX_EVERY, Output, Sealed, WriteError, Writer};
 use crate::checkpoint::{Checkpoint, Manifest, Merkle, NAMESPACE, Stream, to_sorted_json};
 use crate::item::Status;
 
+/// A local header without its name (APPNOTE 4.3.7).
+const LOCAL_BYTES: u64 = 30;
+
 impl<W: Output, S: Write> Writer<W, S> {
     pub(super) fn checkpoint(&mut self, phase: Phase, phase_complete: bool) -> Result<(), WriteError> {
         self.drain()?;
@@ -23,9 +26,17 @@ impl<W: Output, S: Write> Writer<W, S> {
         let grown = self.sink.offset() - self.index_at;
         if phase_complete || grown >= INDEX_EVERY * self.index.bytes() {
             self.write_index()?;
-            self.sink.vouch(true, phase_complete, false)?;
+            self.sink.boundary(phase_complete)?;
         }
-        Ok(())
+        if phase_complete { self.write_pad() } else { Ok(()) }
+    }
+
+    /// Brings what was written out of the block that age holds back.
+    fn write_pad(&mut self) -> Result<(), WriteError> {
+        let name = format!("checkpoints/{:06}/pad", self.seq);
+        let Some(zeros) = self.sink.pad(LOCAL_BYTES + name.len() as u64) else { return Ok(()) };
+        let zeros = vec![0; usize::try_from(zeros).unwrap_or(0)];
+        self.write_stored(name, &[&zeros])
     }
 
     /// The lines that wait, under the number of the checkpoint that follows; answers how many of them are items.
@@ -63,7 +74,7 @@ impl<W: Output, S: Write> Writer<W, S> {
             phase,
             prev_sha256: self.prev_sha256,
             seq: self.seq,
-            stream: Stream { offset: self.sink.offset(), sha256: self.sink.digest() },
+            stream: Stream { offset: self.sink.offset(), sha256: self.sink.prefix().sha256 },
             time: self.sink.time,
             kind: "evidence-checkpoint".into(),
             v: 1,
@@ -78,7 +89,7 @@ impl<W: Output, S: Write> Writer<W, S> {
     /// An entry whose data is the directory of everything before it: the prefix that ends here is an ordinary ZIP.
     fn write_index(&mut self) -> Result<(), WriteError> {
         let name = format!("checkpoints/{:06}/index.zipdir", self.seq);
-        let data_at = self.sink.offset() + 30 + name.len() as u64;
+        let data_at = self.sink.offset() + LOCAL_BYTES + name.len() as u64;
         let end = self.index.end_at(data_at);
         // The directory that is written does not name the entry that holds it: that one is added behind.
         let before = std::mem::take(&mut self.index);
@@ -140,11 +151,12 @@ impl<W: Output, S: Write> Writer<W, S> {
             self.sink.write(piece)?;
         }
         self.sink.write(&end)?;
-        self.sink.vouch(true, true, true)?;
+        self.sink.seal()?;
         self.sink.make_durable()?;
+        let written = self.sink.written();
         let sealed = Sealed {
-            bytes: self.sink.offset(),
-            sha256: self.sink.digest(),
+            bytes: written.offset,
+            sha256: written.sha256,
             items: self.set.tree.size(),
             entries: self.index.entries(),
             checkpoints: self.seq,

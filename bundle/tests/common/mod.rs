@@ -1,5 +1,6 @@
 //! A bundle of a small made-up host, with clock, randomness and key fixed.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says that it failed")]
+#![allow(dead_code, reason = "each test uses its part of it")]
 
 use bundle::coverage::Outcome;
 use bundle::header::{FORMAT, Header, HostIdentity};
