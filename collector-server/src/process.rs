@@ -19,6 +19,7 @@ use crate::app::limits::Limits;
 use crate::app::{App, Reach};
 use crate::data_dir::DataDir;
 use crate::http;
+use crate::http::places::Places;
 use crate::http::tls::Acceptor;
 use crate::objects::Objects;
 use crate::site::Site;
@@ -93,7 +94,8 @@ impl Server {
         names.sort();
         names.dedup();
         let certified = dir.certified(&authority, &names, clock.realtime())?;
-        let acceptor = Acceptor::new(&authority, &certified, connections_max())?;
+        let places = Places::new(connections_max(), config.limits.connections_of_address_max);
+        let acceptor = Acceptor::new(&authority, &certified, places)?;
         let listener =
             TcpListener::bind(config.listen).with_context(|| format!("cannot listen at {}", config.listen))?;
         listener.set_nonblocking(true)?;

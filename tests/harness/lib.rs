@@ -15,25 +15,33 @@
 
 mod browser;
 mod bundle;
+mod disk;
 mod hosts;
 mod lab;
+mod line;
 mod process;
 mod programs;
 mod proxy;
 mod random;
+mod raw;
 mod site;
 mod tamper;
+mod tus;
 
 pub use browser::Browser;
 pub use bundle::{Opened, jsonl};
+pub use disk::Disk;
 pub use hosts::{Planned, SyntheticHost, synthetic_hosts};
 pub use lab::{Collect, Collected, Lab, Verdict, path_text};
+pub use line::Line;
 pub use process::{Ended, Running, until};
 pub use programs::{agent, foreign, holdfast, root, server, verify_py};
 pub use proxy::Cable;
 pub use random::Random;
-pub use site::{Host, RESPONDER, Site};
+pub use raw::{Raw, tcp};
+pub use site::{Host, RESPONDER, Setup, Site};
 pub use tamper::{Tampered, tamper};
+pub use tus::{Answered, Courier, Parcel};
 
 /// True for root. Says in a test's output, captured or not, what is skipped where it is not.
 pub fn is_root_or_skipped(what: &str) -> bool {

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// Between two looks at a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -105,6 +105,11 @@ impl Running {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).unwrap();
+    }
+
+    /// True once it has ended.
+    pub fn is_over(&self) -> bool {
+        test_kill_process(self.pid).is_err()
     }
 
     /// Waits for its end, and fails the test when the deadline comes first.

@@ -2,7 +2,7 @@
 //! real TLS.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use wire::ticket::Ticket;
 
+use crate::disk::Disk;
 use crate::process::{Ended, Running, until};
 use crate::programs::{agent, holdfast, server};
 use crate::proxy::Cable;
@@ -20,11 +21,25 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// The name under which the responder of a site signs.
 pub const RESPONDER: &str = "ada@example.org";
 
+/// How a site differs from the usual one.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Our address at which the agents find the cable; loopback, when it is not given.
+    pub cable_at: Option<IpAddr>,
+    /// The length of a disk for the server's data alone.
+    pub disk_bytes: Option<u64>,
+    /// More words for `holdfast-server serve`.
+    pub serve: Vec<String>,
+}
+
 /// See the module.
 pub struct Site {
+    server: Option<Running>,
+    /// What the server's data lies on, where it has a disk of its own.
+    pub disk: Option<Disk>,
     folder: TempDir,
     address: SocketAddr,
-    server: Option<Running>,
+    serve: Vec<String>,
     /// What lies between the agents and the server.
     pub cable: Cable,
 }
@@ -38,10 +53,17 @@ impl Default for Site {
 impl Site {
     /// A server in a fresh folder, and a responder who is signed in and has a key.
     pub fn new() -> Self {
+        Self::with(Setup::default())
+    }
+
+    /// The same, with differences.
+    pub fn with(setup: Setup) -> Self {
         let folder = tempfile::Builder::new().prefix("holdfast-site-").tempdir().unwrap();
         // The port stays the site's own over restarts of the server.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut site = Self { folder, address, server: None, cable: Cable::to(address) };
+        let cable = setup.cable_at.map_or_else(|| Cable::to(address), |at| Cable::from(at, address));
+        let disk = setup.disk_bytes.map(|bytes| Disk::mount(&folder.path().join("data"), bytes));
+        let mut site = Self { server: None, disk, folder, address, serve: setup.serve, cable };
         site.start_server();
         site.write("responder.token", site.token("ada", "responder"));
         let login = ["login", &site.url(), "--ca-sha256", &site.ca_sha256(), "--token", &site.text("responder.token")];
@@ -75,6 +97,11 @@ impl Site {
         format!("https://{}", self.address)
     }
 
+    /// The same as an address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The server's data folder.
     pub fn data(&self) -> PathBuf {
         self.path("data")
@@ -82,20 +109,36 @@ impl Site {
 
     /// Starts the server, and waits until it answers.
     pub fn start_server(&mut self) {
-        let mut serve = Command::new(server());
-        serve.args(["serve", "--listen", &self.address.to_string(), "--data"]).arg(self.data());
-        self.server = Some(Running::start(&mut serve));
+        self.launch_server(&[]);
         let client = self.client();
-        until("the server is ready", DEADLINE, || {
-            client.get(format!("{}/readyz", self.url())).send().ok().filter(|answer| answer.status().is_success())
-        });
+        until("the server is ready", DEADLINE, || self.is_ready(&client).then_some(()));
     }
 
-    /// Kills the server as a power cut would.
-    pub fn kill_server(&mut self) {
+    /// Starts the server behind these words, and does not wait: where its disk is full it may not come up.
+    pub fn launch_server(&mut self, prefix: &[String]) {
+        let mut serve = behind(prefix, server());
+        serve.args(["serve", "--listen", &self.address.to_string(), "--data"]).arg(self.data()).args(&self.serve);
+        self.server = Some(Running::start(&mut serve));
+    }
+
+    /// True when the server says that it can do its work.
+    pub fn is_ready(&self, client: &reqwest::blocking::Client) -> bool {
+        client.get(format!("{}/readyz", self.url())).send().is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// The server's process.
+    pub fn server_process(&self) -> Option<&Running> {
+        self.server.as_ref()
+    }
+
+    /// Kills the server as a power cut would, and returns what it had said.
+    #[allow(clippy::return_self_not_must_use, clippy::must_use_candidate, reason = "most do not ask for its words")]
+    pub fn kill_server(&mut self) -> Ended {
         let running = self.server.take().unwrap();
-        running.signal(rustix::process::Signal::KILL);
-        running.wait(DEADLINE);
+        if !running.is_over() {
+            running.signal(rustix::process::Signal::KILL);
+        }
+        running.wait(DEADLINE)
     }
 
     /// Asks the server to end, and returns what it said.
@@ -128,11 +171,15 @@ impl Site {
         reqwest::blocking::Client::builder().tls_danger_accept_invalid_certs(true).timeout(DEADLINE).build().unwrap()
     }
 
+    /// The responder's token.
+    pub fn responder_token(&self) -> String {
+        fs::read_to_string(self.path("responder.token")).unwrap().trim().to_owned()
+    }
+
     /// What the API answers to the responder.
     #[track_caller]
     pub fn api(&self, path: &str) -> Value {
-        let token = fs::read_to_string(self.path("responder.token")).unwrap();
-        let answer = self.client().get(format!("{}/api/v1/{path}", self.url())).bearer_auth(token.trim());
+        let answer = self.client().get(format!("{}/api/v1/{path}", self.url())).bearer_auth(self.responder_token());
         let answer = answer.send().unwrap();
         let (status, text) = (answer.status(), answer.text().unwrap());
         assert!(status.is_success(), "{path}: {status}: {text}");
@@ -203,6 +250,14 @@ impl Site {
     }
 }
 
+/// A program, or the words that end by becoming it.
+fn behind(prefix: &[String], program: &Path) -> Command {
+    let Some((first, words)) = prefix.split_first() else { return Command::new(program) };
+    let mut command = Command::new(first);
+    command.args(words).arg(program);
+    command
+}
+
 /// A host with an agent.
 pub struct Host {
     state: PathBuf,
@@ -227,7 +282,14 @@ impl Host {
 
     /// `holdfast-agent run`.
     pub fn daemon(&self) -> Running {
-        Running::start(&mut self.command(&["run"]))
+        self.daemon_behind(&[])
+    }
+
+    /// The same, behind these words: in a namespace, say.
+    pub fn daemon_behind(&self, prefix: &[String]) -> Running {
+        let mut command = behind(prefix, agent());
+        command.arg("run").env("HOLDFAST_STATE_DIR", &self.state);
+        Running::start(&mut command)
     }
 
     /// Its id.

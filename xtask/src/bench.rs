@@ -4,6 +4,7 @@
 
 mod intake;
 mod limits;
+mod load;
 mod path;
 mod triage;
 mod volatile;
@@ -20,7 +21,7 @@ use crate::setup::{MUSL_GCC, TAR, UNSHARE, UNZIP, prepare};
 use crate::shell::{output, stage};
 
 /// See `cargo xtask --help`.
-pub const SUMMARY: &str = "what is fast, each against its floor, as ratios; bench alerts [DIR]: alerts alone";
+pub const SUMMARY: &str = "what is fast, each against its floor, as ratios; bench alerts [DIR] | load: these alone";
 
 const ROUNDS: usize = 5;
 
@@ -45,6 +46,7 @@ struct Bench {
 /// When a side of a comparison does not run.
 pub fn run(options: &[String]) -> anyhow::Result<()> {
     match options {
+        [only_load] if only_load == "load" => return only_load_rows(),
         [only_alerts] if only_alerts == "alerts" => return stage("alerts", || intake::measure(None)),
         [only_alerts, folder] if only_alerts == "alerts" => return stage("alerts", || intake::measure(Some(folder))),
         _ => only(options, &[])?,
@@ -59,12 +61,24 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
     rows.push(stage("bundle writing", || compare_writing(&writing))?);
     rows.push(stage("triage", || triage::compare(&bench))?);
     rows.extend(stage("limits", || limits::compare(&bench))?);
+    rows.push(stage("the server under load", || load::measure(&bench.agent))?);
     stage("the path, with 300 more processes", || path::measure(&bench.agent))?;
     stage("alerts", || intake::measure(None))?;
+    show(&rows);
+    Ok(())
+}
+
+fn show(rows: &[Row]) {
     println!("\n{:<50} {:>12} {:>12} {:>7}  aim", "median of five", "baseline", "holdfast", "ratio");
     for Row { what, baseline, subject, aim } in rows {
-        println!("{what:<50} {:>9} ms {:>9} ms {:>7}  {aim}", ms(baseline), ms(subject), ratio(subject, baseline));
+        println!("{what:<50} {:>9} ms {:>9} ms {:>7}  {aim}", ms(*baseline), ms(*subject), ratio(*subject, *baseline));
     }
+}
+
+fn only_load_rows() -> anyhow::Result<()> {
+    prepare(&[MUSL_GCC])?;
+    let agent = stage("the agent as it is shipped", || programs::agent(Build::Release))?;
+    show(&[stage("the server under load", || load::measure(&agent))?]);
     Ok(())
 }
 

@@ -129,7 +129,7 @@ impl Daemon {
         let mut backoff = Backoff::idle();
         let mut is_away = false;
         while !self.stop.is_requested() {
-            match self.turn().await {
+            match self.turn(is_away).await {
                 Ok(()) => {
                     backoff.reset();
                     if std::mem::take(&mut is_away) {
@@ -153,10 +153,12 @@ impl Daemon {
     }
 
     /// One question for orders, and what came of it. The wish to stop ends the question and not the run.
-    async fn turn(&mut self) -> Result<(), CallError> {
+    async fn turn(&mut self, is_away: bool) -> Result<(), CallError> {
         let (mut stop, asked) = (self.stop.clone(), Monotonic::now());
+        // A server that was away is asked for a quick answer first: until there is one, the status says that it is away.
+        let wait_secs = if is_away { 0 } else { POLL_WAIT_SECS };
         let reply = tokio::select! {
-            reply = self.ask() => reply?,
+            reply = self.ask(wait_secs) => reply?,
             () = stop.requested() => return Ok(()),
         };
         let now = SystemClock.realtime();
@@ -166,7 +168,7 @@ impl Daemon {
             Some(delivery) => self.take(delivery, reply.server_time.0 - now.0).await,
             None => {
                 // It did not wait: it is about to stop, or is none of ours.
-                if asked.elapsed() < POLL_QUICK {
+                if !is_away && asked.elapsed() < POLL_QUICK {
                     self.pause().await;
                 }
                 Ok(())
@@ -184,7 +186,7 @@ impl Daemon {
     }
 
     /// Says everything that waits to be said, and asks for orders.
-    async fn ask(&mut self) -> Result<OrdersReply, CallError> {
+    async fn ask(&mut self, wait_secs: u64) -> Result<OrdersReply, CallError> {
         if !self.is_known {
             let call = Call::new(Method::PUT, "/agent/v1/host").json(&enrolment::facts(&self.host));
             self.client.call(&call).await?;
@@ -192,7 +194,7 @@ impl Daemon {
         }
         self.tell_untold().await?;
         self.renew().await;
-        let poll = Call::new(Method::GET, format!("{POLL_PATH}?wait_secs={POLL_WAIT_SECS}")).waiting(POLL_WAIT_SECS);
+        let poll = Call::new(Method::GET, format!("{POLL_PATH}?wait_secs={wait_secs}")).waiting(wait_secs);
         self.client.call(&poll).await?.json()
     }
 

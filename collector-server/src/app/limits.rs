@@ -9,6 +9,9 @@ pub struct Limits {
     pub alert_requests_max: usize,
     /// Requests with alerts in a second that one source may send for long. Ten seconds' worth may come at once.
     pub alert_requests_of_source_per_sec: u32,
+    /// Connections that one address may have at a time; `None` is half of all that the server takes. A whole fleet may
+    /// come from one address, and no address may keep all others out.
+    pub connections_of_address_max: Option<usize>,
     /// The longest bundle.
     pub bundle_bytes_max: u64,
     /// No upload is begun or continued when less than this is free where the objects lie.
@@ -26,6 +29,7 @@ impl Default for Limits {
             alert_requests_max: 1024,
             alert_requests_of_source_per_sec: 200,
             bundle_bytes_max: 64 << 30,
+            connections_of_address_max: None,
             free_bytes_min: 1 << 30,
             idle_secs: 300,
             uploads_of_owner_max: 16,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+use wire::ByteSize;
 
 use super::{Failure, token};
 use crate::app::limits::Limits;
@@ -17,6 +18,12 @@ pub struct Serve {
     /// The directory that holds keys, records and evidence
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// Connections that one address may have at a time; half of all that the server takes, unless you say otherwise
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    connections_of_address_max: Option<u32>,
+    /// Bytes that stay free where the evidence lies: an upload that would take of them is told to come again later
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    free_bytes_min: ByteSize,
     /// Seconds without a byte after which an upload is verified as far as it came
     #[arg(long, value_name = "SECS", default_value_t = Limits::default().idle_secs, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     idle_secs: u64,
@@ -56,7 +63,14 @@ impl Serve {
         crate::http::health::count_from_now_on();
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut hangup = signal(SignalKind::hangup())?;
-        let limits = Limits { idle_secs: self.idle_secs, ..Limits::default() };
+        let connections_of_address_max =
+            self.connections_of_address_max.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+        let limits = Limits {
+            connections_of_address_max,
+            free_bytes_min: self.free_bytes_min.0,
+            idle_secs: self.idle_secs,
+            ..Limits::default()
+        };
         let site = self.site.or_else(|| Some(self.data.join("site")).filter(|folder| folder.is_dir()));
         let config = Config { data: self.data, limits, listen: self.listen, names: self.names, site };
         let server = Server::start(config).await?;

@@ -12,6 +12,7 @@ pub mod health;
 pub mod observe;
 pub mod openapi;
 pub mod pages;
+pub mod places;
 pub mod range;
 pub mod session;
 pub mod tls;

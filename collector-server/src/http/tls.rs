@@ -19,7 +19,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::AsyncBufReadExt as _;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -27,6 +27,7 @@ use tower::Service;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::credential::ClientCertificate;
+use super::places::{Place, Places};
 use super::watched::Watched;
 use crate::authority::{Authority, Certified, hex};
 
@@ -50,16 +51,16 @@ pub enum TlsError {
 /// Accepts connections. Clones share the bound.
 #[derive(Clone)]
 pub struct Acceptor {
-    connections: Arc<Semaphore>,
+    places: Places,
     tls: TlsAcceptor,
 }
 
 impl Acceptor {
-    /// Accepts at most so many connections at a time; those beyond are closed at once.
+    /// Accepts as many connections at a time as there are places; those beyond are closed at once.
     ///
     /// # Errors
     /// [`TlsError`].
-    pub fn new(authority: &Authority, certified: &Certified, connections_max: usize) -> Result<Self, TlsError> {
+    pub fn new(authority: &Authority, certified: &Certified, places: Places) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(authority.der().to_vec()))?;
@@ -76,8 +77,7 @@ impl Acceptor {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let connections = Arc::new(Semaphore::new(connections_max));
-        Ok(Self { connections, tls: TlsAcceptor::from(Arc::new(config)) })
+        Ok(Self { places, tls: TlsAcceptor::from(Arc::new(config)) })
     }
 
     async fn shake_hands<S>(
@@ -85,18 +85,15 @@ impl Acceptor {
         stream: TcpStream,
         inner: S,
     ) -> io::Result<(Watched<TlsStream<TcpStream>>, Connection<S>)> {
-        let permit = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| {
-            metrics::counter!("holdfast_connections_refused_total").increment(1);
-            io::Error::other("too many connections")
-        })?;
+        let place = self.places.take(stream.peer_addr()?.ip())?;
         stream.set_nodelay(true)?;
         let patience = Duration::from_secs(HANDSHAKE_SECS_MAX);
-        let mut stream = timeout(patience, self.tls.accept(stream)).await??;
-        timeout(patience, stream.fill_buf()).await??;
+        let mut stream = begun("handshake", timeout(patience, self.tls.accept(stream)).await)?;
+        begun("first_byte", timeout(patience, stream.fill_buf()).await.map(|filled| filled.map(drop)))?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(who);
         // The HTTP layer waits without a limit for the bytes that tell HTTP/1 from HTTP/2.
         let (stream, asked) = Watched::new(stream, patience);
-        Ok((stream, Connection { asked, certificate, inner, _permit: Arc::new(permit) }))
+        Ok((stream, Connection { asked, certificate, inner, _place: Arc::new(place) }))
     }
 }
 
@@ -108,6 +105,20 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         Box::pin(self.clone().shake_hands(stream, service))
     }
+}
+
+/// Counts a connection that did not get as far as its first request.
+fn begun<T>(step: &'static str, tried: Result<io::Result<T>, Elapsed>) -> io::Result<T> {
+    let why = match &tried {
+        Ok(Ok(_)) => None,
+        Ok(Err(_)) => Some("broken"),
+        Err(_) => Some("late"),
+    };
+    if let Some(why) = why {
+        metrics::counter!("holdfast_connections_unused_total", "step" => step, "why" => why).increment(1);
+        tracing::debug!(step, why, "a connection ended before its first request");
+    }
+    tried?
 }
 
 /// The agent that a verified certificate names.
@@ -124,7 +135,7 @@ pub struct Connection<S> {
     asked: Arc<AtomicBool>,
     certificate: Option<ClientCertificate>,
     inner: S,
-    _permit: Arc<OwnedSemaphorePermit>,
+    _place: Arc<Place>,
 }
 
 impl<S: Service<Request<B>>, B> Service<Request<B>> for Connection<S> {
