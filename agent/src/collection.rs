@@ -16,6 +16,7 @@ use bundle::time::{Clock as _, Instant};
 use bundle::write::{Output, World, WriteError, Writer};
 use serde_json::{Map, Value, json};
 use wire::profile::{Limits, Profile, Sensitive, Values};
+use wire::signed::Signed;
 use wire::{BundleId, IncidentId, Sha256, Tier};
 
 use crate::host::{Host, SystemClock, capabilities, sys};
@@ -35,6 +36,8 @@ pub struct Mandate {
     pub authority: Option<Authority>,
     /// The incident that the evidence belongs to.
     pub incident: Option<IncidentId>,
+    /// The last receipt that this agent was given, for whichever bundle.
+    pub last_receipt: Option<Signed>,
     /// Digest of the signed order.
     pub order_sha256: Option<Sha256>,
     /// The server's clock minus this host's, in nanoseconds.
@@ -126,6 +129,7 @@ impl Collection {
             hash: "sha256".into(),
             host: who,
             incident: mandate.incident,
+            last_receipt: mandate.last_receipt,
             limits: plan.limits,
             order_sha256: mandate.order_sha256,
             part: 1,

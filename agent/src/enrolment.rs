@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use wire::agent_api::{EnrollReply, EnrollRequest, HostFacts, RenewReply, RenewRequest};
 use wire::signed::namespace;
 use wire::ticket::Ticket;
-use wire::{AgentId, Instant};
+use wire::{AgentId, Instant, Sha256};
 
 use crate::state::{Identity, file};
 use crate::transport::client::{Call, CallError, Client, Credential};
@@ -26,7 +26,7 @@ const BYTES_MAX: u64 = 1 << 20;
 pub struct Enrolment {
     /// This agent.
     pub agent: AgentId,
-    /// The server's CA, PEM. No other is trusted.
+    /// The server's CA, PEM, and behind it, while a CA is replaced, the one before it. No other is trusted.
     pub ca_pem: String,
     /// The key under which the server signs receipts, `ssh-ed25519 AAAA…`.
     pub server_signer: String,
@@ -104,7 +104,12 @@ impl TlsIdentity {
 
     /// True when only a third of the certificate's life is left.
     pub fn is_due(&self, now: Instant) -> bool {
-        self.validity().is_ok_and(|(from, until)| now.0 > until.0 - (until.0 - from.0) / 3)
+        self.due().is_some_and(|due| now > due)
+    }
+
+    /// When only a third of the certificate's life is left.
+    pub fn due(&self) -> Option<Instant> {
+        self.validity().ok().map(|(from, until)| Instant(until.0 - (until.0 - from.0) / 3))
     }
 }
 
@@ -143,17 +148,42 @@ impl Enrolment {
         Ok((enrolment, tls))
     }
 
-    /// Asks for a new certificate over a new key, and stores both.
+    /// Asks for a new certificate over a new key, and stores both. A CA that comes with it is trusted from now on too, if
+    /// one that is trusted already vouches for it.
     ///
     /// # Errors
     /// [`EnrolmentError`]; the old certificate is then still there.
-    pub async fn renew(&self, client: &Client, folder: &Path) -> Result<TlsIdentity, EnrolmentError> {
+    pub async fn renew(
+        &self,
+        client: &Client,
+        folder: &Path,
+        now: Instant,
+    ) -> Result<(Self, TlsIdentity), EnrolmentError> {
         let (key, csr_pem) = new_key(&self.agent)?;
         let call = Call::new(Method::POST, "/agent/v1/renew").json(&RenewRequest { csr_pem });
         let reply: RenewReply = client.call(&call).await?.json()?;
-        let tls = self.accept(&reply.certificate_pem, &key)?;
-        store_tls(folder, &tls)?;
-        Ok(tls)
+        let ca_pem = match &reply.ca_pem {
+            Some(offered) => bundle::ca::follow(&self.ca_pem, offered, now)
+                .map_err(|error| EnrolmentError::Answer(error.to_string()))?,
+            None => self.ca_pem.clone(),
+        };
+        let renewed = Self { ca_pem, ..self.clone() };
+        let tls = renewed.accept(&reply.certificate_pem, &key)?;
+        renewed.store(folder, &tls)?;
+        Ok((renewed, tls))
+    }
+
+    /// The same, trusting only those of its CAs that are still in force; none when that changes nothing, or would leave
+    /// none.
+    pub fn forgetting(&self, in_force: &[Sha256]) -> Option<Self> {
+        let ca_pem = bundle::ca::keep(&self.ca_pem, in_force);
+        let is_fewer = bundle::ca::digests(&ca_pem).len() < self.cas().len();
+        (is_fewer && !ca_pem.is_empty()).then(|| Self { ca_pem, ..self.clone() })
+    }
+
+    /// Digests of the CAs that are trusted.
+    pub fn cas(&self) -> Vec<Sha256> {
+        bundle::ca::digests(&self.ca_pem)
     }
 
     /// A certificate from the server, with its key; it is used in a handshake's setting first, which fails when the two
@@ -178,9 +208,12 @@ impl Enrolment {
     /// # Errors
     /// [`EnrolmentError::Io`].
     pub fn store(&self, folder: &Path, tls: &TlsIdentity) -> Result<(), EnrolmentError> {
-        store_tls(folder, tls)?;
+        // First whom to trust: with more to trust than before, the old certificate still serves.
         let bytes = serde_json::to_vec(self).unwrap_or_default();
-        file::put(folder, FILE, &bytes, true).map_err(|source| EnrolmentError::Io { path: folder.join(FILE), source })
+        file::put(folder, FILE, &bytes, true)
+            .map_err(|source| EnrolmentError::Io { path: folder.join(FILE), source })?;
+        file::put(folder, TLS_FILE, tls.0.as_bytes(), true)
+            .map_err(|source| EnrolmentError::Io { path: folder.join(TLS_FILE), source })
     }
 
     /// Reads it.
@@ -204,11 +237,6 @@ impl Enrolment {
     }
 }
 
-fn store_tls(folder: &Path, tls: &TlsIdentity) -> Result<(), EnrolmentError> {
-    file::put(folder, TLS_FILE, tls.0.as_bytes(), true)
-        .map_err(|source| EnrolmentError::Io { path: folder.join(TLS_FILE), source })
-}
-
 /// A new key, and the request for its certificate. The server decides what stands in that.
 fn new_key(agent: &AgentId) -> Result<(KeyPair, String), EnrolmentError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(EnrolmentError::Key)?;
@@ -218,12 +246,13 @@ fn new_key(agent: &AgentId) -> Result<(KeyPair, String), EnrolmentError> {
     Ok((key, csr))
 }
 
-/// What this host says of itself.
+/// What this host says of itself. Which CAs it trusts is added by those who know the enrolment.
 pub fn facts(host: &crate::host::Host) -> HostFacts {
     let who = crate::host::identity::identity(host);
     HostFacts {
         agent_version: env!("CARGO_PKG_VERSION").into(),
         arch: who.arch,
+        cas: Vec::new(),
         boot_id: who.boot_id,
         kernel: who.kernel,
         machine_id: who.machine_id,

@@ -5,6 +5,7 @@
 //! head that was seen before, from a receipt or another export: nothing up to there was rewritten since. It does not
 //! prove that the server wrote down all that it did; the heads that others keep are what binds it.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read as _};
 
 use ssh_key::PublicKey;
@@ -114,8 +115,28 @@ pub struct VerifiedLog {
     pub head: Head,
     /// When the last leaf was written.
     pub last: Option<Instant>,
+    /// The roots that it had at the sizes that were asked for.
+    roots: BTreeMap<u64, Sha256>,
     /// The key that signed.
     pub signer: PublicKey,
+}
+
+impl VerifiedLog {
+    /// Whether this state, whose size was asked for, is on the way to this log: nothing that was there then was changed
+    /// or removed.
+    ///
+    /// # Errors
+    /// [`CustodyError::Shortened`], [`CustodyError::Rewritten`].
+    pub fn continues(&self, earlier: &HeadPoint) -> Result<(), CustodyError> {
+        let now = self.head.point.size;
+        if earlier.size > now {
+            return Err(CustodyError::Shortened { before: earlier.size, now });
+        }
+        if self.roots.get(&earlier.size) != Some(&earlier.root) {
+            return Err(CustodyError::Rewritten(earlier.size));
+        }
+        Ok(())
+    }
 }
 
 /// See [`VerifiedLog::clock_back`].
@@ -139,19 +160,19 @@ pub fn sign_head(key: &SigningKey, point: HeadPoint, time: Instant) -> Result<Si
 }
 
 /// Checks an export: one [`CustodyLine`] a line, all leaves from the first, then one head. It is read once, a line at a
-/// time; nothing of it is kept.
+/// time; nothing of it is kept but its roots at these sizes, against which states that were seen before are held:
+/// [`VerifiedLog::continues`]. One pass serves for all of them.
 ///
-/// Without `server_key` any key may have signed: whoever asks looks at [`VerifiedLog::signer`]. `earlier` is a state of
-/// the log that was seen before, which must be on the way to this one.
+/// Without `server_key` any key may have signed: whoever asks looks at [`VerifiedLog::signer`].
 ///
 /// # Errors
 /// [`CustodyError`], the first in the order of the lines.
 pub fn verify_export(
     mut reader: impl BufRead,
     server_key: Option<&PublicKey>,
-    earlier: Option<&HeadPoint>,
+    sizes: impl IntoIterator<Item = u64>,
 ) -> Result<VerifiedLog, CustodyError> {
-    let mut leaves = Leaves::new(earlier);
+    let mut leaves = Leaves::new(sizes);
     let mut head = None;
     let mut line = Vec::new();
     let mut number = 0;
@@ -173,16 +194,8 @@ pub fn verify_export(
     if head.point.root != leaves.tree.root() {
         return Err(CustodyError::RootDiffers);
     }
-    match earlier {
-        Some(earlier) if earlier.size > found => {
-            return Err(CustodyError::Shortened { before: earlier.size, now: found });
-        }
-        Some(earlier) if leaves.root_then != Some(earlier.root) => {
-            return Err(CustodyError::Rewritten(earlier.size));
-        }
-        _ => {}
-    }
-    Ok(VerifiedLog { clock_back: leaves.clock_back, first: leaves.first, head, last: leaves.last, signer })
+    let roots = leaves.roots.into_iter().filter_map(|(size, root)| Some((size, root?))).collect();
+    Ok(VerifiedLog { clock_back: leaves.clock_back, first: leaves.first, head, last: leaves.last, roots, signer })
 }
 
 /// The next line without its LF; false at the end.
@@ -214,21 +227,20 @@ fn open_head(envelope: &Signed, server_key: Option<&PublicKey>, line: u64) -> Re
 }
 
 /// The leaves so far.
-struct Leaves<'a> {
+struct Leaves {
     clock_back: Option<ClockBack>,
-    earlier: Option<&'a HeadPoint>,
     first: Option<Instant>,
     last: Option<Instant>,
-    /// The root when the tree was as large as the earlier one.
-    root_then: Option<Sha256>,
+    /// The sizes that were asked for, and the root at those that were reached.
+    roots: BTreeMap<u64, Option<Sha256>>,
     tree: Tree,
 }
 
-impl<'a> Leaves<'a> {
-    fn new(earlier: Option<&'a HeadPoint>) -> Self {
-        let tree = Tree::default();
-        let mut leaves = Self { clock_back: None, earlier, first: None, last: None, root_then: None, tree };
-        leaves.compare();
+impl Leaves {
+    fn new(sizes: impl IntoIterator<Item = u64>) -> Self {
+        let roots = sizes.into_iter().map(|size| (size, None)).collect();
+        let mut leaves = Self { clock_back: None, first: None, last: None, roots, tree: Tree::default() };
+        leaves.note_root();
         leaves
     }
 
@@ -246,7 +258,7 @@ impl<'a> Leaves<'a> {
         }
         self.tree.push(text.as_bytes());
         self.note_time(leaf.seq, leaf.time);
-        self.compare();
+        self.note_root();
         Ok(())
     }
 
@@ -260,9 +272,9 @@ impl<'a> Leaves<'a> {
         self.last = Some(time);
     }
 
-    fn compare(&mut self) {
-        if self.earlier.is_some_and(|earlier| earlier.size == self.tree.size()) {
-            self.root_then = Some(self.tree.root());
+    fn note_root(&mut self) {
+        if let Some(root) = self.roots.get_mut(&self.tree.size()) {
+            *root = Some(self.tree.root());
         }
     }
 }
@@ -319,7 +331,9 @@ mod tests {
     }
 
     fn verify(lines: &[String], earlier: Option<&HeadPoint>) -> Result<VerifiedLog, CustodyError> {
-        verify_export(lines.join("\n").as_bytes(), Some(&key().public()), earlier)
+        let sizes = earlier.map(|earlier| earlier.size);
+        let verified = verify_export(lines.join("\n").as_bytes(), Some(&key().public()), sizes)?;
+        earlier.map_or(Ok(()), |earlier| verified.continues(earlier)).map(|()| verified)
     }
 
     #[test]
@@ -333,7 +347,7 @@ mod tests {
                 assert_eq!(verified.signer.key_data(), key().public().key_data());
             }
         }
-        let unknown_key = verify_export(&*lines(&leaves(2), point(&leaves(2))).join("\n").into_bytes(), None, None);
+        let unknown_key = verify_export(&*lines(&leaves(2), point(&leaves(2))).join("\n").into_bytes(), None, []);
         assert_eq!(unknown_key.unwrap().last, Some(Instant(1_000_000_000)));
     }
 
@@ -372,7 +386,7 @@ mod tests {
         for at in 0..good.len() {
             let mut bytes = good.clone().into_bytes();
             bytes[at] ^= 1;
-            let outcome = verify_export(&*bytes, Some(&key().public()), None);
+            let outcome = verify_export(&*bytes, Some(&key().public()), []);
             assert!(outcome.is_err(), "byte {at}: {:?}", &good[at..(at + 10).min(good.len())]);
         }
     }
@@ -424,7 +438,7 @@ mod tests {
     #[test]
     fn a_line_is_bounded() {
         let line_of = |bytes: usize| format!("{}\n", "1".repeat(bytes)).into_bytes();
-        let verify = |text: Vec<u8>| verify_export(&*text, None, None).unwrap_err();
+        let verify = |text: Vec<u8>| verify_export(&*text, None, []).unwrap_err();
         assert!(matches!(verify(line_of(LINE_BYTES_MAX)), CustodyError::LineBad(1, _)));
         assert!(matches!(verify(line_of(LINE_BYTES_MAX + 1)), CustodyError::LineTooLong(1)));
         // The longest leaf that the server takes, all of it to be escaped.

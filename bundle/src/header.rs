@@ -34,6 +34,10 @@ pub struct Header {
     pub host: HostIdentity,
     /// The incident, where one is known.
     pub incident: Option<IncidentId>,
+    /// The last receipt that the agent had when the bundle was begun, of whichever bundle, as the server signed it: it
+    /// names a state of the server's custody log, which must be on the way to every later one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_receipt: Option<wire::signed::Signed>,
     /// What the run was held to.
     pub limits: wire::profile::Limits,
     /// Digest of the signed order, where there was one.

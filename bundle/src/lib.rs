@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing here knows the network, an executor or a host. The writer writes to anything that is
 //! [`std::io::Write`]; the verifier reads anything that is [`std::io::Read`].
 
+pub mod ca;
 pub mod checkpoint;
 pub mod coverage;
 pub mod custody_log;
@@ -14,6 +15,7 @@ pub mod name;
 pub mod sign;
 pub mod time;
 pub mod timeline;
+pub mod timestamp;
 pub mod verify;
 pub mod write;
 pub mod zip;

@@ -2,8 +2,14 @@
 //!
 //! Nobody else's certificates are believed here, and nobody has to buy any. What a signing request asks for is ignored
 //! but for its key: names, usages and validity are the authority's to give.
+//!
+//! **A CA is replaced** by one that it vouches for. From the roll on the newer one certifies: agents and the server. The
+//! server shows, behind its certificate, the newer one's name and key in a certificate by the older one, so that whoever
+//! knows only the older one can go on, and agents learn the newer one on that word. Certificates of both are accepted
+//! until the older one is retired, and its key is gone.
 
 use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rcgen::{
@@ -20,8 +26,8 @@ const CA_DAYS: u64 = 3650;
 const SERVER_DAYS: u64 = 397;
 /// It is made anew when it has less than this left.
 const SERVER_LEFT_DAYS_MIN: u64 = 60;
-/// An agent's certificate; the agent renews it by itself.
-const CLIENT_DAYS: u64 = 30;
+/// The word of a CA for the one that comes after it; a change that takes longer has failed.
+const WORD_DAYS: u64 = 400;
 /// Certificates begin a little before they were made: the other side's clock may be behind.
 const BACKDATED_SECS: u64 = 3600;
 /// A signing request for an elliptic key has about 500 bytes.
@@ -34,6 +40,36 @@ pub struct Authority {
     der: Vec<u8>,
     issuer: Issuer<'static, KeyPair>,
     pem: String,
+}
+
+/// The authorities in force, as long as the process lives: replaced as a whole.
+#[derive(Default)]
+pub struct Authorities(RwLock<Option<Arc<InForce>>>);
+
+/// The authority that certifies, and the one before it, until that is retired.
+pub struct InForce {
+    /// It.
+    pub issuing: Authority,
+    /// The one before it.
+    pub before: Option<Before>,
+}
+
+/// An authority that was replaced and is still believed.
+pub struct Before {
+    der: Vec<u8>,
+    pem: String,
+    /// Its certificate for the name and the key of the one that came after it.
+    word_pem: String,
+}
+
+/// What a roll makes: the new authority's key and certificate, and the old one's word for it, all PEM.
+pub struct Rolled {
+    /// The new one's certificate.
+    pub certificate_pem: String,
+    /// Its private key, PKCS #8.
+    pub key_pem: String,
+    /// The old one's certificate for the new one's name and key.
+    pub word_pem: String,
 }
 
 /// A key and the certificate for it, both PEM.
@@ -72,22 +108,83 @@ pub enum AuthorityError {
     Request(String),
 }
 
+impl Authorities {
+    /// Those in force; none on a server that issues no certificates.
+    pub fn get(&self) -> Option<Arc<InForce>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on these are in force.
+    pub fn put(&self, in_force: InForce) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(in_force));
+    }
+}
+
+impl InForce {
+    /// One authority.
+    pub fn alone(issuing: Authority) -> Self {
+        Self { issuing, before: None }
+    }
+
+    /// What followed on `before`.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Broken`].
+    pub fn rolled(before: &Authority, rolled: &Rolled) -> Result<Self, AuthorityError> {
+        let issuing = Authority::open(&rolled.certificate_pem, &rolled.key_pem)?;
+        let word_pem = rolled.word_pem.clone();
+        let before = Before { der: before.der.clone(), pem: before.pem.clone(), word_pem };
+        Ok(Self { issuing, before: Some(before) })
+    }
+
+    /// Digests of their certificates, the issuing one first.
+    pub fn sha256s(&self) -> Vec<Sha256> {
+        let before = self.before.iter().map(|before| Sha256::of(&before.der));
+        [self.issuing.sha256()].into_iter().chain(before).collect()
+    }
+
+    /// Their certificates, DER: whose client certificates are accepted.
+    pub fn ders(&self) -> Vec<&[u8]> {
+        [self.issuing.der()].into_iter().chain(self.before.iter().map(|before| &*before.der)).collect()
+    }
+
+    /// What stands behind the server's certificate, so that those who know only the older one can follow.
+    pub fn chain_pem(&self) -> &str {
+        self.before.as_ref().map_or("", |before| &before.word_pem)
+    }
+
+    /// What agents and people are offered: the issuing CA, the word for it, and the CA before it.
+    pub fn offered_pem(&self) -> String {
+        let before = self.before.as_ref().map(|before| format!("{}{}", before.word_pem, before.pem));
+        format!("{}{}", self.issuing.pem, before.unwrap_or_default())
+    }
+}
+
 impl Authority {
     /// A new authority, and its private key in PEM.
     ///
     /// # Errors
     /// [`AuthorityError::Make`], [`AuthorityError::NoRandom`].
     pub fn make(now: Instant) -> Result<(Self, String), AuthorityError> {
-        let key = KeyPair::generate().map_err(AuthorityError::Make)?;
-        let serial = serial()?;
-        let mut params = params(now, CA_DAYS, &serial);
-        // Two authorities never share a name: an old one's certificates cannot be mistaken for this one's.
-        params.distinguished_name = named(&format!("Holdfast CA {}", hex(&serial[..4])));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let (key, params) = ca(now)?;
         let pem = params.self_signed(&key).map_err(AuthorityError::Make)?.pem();
         let key_pem = key.serialize_pem();
         Ok((Self::open(&pem, &key_pem)?, key_pem))
+    }
+
+    /// A new authority that this one vouches for.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Make`], [`AuthorityError::NoRandom`].
+    pub fn roll(&self, now: Instant) -> Result<Rolled, AuthorityError> {
+        let (key, whole) = ca(now)?;
+        let certificate_pem = whole.self_signed(&key).map_err(AuthorityError::Make)?.pem();
+        let mut word = params(now, WORD_DAYS, &serial()?);
+        word.distinguished_name = whole.distinguished_name;
+        word.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        word.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let word_pem = word.signed_by(&key, &self.issuer).map_err(AuthorityError::Make)?.pem();
+        Ok(Rolled { certificate_pem, key_pem: key.serialize_pem(), word_pem })
     }
 
     /// The authority with this certificate and private key.
@@ -158,7 +255,7 @@ impl Authority {
             && left >= i64::try_from(SERVER_LEFT_DAYS_MIN * DAY_SECS).unwrap_or(i64::MAX)
     }
 
-    /// A client certificate for the key of this signing request, in the name of `agent`.
+    /// A client certificate for the key of this signing request, in the name of `agent`, for so many seconds.
     ///
     /// # Errors
     /// [`AuthorityError`].
@@ -167,6 +264,7 @@ impl Authority {
         csr_pem: &str,
         agent: &AgentId,
         now: Instant,
+        secs: u64,
     ) -> Result<ClientCertified, AuthorityError> {
         if csr_pem.len() > CSR_BYTES_MAX {
             return Err(AuthorityError::Request(format!("it is longer than {CSR_BYTES_MAX} bytes")));
@@ -179,23 +277,41 @@ impl Authority {
             return Err(AuthorityError::Request("an ECDSA (P-256, P-384) or Ed25519 key is wanted".into()));
         }
         let serial = serial()?;
-        let mut params = params(now, CLIENT_DAYS, &serial);
+        let mut params = lasting(now, secs, &serial);
         params.distinguished_name = named(agent.as_str());
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let request = CertificateSigningRequestParams { params, public_key: request.public_key };
         let certificate = request.signed_by(&self.issuer).map_err(AuthorityError::Make)?;
-        let expires = Instant(now.0 + i128::from(CLIENT_DAYS * DAY_SECS) * 1_000_000_000);
+        let expires = Instant(now.0 + i128::from(secs) * 1_000_000_000);
         Ok(ClientCertified { certificate_pem: certificate.pem(), expires, serial: hex(&serial) })
     }
 }
 
+/// The key of a new CA, and what its certificate says.
+fn ca(now: Instant) -> Result<(KeyPair, CertificateParams), AuthorityError> {
+    let key = KeyPair::generate().map_err(AuthorityError::Make)?;
+    let serial = serial()?;
+    let mut params = params(now, CA_DAYS, &serial);
+    // Two authorities never share a name: an old one's certificates cannot be mistaken for this one's.
+    params.distinguished_name = named(&format!("Holdfast CA {}", hex(&serial[..4])));
+    // One below it: the CA that it will vouch for.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok((key, params))
+}
+
 fn params(now: Instant, days: u64, serial: &[u8]) -> CertificateParams {
-    let begin = Duration::from_secs(u64::try_from(now.unix_seconds()).unwrap_or(0).saturating_sub(BACKDATED_SECS));
+    lasting(now, days * DAY_SECS, serial)
+}
+
+fn lasting(now: Instant, secs: u64, serial: &[u8]) -> CertificateParams {
+    let backdated = BACKDATED_SECS.min(secs);
+    let begin = Duration::from_secs(u64::try_from(now.unix_seconds()).unwrap_or(0).saturating_sub(backdated));
     let mut params = CertificateParams::default();
     params.not_before = rcgen::date_time_ymd(1970, 1, 1) + begin;
-    params.not_after = params.not_before + Duration::from_secs(days * DAY_SECS + BACKDATED_SECS);
+    params.not_after = params.not_before + Duration::from_secs(secs + backdated);
     params.serial_number = Some(SerialNumber::from_slice(serial));
     params.use_authority_key_identifier_extension = true;
     params
@@ -261,7 +377,7 @@ mod tests {
         assert_eq!(again.sha256(), ca.sha256());
         let agent: AgentId = "web-1-0a1b2c3d".parse().unwrap();
         let key = KeyPair::generate().unwrap();
-        let issued = again.certify_agent(&csr(&key), &agent, NOW).unwrap();
+        let issued = again.certify_agent(&csr(&key), &agent, NOW, 30 * DAY_SECS).unwrap();
         let der = der_of(&issued.certificate_pem).unwrap();
         let (_, certificate) = X509Certificate::from_der(&der).unwrap();
         assert_eq!(certificate.subject().to_string(), "CN=web-1-0a1b2c3d");
@@ -283,7 +399,7 @@ mod tests {
         changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
         let changed = String::from_utf8(changed).unwrap();
         for bad in ["", "-----BEGIN CERTIFICATE REQUEST-----", &changed, &"x".repeat(CSR_BYTES_MAX + 1)] {
-            assert!(matches!(ca.certify_agent(bad, &agent, NOW), Err(AuthorityError::Request(_))));
+            assert!(matches!(ca.certify_agent(bad, &agent, NOW, DAY_SECS), Err(AuthorityError::Request(_))));
         }
     }
 
@@ -298,6 +414,32 @@ mod tests {
         assert!(!ca.still_serves(&made.certificate_pem, &names, late));
         assert!(!Authority::make(NOW).unwrap().0.still_serves(&made.certificate_pem, &names, NOW));
         assert!(!ca.still_serves("", &names, NOW));
+    }
+
+    #[test]
+    fn who_knows_a_ca_follows_it_to_the_one_that_it_vouches_for_and_to_no_other() {
+        let (old, _) = Authority::make(NOW).unwrap();
+        let (stranger, _) = Authority::make(NOW).unwrap();
+        let rolled = old.roll(NOW).unwrap();
+        let in_force = InForce::rolled(&old, &rolled).unwrap();
+        let follow = |trusted: &str, offered: &str| bundle::ca::follow(trusted, offered, NOW);
+        let trusted = follow(old.pem(), &in_force.offered_pem()).unwrap();
+        assert_eq!(bundle::ca::digests(&trusted), in_force.sha256s());
+        assert_eq!(follow(&trusted, &in_force.offered_pem()).unwrap(), trusted, "again");
+        let kept = bundle::ca::keep(&trusted, &in_force.sha256s()[..1]);
+        assert_eq!(bundle::ca::digests(&kept), [in_force.issuing.sha256()]);
+        use bundle::ca::NotVouched::{NoCa, Nobody};
+        assert_eq!(follow(stranger.pem(), &in_force.offered_pem()), Err(Nobody));
+        assert_eq!(follow(old.pem(), in_force.issuing.pem()), Err(Nobody), "without the word");
+        // The word is for another key, or a certificate that is no CA's.
+        let other = format!("{}{}", stranger.pem(), rolled.word_pem);
+        assert_eq!(follow(old.pem(), &other), Err(Nobody));
+        let server = old.certify_server(&["localhost".into()], NOW).unwrap().certificate_pem;
+        assert_eq!(follow(old.pem(), &format!("{server}{}", rolled.word_pem)), Err(NoCa));
+        assert_eq!(follow(old.pem(), &format!("{}{server}", stranger.pem())), Err(Nobody));
+        assert_eq!(follow(old.pem(), ""), Err(NoCa));
+        let late = Instant(NOW.0 + i128::from((WORD_DAYS + 1) * DAY_SECS) * 1_000_000_000);
+        assert_eq!(bundle::ca::follow(old.pem(), &in_force.offered_pem(), late), Err(Nobody));
     }
 
     #[test]

@@ -3,11 +3,14 @@
 //! | name | what |
 //! |---|---|
 //! | `ca.pem`, `ca.key` | the certificate authority; whoever has the key can be any agent |
+//! | `ca-next.pem` | while it is replaced: the key and the certificate of the next one, and this one's word for it |
+//! | `ca.lock` | held while one of these is written |
 //! | `server.pem`, `server.key` | the server's certificate and TLS key |
 //! | `server_key` | signs receipts and custody heads (OpenSSH format) |
 //! | `holdfast.db` | what changes |
 //! | `objects/` | what never changes: evidence, alerts |
 //! | `custody-heads.jsonl` | signed heads of the custody log, to be copied elsewhere |
+//! | `timestamps/` | those of them that a time-stamping authority signed for, with its answers |
 //! | `lock` | held by the server that runs |
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -19,12 +22,13 @@ use bundle::sign::SigningKey;
 use rustix::fs::{FlockOperation, flock};
 use wire::Instant;
 
-use crate::authority::{Authority, AuthorityError, Certified};
+use crate::authority::{Authority, AuthorityError, Certified, InForce, Rolled};
 
 /// What a backup holds of the directory besides records and objects: without one of these, what was backed up is of no
 /// use, or nobody can tell whether it is whole. Each is a file that only its owner may read; one that is not there was
 /// never made.
-pub const KEPT: [&str; 6] = ["ca.key", "ca.pem", "custody-heads.jsonl", "server.key", "server.pem", "server_key"];
+pub const KEPT: [&str; 8] =
+    ["ca.key", "ca.pem", DECIDED_FILE, NEXT_FILE, "custody-heads.jsonl", "server.key", "server.pem", "server_key"];
 
 /// No file of the directory that is read whole is longer.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -34,6 +38,10 @@ pub struct DataDir {
     folder: PathBuf,
     _lock: File,
 }
+
+/// The next authority's files, and its name once the change is decided.
+const NEXT_FILE: &str = "ca-next.pem";
+const DECIDED_FILE: &str = "ca-decided.pem";
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +68,9 @@ pub enum DataDirError {
         /// Its owner.
         uid: u32,
     },
+    /// The CA is being replaced already, or is not.
+    #[error("{0}")]
+    Rolling(&'static str),
     /// Another server has it.
     #[error("{} is in use by another server", folder.display())]
     InUse {
@@ -94,6 +105,7 @@ impl DataDirError {
             }
             Self::InUse { .. } => "stop the other server first, or choose another --data",
             Self::Io { .. } => "the server's user must own the data directory and be able to write in it",
+            Self::Rolling(_) => "holdfast-server ca show says where it stands",
             Self::LostKey { .. } => "restore it from a backup; a new CA shuts out every enrolled agent",
         }
     }
@@ -137,9 +149,93 @@ impl DataDir {
         self.folder.join("objects")
     }
 
+    /// A folder that another process may serve from, for its CA alone.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn beside(folder: &Path) -> Result<Self, DataDirError> {
+        check_private(folder)?;
+        let path = folder.join("ca.lock");
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let lock = lock.map_err(io_at(&path))?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(|errno| DataDirError::Io { path, source: errno.into() })?;
+        Ok(Self { folder: folder.to_owned(), _lock: lock })
+    }
+
+    /// The authorities in force. A change that was decided and not completed is completed.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn in_force(&self, now: Instant) -> Result<InForce, DataDirError> {
+        self.complete()?;
+        let issuing = self.authority(now)?;
+        match self.read(NEXT_FILE)? {
+            None => Ok(InForce::alone(issuing)),
+            Some(text) => Ok(InForce::rolled(&issuing, &self.rolled(NEXT_FILE, &text)?)?),
+        }
+    }
+
+    /// Begins to replace the authority: from the next start or SIGHUP on the new one certifies.
+    ///
+    /// # Errors
+    /// [`DataDirError`]; [`DataDirError::Rolling`] when one is replaced already.
+    pub fn begin_roll(&self, rolled: &Rolled) -> Result<(), DataDirError> {
+        if self.read(NEXT_FILE)?.is_some() {
+            return Err(DataDirError::Rolling("the CA is being replaced already"));
+        }
+        let Rolled { certificate_pem, key_pem, word_pem } = rolled;
+        self.write(NEXT_FILE, &format!("{key_pem}{certificate_pem}{word_pem}"))
+    }
+
+    /// Ends it: the old authority's key is gone, and what it has certified counts no more.
+    ///
+    /// # Errors
+    /// [`DataDirError`]; [`DataDirError::Rolling`] when none is replaced.
+    pub fn end_roll(&self) -> Result<(), DataDirError> {
+        let (next, decided) = (self.folder.join(NEXT_FILE), self.folder.join(DECIDED_FILE));
+        match fs::rename(&next, &decided) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(DataDirError::Rolling("no CA is being replaced"));
+            }
+            renamed => renamed.and_then(|()| File::open(&self.folder)?.sync_all()).map_err(io_at(&decided))?,
+        }
+        self.complete()
+    }
+
+    /// Two files cannot be replaced at once: from the rename on, whoever comes by completes it.
+    fn complete(&self) -> Result<(), DataDirError> {
+        let Some(text) = self.read(DECIDED_FILE)? else { return Ok(()) };
+        let rolled = self.rolled(DECIDED_FILE, &text)?;
+        self.write("ca.key", &rolled.key_pem)?;
+        self.write("ca.pem", &rolled.certificate_pem)?;
+        let decided = self.folder.join(DECIDED_FILE);
+        fs::remove_file(&decided).map_err(io_at(&decided))
+    }
+
+    fn rolled(&self, name: &str, text: &str) -> Result<Rolled, DataDirError> {
+        let damaged = || DataDirError::Io {
+            path: self.folder.join(name),
+            source: io::Error::new(io::ErrorKind::InvalidData, "a key and two certificates are wanted in it"),
+        };
+        // The blocks are ours, one behind the other.
+        let at: Vec<usize> = text.match_indices("-----BEGIN ").map(|(at, _)| at).collect();
+        let [key, certificate, word] = at[..] else { return Err(damaged()) };
+        let part = |from: usize, to: usize| text.get(from..to).map(str::to_owned).ok_or_else(damaged);
+        Ok(Rolled {
+            certificate_pem: part(certificate, word)?,
+            key_pem: part(key, certificate)?,
+            word_pem: part(word, text.len())?,
+        })
+    }
+
     /// Where the signed heads of the custody log are appended.
     pub fn custody_heads(&self) -> PathBuf {
         self.folder.join("custody-heads.jsonl")
+    }
+
+    /// Where heads that an authority has stamped are kept, with its answers.
+    pub fn timestamps(&self) -> PathBuf {
+        self.folder.join("timestamps")
     }
 
     /// The certificate authority, made at first start.
@@ -267,6 +363,31 @@ mod tests {
         let ca = dir.authority(NOW).unwrap();
         let more = ["localhost".to_owned(), "holdfast.example".to_owned()];
         assert!(ca.still_serves(&dir.certified(&ca, &more, NOW).unwrap().certificate_pem, &more, NOW));
+    }
+
+    #[test]
+    fn a_ca_is_replaced_whenever_the_power_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let dir = DataDir::open(&path).unwrap();
+        let old = dir.in_force(NOW).unwrap().issuing;
+        assert!(matches!(dir.end_roll(), Err(DataDirError::Rolling(_))));
+        let rolled = old.roll(NOW).unwrap();
+        dir.begin_roll(&rolled).unwrap();
+        assert!(matches!(dir.begin_roll(&rolled), Err(DataDirError::Rolling(_))));
+        let both = dir.in_force(NOW).unwrap();
+        let new = both.issuing.sha256();
+        assert_eq!(both.sha256s(), [new, old.sha256()]);
+        // Decided, and one of the two files written.
+        fs::rename(path.join(NEXT_FILE), path.join(DECIDED_FILE)).unwrap();
+        dir.write("ca.key", &rolled.key_pem).unwrap();
+        assert_eq!(dir.in_force(NOW).unwrap().sha256s(), [new]);
+        assert!(!path.join(DECIDED_FILE).exists() && !path.join(NEXT_FILE).exists());
+        assert_ne!(fs::read_to_string(path.join("ca.pem")).unwrap(), old.pem());
+        let again = dir.in_force(NOW).unwrap().issuing.roll(NOW).unwrap();
+        dir.begin_roll(&again).unwrap();
+        dir.end_roll().unwrap();
+        assert_eq!(dir.in_force(NOW).unwrap().sha256s().len(), 1);
     }
 
     #[test]

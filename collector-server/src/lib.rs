@@ -13,3 +13,4 @@ pub mod process;
 pub mod site;
 pub mod store;
 pub mod ui;
+pub mod witness;

@@ -1,9 +1,6 @@
 //! The process: everything put together, listening, and taken apart again.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +21,7 @@ use crate::http::tls::Acceptor;
 use crate::objects::Objects;
 use crate::site::Site;
 use crate::store::sql::Database;
+use crate::witness::{self, Witness};
 
 /// Names under which the server is always reached on its own host.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -39,14 +37,16 @@ const STREAMS_MAX: u32 = 64;
 const STOP_SECS_MAX: u64 = 20;
 /// How often overdue things are looked for.
 const SWEEP_SECS: u64 = 5;
-/// How often the signed head of the custody log is written down.
-const HEADS_SECS: u64 = 60;
+/// How often the metrics are tidied up.
+const METRICS_SECS: u64 = 60;
 
 /// What the operator decides.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The data directory.
     pub data: PathBuf,
+    /// Where custody heads go.
+    pub heads: witness::To,
     /// How much is taken.
     pub limits: Limits,
     /// Where to listen.
@@ -59,6 +59,7 @@ pub struct Config {
 
 /// A server that listens.
 pub struct Server {
+    acceptor: Acceptor,
     /// Where it listens.
     pub address: SocketAddr,
     /// What it decides with.
@@ -67,6 +68,8 @@ pub struct Server {
     dir: DataDir,
     handle: Handle<SocketAddr>,
     listening: JoinHandle<std::io::Result<()>>,
+    /// For the server's certificate.
+    names: Vec<String>,
     /// The folder of the site's own files.
     site: Option<PathBuf>,
 }
@@ -84,7 +87,9 @@ impl Server {
             site.load(folder)?;
         }
         let dir = DataDir::open(&config.data)?;
-        let authority = dir.authority(clock.realtime())?;
+        let ca_lock = DataDir::beside(&config.data)?;
+        let in_force = dir.in_force(clock.realtime())?;
+        drop(ca_lock);
         let mut names: Vec<String> = LOCAL_NAMES.map(str::to_owned).to_vec();
         names.extend(config.names.iter().cloned());
         let listens_at = config.listen.ip();
@@ -93,31 +98,33 @@ impl Server {
         }
         names.sort();
         names.dedup();
-        let certified = dir.certified(&authority, &names, clock.realtime())?;
+        let certified = dir.certified(&in_force.issuing, &names, clock.realtime())?;
         let places = Places::new(connections_max(), config.limits.connections_of_address_max);
-        let acceptor = Acceptor::new(&authority, &certified, places)?;
+        let acceptor = Acceptor::new(&in_force, &certified, places)?;
         let listener =
             TcpListener::bind(config.listen).with_context(|| format!("cannot listen at {}", config.listen))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let reach = Reach { ca_sha256: authority.sha256(), servers: addresses(&config.names, address) };
+        let reach = Reach { ca_sha256: in_force.issuing.sha256(), servers: addresses(&config.names, address) };
         let objects = Objects::in_folder(&dir.objects()).context("the folder of the objects cannot be used")?;
         let store = Database::in_file(&dir.database()).await.context("the records cannot be opened")?;
+        let heads = Witness::new(dir.custody_heads(), dir.timestamps(), config.heads)
+            .map_err(|why| anyhow::anyhow!("custody heads cannot leave: {why}"))?;
         let mut app = App::new(Box::new(clock), objects, reach, dir.signer()?, Arc::new(store));
-        app.authority = Some(authority);
+        app.authorities.put(in_force);
         app.limits = config.limits;
         app.site = site;
         app.record_rules().await.map_err(|problem| anyhow::anyhow!("{}: {:?}", problem.message, problem.cause))?;
         let app = Arc::new(app);
         let handle = Handle::new();
-        let listening = tokio::spawn(listen(listener, acceptor, handle.clone(), &app)?);
-        let background = tokio::spawn(keep_up(Arc::clone(&app), dir.custody_heads()));
-        Ok(Self { address, app, background, dir, handle, listening, site: config.site })
+        let listening = tokio::spawn(listen(listener, acceptor.clone(), handle.clone(), &app)?);
+        let background = tokio::spawn(keep_up(Arc::clone(&app), heads));
+        Ok(Self { acceptor, address, app, background, dir, handle, listening, names, site: config.site })
     }
 
     /// Digest of the CA's certificate.
     pub fn ca_sha256(&self) -> Sha256 {
-        self.app.reach.ca_sha256
+        self.app.ca_sha256()
     }
 
     /// The data directory.
@@ -125,14 +132,34 @@ impl Server {
         self.dir.folder()
     }
 
-    /// Reads the site's files again. With a mistake in them everything stays as it was.
+    /// Reads the site's files again, and which authorities are in force. With a mistake in them everything stays as it was.
     ///
     /// # Errors
     /// The mistakes, or that nobody could be told of the change.
     pub async fn reload(&self) -> anyhow::Result<()> {
+        self.reload_authorities()?;
         let Some(folder) = &self.site else { return Ok(()) };
         self.app.site.load(folder)?;
         self.app.record_rules().await.map_err(|problem| anyhow::anyhow!("{}: {:?}", problem.message, problem.cause))
+    }
+
+    /// Another CA may be in force: `ca roll` and `ca retire` work beside the server.
+    fn reload_authorities(&self) -> anyhow::Result<()> {
+        let now = SystemClock.realtime();
+        let in_force = {
+            // Held while it is read: a change of two files may be under way.
+            let _lock = DataDir::beside(self.dir.folder())?;
+            self.dir.in_force(now)?
+        };
+        let known = self.app.authorities.get().map(|known| known.sha256s());
+        if known.is_some_and(|known| known == in_force.sha256s()) {
+            return Ok(());
+        }
+        let certified = self.dir.certified(&in_force.issuing, &self.names, now)?;
+        self.acceptor.put(&in_force, &certified)?;
+        tracing::info!(cas = ?in_force.sha256s(), "other authorities are in force");
+        self.app.authorities.put(in_force);
+        Ok(())
     }
 
     /// Ends the server: whoever waits is answered, what is under way ends, and the last custody head is written down.
@@ -171,20 +198,19 @@ fn listen(
 }
 
 /// What is done from time to time, until the server stops.
-async fn keep_up(app: Arc<App>, heads: PathBuf) {
+async fn keep_up(app: Arc<App>, heads: Witness) {
     let ingest = tokio::spawn(Arc::clone(&app).run_ingest());
     let findings = tokio::spawn(Arc::clone(&app).run_findings());
     let outbox = tokio::spawn(Arc::clone(&app).run_outbox());
     let looks = tokio::spawn(Arc::clone(&app).run_looks());
     let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_SECS));
-    let mut write_head = tokio::time::interval(Duration::from_secs(HEADS_SECS));
-    let mut written = None;
+    let mut metrics = tokio::time::interval(Duration::from_secs(METRICS_SECS));
+    let heads = tokio::spawn(heads.run(Arc::clone(&app)));
     loop {
         tokio::select! {
             () = app.stop.cancelled() => break,
             _ = sweep.tick() => app.sweep().await,
-            _ = write_head.tick() => {
-                append_head(&app, &heads, &mut written).await;
+            _ = metrics.tick() => {
                 if let Some(metrics) = http::health::count_from_now_on() {
                     metrics.run_upkeep();
                 }
@@ -197,28 +223,8 @@ async fn keep_up(app: Arc<App>, heads: PathBuf) {
     // Pages under way are bounded in time; what was not sent is queued still.
     let _ = outbox.await;
     let _ = looks.await;
-    append_head(&app, &heads, &mut written).await;
-}
-
-/// Appends the signed head of the custody log, when there is a new one.
-async fn append_head(app: &App, path: &Path, written: &mut Option<Sha256>) {
-    let appended = async {
-        let point = app.store.head().await?;
-        if point.size == 0 || *written == Some(point.root) {
-            return anyhow::Ok(());
-        }
-        let head =
-            app.signed_head(point).map_err(|problem| anyhow::anyhow!("{}: {:?}", problem.message, problem.cause))?;
-        let mut line = serde_json::to_vec(&head)?;
-        line.push(b'\n');
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        file.write_all(&line)?;
-        file.sync_all()?;
-        *written = Some(point.root);
-        Ok(())
-    };
-    if let Err(error) = appended.await {
-        tracing::error!(path = %path.display(), error = format!("{error:#}"), "the custody head was not written down");
+    if let Ok(mut heads) = heads.await {
+        heads.round(&app, true).await;
     }
 }
 

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod escape;
 mod extract;
+mod last_receipt;
 mod order_key;
 mod rules;
 mod secret;

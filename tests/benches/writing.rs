@@ -134,6 +134,7 @@ fn header(key: &SigningKey) -> Header {
         hash: "sha256".into(),
         host: HostIdentity { name: "bench".into(), ..Default::default() },
         incident: None,
+        last_receipt: None,
         limits: wire::profile::Limits::default(),
         order_sha256: None,
         part: 1,

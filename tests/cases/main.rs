@@ -21,4 +21,5 @@ mod profiles;
 mod seal;
 mod sibling;
 mod tampered;
+mod trust;
 mod unprivileged;

@@ -26,6 +26,7 @@ mod random;
 mod raw;
 mod site;
 mod tamper;
+mod tsa;
 mod tus;
 
 pub use browser::Browser;
@@ -41,6 +42,7 @@ pub use random::Random;
 pub use raw::{Raw, tcp};
 pub use site::{Host, RESPONDER, Setup, Site};
 pub use tamper::{Tampered, tamper};
+pub use tsa::Tsa;
 pub use tus::{Answered, Courier, Parcel};
 
 /// True for root. Says in a test's output, captured or not, what is skipped where it is not.

@@ -39,6 +39,7 @@ pub struct Site {
     pub disk: Option<Disk>,
     folder: TempDir,
     address: SocketAddr,
+    /// More words for `holdfast-server serve`.
     serve: Vec<String>,
     /// What lies between the agents and the server.
     pub cable: Cable,
@@ -146,6 +147,11 @@ impl Site {
         let running = self.server.take().unwrap();
         running.signal(rustix::process::Signal::TERM);
         running.wait(DEADLINE)
+    }
+
+    /// Has the server read its files again.
+    pub fn hang_up_server(&self) {
+        self.server.as_ref().unwrap().signal(rustix::process::Signal::HUP);
     }
 
     /// `holdfast-server COMMAND … --data D`.

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::order::OrderEvent;
 use crate::signed::Signed;
-use crate::{AgentId, Instant, OrderId};
+use crate::{AgentId, Instant, OrderId, Sha256};
 
 /// A chunk of an upload is at most this long, and bears a checksum.
 pub const CHUNK_BYTES_MAX: usize = 8 << 20;
@@ -69,6 +69,10 @@ pub struct RenewRequest {
 /// See [`RenewRequest`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RenewReply {
+    /// The CA that gave it, PEM; and behind it, while an older CA is still in force, the same name and key in a
+    /// certificate by the older one. An agent that knows only the older one believes the newer on its word alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<String>,
     /// The new certificate, PEM.
     pub certificate_pem: String,
 }
@@ -80,6 +84,9 @@ pub struct HostFacts {
     pub agent_version: String,
     /// Machine architecture.
     pub arch: String,
+    /// Digests of the CA certificates by which it knows the server, while there is more than one to know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cas: Vec<Sha256>,
     /// The boot.
     pub boot_id: Option<String>,
     /// Kernel release.
@@ -97,6 +104,10 @@ pub struct HostFacts {
 /// The orders that wait for an agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrdersReply {
+    /// Digests of the server's CA certificates that are in force, the one that certifies first. An agent that does not
+    /// know the first one renews; one that knows others forgets them. Empty from a server that has no say in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cas: Vec<Sha256>,
     /// The oldest first; each is sent again until an event was told of it.
     pub orders: Vec<Delivery>,
     /// The server's clock, for the skew.

@@ -385,6 +385,9 @@ pub struct HostView {
     pub facts: HostFacts,
     /// When the agent was last heard.
     pub last_seen: Option<Instant>,
+    /// When it was shut out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Instant>,
     /// The key that it signs with, `ssh-ed25519 AAAA…`.
     pub signer: String,
 }
@@ -480,6 +483,9 @@ pub struct EvidenceView {
     pub bundle: BundleId,
     /// Bytes held.
     pub bytes: u64,
+    /// What the signer said beside what this server has receipted: the first of them, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contradictions: Vec<Contradiction>,
     /// The first findings of the verification, where it was rejected.
     pub findings: Vec<String>,
     /// What the rules made of its rows, once they were applied.
@@ -517,6 +523,24 @@ pub struct EvidenceView {
     pub verified_to: u64,
 }
 
+/// Two statements under the key of one signer that cannot both be true. The signed line itself is in custody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Contradiction {
+    /// Bytes that the second statement speaks of.
+    pub offset: u64,
+    /// Digest of the bytes that this server holds, as far as it has given a receipt for that number, or for the end.
+    pub ours_sha256: Sha256,
+    /// The number of the checkpoint.
+    pub seq: u64,
+    /// Digest that was signed for them.
+    pub signed_sha256: Sha256,
+    /// When it came.
+    pub time: Instant,
+    /// `equivocation`: another checkpoint under a number that has a receipt, or after the last one.
+    /// `checkpoint_mismatch`: a checkpoint for other bytes than those that came.
+    pub what: String,
+}
+
 /// Asks for a ticket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -530,6 +554,15 @@ pub struct TicketRequest {
     /// Seconds until it ends; at most a week. 24 hours when absent.
     #[schemars(range(min = 1, max = 604_800))]
     pub valid_secs: Option<u64>,
+}
+
+/// Shuts something out for good.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeRequest {
+    /// Why, for custody.
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"))]
+    pub reason: String,
 }
 
 /// A ticket. It is shown once.

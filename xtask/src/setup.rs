@@ -21,6 +21,8 @@ pub const MUSL_GCC: Tool = Tool("musl-gcc", "musl-tools");
 pub const UNZIP: Tool = Tool("unzip", "unzip");
 /// Verifies signatures.
 pub const SSH_KEYGEN: Tool = Tool("ssh-keygen", "openssh-client");
+/// Is a time-stamping authority, and checks what one signed.
+pub const OPENSSL: Tool = Tool("openssl", "openssl");
 /// Sends alerts, as the products do that raise them.
 pub const CURL: Tool = Tool("curl", "curl");
 /// What an analyst sees.

@@ -19,6 +19,7 @@ use crate::daemon::stop::flag_on_signals;
 use crate::host::Host;
 use crate::host::identity::identity;
 use crate::log::Log;
+use crate::orders::journal;
 use crate::run::Finished;
 use crate::run::progress::{Lines, Progress, Silent};
 use crate::state::{self, Identity};
@@ -68,7 +69,8 @@ impl Collect {
         let agent = state::identity(&state::folder(), &here)?;
         let interrupted = flag_on_signals().map_err(|error| Refusal::new(exit::IO, &error))?;
         let plan = Plan::of(&profile, version, steps, values);
-        let mandate = Mandate { incident: self.incident, ..Mandate::default() };
+        let last_receipt = journal::last_receipt(&state::folder()).map(|kept| kept.receipt);
+        let mandate = Mandate { incident: self.incident, last_receipt, ..Mandate::default() };
         let mut collection = Collection::new(&host, who, &agent, plan, mandate, (interrupted, log.clone()))?;
         if target == Target::Stdout {
             collection.leave_out_sibling("its bundle is one of its own, and standard output takes one: give a folder");

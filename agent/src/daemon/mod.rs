@@ -8,16 +8,17 @@ pub mod progress;
 pub mod status;
 pub mod stop;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant as Monotonic};
 
 use bundle::time::Clock as _;
 use reqwest::Method;
-use wire::agent_api::{OrderReport, OrdersReply};
+use wire::agent_api::{HostFacts, OrderReport, OrdersReply};
 use wire::order::OrderEvent;
-use wire::{Instant, OrderId};
+use wire::{Instant, OrderId, Sha256};
 
 use crate::enrolment::{self, Enrolment, EnrolmentError, TlsIdentity};
 use crate::host::{Host, SystemClock};
@@ -36,6 +37,10 @@ const POLL_WAIT_SECS: u64 = 50;
 const POLL_QUICK: Duration = Duration::from_secs(2);
 /// A renewal that failed is tried again after this.
 const RENEW_AGAIN: Duration = Duration::from_hours(1);
+/// … or after this part of the certificate's life, when it is short.
+const RENEW_AGAIN_PARTS: u32 = 20;
+/// Whether the certificate is due is looked at this often while an order runs, or when it is.
+const RENEW_LOOK: Duration = Duration::from_mins(10);
 const POLL_PATH: &str = "/agent/v1/orders";
 
 /// The daemon cannot start.
@@ -63,7 +68,7 @@ pub enum StartError {
 /// See the module.
 pub struct Daemon {
     client: Client,
-    enrolment: Enrolment,
+    enrolment: RefCell<Enrolment>,
     folder: PathBuf,
     host: Arc<Host>,
     journal: RefCell<Journal>,
@@ -71,13 +76,16 @@ pub struct Daemon {
     me: Identity,
     /// The order that was refused last.
     refused: Option<OrderId>,
-    renewed: Option<Monotonic>,
+    /// When a renewal was tried in vain.
+    renewal_failed: Cell<Option<Monotonic>>,
     site: PathBuf,
     status: RefCell<Status>,
     stop: Stop,
-    tls: TlsIdentity,
+    tls: RefCell<TlsIdentity>,
+    /// The server has a newer CA, which is not trusted here yet.
+    is_ca_new: Cell<bool>,
     /// The server has been told what this host is.
-    is_known: bool,
+    is_known: Cell<bool>,
 }
 
 impl Daemon {
@@ -97,22 +105,22 @@ impl Daemon {
         let status = RefCell::new(Status::new(folder, client.server()));
         let host = Arc::new(Host::live());
         let folder = folder.to_owned();
-        let is_known = false;
         Ok(Self {
             client,
-            enrolment,
+            enrolment: RefCell::new(enrolment),
             folder,
             host,
             journal,
             log,
             me,
             refused: None,
-            renewed: None,
+            renewal_failed: Cell::new(None),
             site,
             status,
             stop,
-            tls,
-            is_known,
+            tls: RefCell::new(tls),
+            is_ca_new: Cell::new(false),
+            is_known: Cell::new(false),
         })
     }
 
@@ -163,6 +171,7 @@ impl Daemon {
         };
         let now = SystemClock.realtime();
         self.reached(now);
+        self.see_cas(&reply.cas);
         // Whatever follows the first order may have grown old when it is done; the server sends it again.
         match reply.orders.into_iter().next() {
             Some(delivery) => self.take(delivery, reply.server_time.0 - now.0).await,
@@ -186,14 +195,14 @@ impl Daemon {
     }
 
     /// Says everything that waits to be said, and asks for orders.
-    async fn ask(&mut self, wait_secs: u64) -> Result<OrdersReply, CallError> {
-        if !self.is_known {
-            let call = Call::new(Method::PUT, "/agent/v1/host").json(&enrolment::facts(&self.host));
-            self.client.call(&call).await?;
-            self.is_known = true;
+    async fn ask(&self, wait_secs: u64) -> Result<OrdersReply, CallError> {
+        self.renew().await;
+        if !self.is_known.get() {
+            let facts = HostFacts { cas: self.enrolment.borrow().cas(), ..enrolment::facts(&self.host) };
+            self.client.call(&Call::new(Method::PUT, "/agent/v1/host").json(&facts)).await?;
+            self.is_known.set(true);
         }
         self.tell_untold().await?;
-        self.renew().await;
         let poll = Call::new(Method::GET, format!("{POLL_PATH}?wait_secs={wait_secs}")).waiting(wait_secs);
         self.client.call(&poll).await?.json()
     }
@@ -226,23 +235,66 @@ impl Daemon {
         self.status.borrow_mut().reached(self.client.server(), now);
     }
 
-    /// A new certificate when the old one is due. Without one the daemon goes on: there is time.
-    async fn renew(&mut self) {
-        let now = SystemClock.realtime();
-        if !self.tls.is_due(now) || self.renewed.is_some_and(|at| at.elapsed() < RENEW_AGAIN) {
+    /// A new certificate when the old one is due, or when there is a newer CA. Without one the daemon goes on: there is
+    /// time.
+    async fn renew(&self) {
+        let is_due = self.is_ca_new.get() || self.tls.borrow().is_due(SystemClock.realtime());
+        if !is_due || self.renewal_failed.get().is_some_and(|at| at.elapsed() < self.renew_again()) {
             return;
         }
-        self.renewed = Some(Monotonic::now());
-        let renewed = match self.enrolment.renew(&self.client, &self.folder).await {
-            Ok(tls) => self.enrolment.client(&tls).map(|client| (tls, client)).map_err(EnrolmentError::Call),
-            Err(error) => Err(error),
-        };
-        match renewed {
-            Ok((tls, client)) => {
-                (self.tls, self.client) = (tls, client);
+        let enrolment = self.enrolment.borrow().clone();
+        let renewed = enrolment.renew(&self.client, &self.folder, SystemClock.realtime()).await;
+        match renewed.and_then(|(enrolment, tls)| self.go_on_as(enrolment, tls)) {
+            Ok(()) => {
+                self.renewal_failed.set(None);
+                self.is_ca_new.set(false);
                 tracing::info!("the client certificate was renewed");
             }
-            Err(error) => tracing::warn!(%error, "the client certificate could not be renewed"),
+            Err(error) => {
+                self.renewal_failed.set(Some(Monotonic::now()));
+                tracing::warn!(%error, "the client certificate could not be renewed");
+            }
+        }
+    }
+
+    /// What was stored is what is used from now on. Requests under way end as they began.
+    fn go_on_as(&self, enrolment: Enrolment, tls: TlsIdentity) -> Result<(), EnrolmentError> {
+        self.client.become_like(enrolment.client(&tls)?);
+        if self.enrolment.borrow().ca_pem != enrolment.ca_pem {
+            tracing::info!(cas = ?enrolment.cas(), "the server's CA is another one now");
+            self.is_known.set(false);
+        }
+        (*self.enrolment.borrow_mut(), *self.tls.borrow_mut()) = (enrolment, tls);
+        Ok(())
+    }
+
+    fn renew_again(&self) -> Duration {
+        let life = self.tls.borrow().validity().map_or(0, |(from, until)| until.0 - from.0);
+        RENEW_AGAIN.min(Duration::from_nanos(u64::try_from(life).unwrap_or(0)) / RENEW_AGAIN_PARTS)
+    }
+
+    /// Keeps the certificate good while an order runs, however long its upload takes.
+    async fn keep_certified(&self) -> Infallible {
+        loop {
+            let due = self.tls.borrow().due().map_or(0, |due| due.0 - SystemClock.realtime().0);
+            let due = Duration::from_nanos(u64::try_from(due).unwrap_or(0));
+            tokio::time::sleep(due.clamp(self.renew_again().min(RENEW_LOOK), RENEW_LOOK)).await;
+            self.renew().await;
+        }
+    }
+
+    /// Which CAs the server has now. A newer one is learnt with the next renewal, which is then at once; one that it has
+    /// given up is forgotten, once the one that it goes on with is known.
+    fn see_cas(&self, in_force: &[Sha256]) {
+        let Some(issuing) = in_force.first() else { return };
+        let enrolment = self.enrolment.borrow().clone();
+        let is_known = enrolment.cas().contains(issuing);
+        self.is_ca_new.set(!is_known);
+        let Some(fewer) = enrolment.forgetting(in_force).filter(|_| is_known) else { return };
+        let tls = self.tls.borrow().clone();
+        let stored = fewer.store(&self.folder, &tls).and_then(|()| self.go_on_as(fewer, tls));
+        if let Err(error) = stored {
+            tracing::warn!(%error, "a CA that is no longer in force could not be forgotten");
         }
     }
 }

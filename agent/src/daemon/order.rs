@@ -16,7 +16,7 @@ use crate::collection::{Collection, Mandate, Plan};
 use crate::host::SystemClock;
 use crate::host::identity::identity;
 use crate::orders::check::{Checked, Context, Refusal, check};
-use crate::orders::journal::Kept;
+use crate::orders::journal::{self, Kept};
 use crate::run::Finished;
 use crate::run::progress::Silent;
 use crate::transport::backoff::Backoff;
@@ -88,6 +88,7 @@ impl Daemon {
                 purpose: order.purpose.clone(),
             }),
             incident: Some(order.incident.clone()),
+            last_receipt: journal::last_receipt(&self.folder).map(|kept| kept.receipt),
             order_sha256: Some(order_sha256),
             server_offset_ns: Some(server_offset_ns),
         };
@@ -114,7 +115,7 @@ impl Daemon {
         let (done, is_done) = watch::channel(false);
         let (told, may_begin) = oneshot::channel();
         let (begins, mut has_begun) = watch::channel(false);
-        let signer = self.enrolment.server_signer.clone();
+        let signer = self.enrolment.borrow().server_signer.clone();
         let signed_by = (Some(order.order), self.me.key.public_line());
         let main = {
             let receipts = Receipts::new(Some(signer.clone()), self.keep_receipts(bundle));
@@ -141,8 +142,11 @@ impl Daemon {
             let _ = done.send(true);
             ran
         };
-        let ((finished, beside), ()) =
-            tokio::join!(run, self.tell_progress(order.order, bundle, &progress, told, is_done));
+        let told_of = async { tokio::join!(run, self.tell_progress(order.order, bundle, &progress, told, is_done)) };
+        let ((finished, beside), ()) = tokio::select! {
+            ended = told_of => ended,
+            never = self.keep_certified() => match never {},
+        };
         let event = ended(finished, beside);
         tracing::info!(order = %order.order, %bundle, state = event.state().name(), "the order has ended");
         if let Err(error) = self.journal.borrow_mut().end(report(event)) {

@@ -7,6 +7,12 @@
 //! but never twice, because the journal refuses nonces that it holds and everything that expired before those it forgot
 //! ([`Seen::floor`](super::journal::Seen)), whatever time the server claims.
 
+//!
+//! **When a key counts.** A signer's key must be valid, by `valid-after` and `valid-before` in `allowed_signers`, both when
+//! the order says that it was issued and now, by the clock above. So a key that is ended ends at once, also for orders
+//! that were signed before and wait still: when an order was signed is only its signer's word, and whoever stole the key
+//! would say that it was before. Such an order is signed again, with a key that counts. The file is read for each order.
+
 use bundle::sign::{AllowedSigners, NotSigned, open};
 use wire::order::{ORDER_TYPE, Order, PROFILE_BYTES_MAX, RefusalReason, VALID_SECS_MAX, VALUES_BYTES_MAX};
 use wire::profile::{Limits, STEPS_MAX};
@@ -82,6 +88,11 @@ pub fn check(envelope: &Signed, context: &Context<'_>) -> Result<Checked, Refusa
     })?;
     let order = parse(&message, context)?;
     timely(&order, now, skew_ns)?;
+    if order.issued < now && open(envelope, context.signers, namespace::COLLECT, order.issued).is_err() {
+        let message =
+            format!("its signer `{}` was not allowed yet at {}, when it was issued", envelope.principal, order.issued);
+        return Err(refuse(RefusalReason::SignerUnknown, message));
+    }
     if let Some(why) = context.seen.holds(&order) {
         return Err(refuse(RefusalReason::Replayed, why));
     }

@@ -1,6 +1,7 @@
 //! The one way to the server: HTTPS to the first of its addresses that answers, trusting its CA alone.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,12 @@ const SLOWEST_BYTES_PER_SEC: usize = 32 << 10;
 const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 /// Idle connections live longer than a long poll, so that one connection serves them all.
 const POOL_IDLE: Duration = Duration::from_secs(75);
+
+/// What rustls says of a certificate that no trusted CA vouches for.
+const UNKNOWN_CA: &str = "UnknownIssuer";
+/// The commonest reason for it, and what is to be done.
+const OTHER_CA: &str = " (its CA is none that this host trusts: if the server's CA was replaced while this host was off, \
+    enrol it again)";
 
 /// See [`Client::away_max`].
 const AWAY_SECS_MAX: u64 = 600;
@@ -198,7 +205,8 @@ pub enum Credential {
 
 /// See the module.
 pub struct Client {
-    http: reqwest::Client,
+    /// Replaced when the certificate is renewed: requests that are under way go on with the one that they began with.
+    http: RwLock<reqwest::Client>,
     servers: Vec<Url>,
     /// Which of them answered last.
     at: AtomicUsize,
@@ -208,14 +216,15 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that trusts only the CA in `ca_pem`.
+    /// A client that trusts only the CAs in `ca_pem`.
     ///
     /// # Errors
     /// [`CallError::Setup`].
     pub fn new(servers: &[String], ca_pem: &str, credential: Credential) -> Result<Self, CallError> {
         let setup = |what: &str| CallError::Setup(what.to_owned());
-        let ca = Certificate::from_pem(ca_pem.as_bytes()).map_err(|_| setup("the server's CA is no certificate"))?;
-        let mut builder = base().tls_certs_only([ca]);
+        let cas = Certificate::from_pem_bundle(ca_pem.as_bytes());
+        let cas = cas.ok().filter(|cas| !cas.is_empty()).ok_or_else(|| setup("the server's CA is no certificate"))?;
+        let mut builder = base().tls_certs_only(cas);
         let mut bearer = None;
         match credential {
             Credential::None => {}
@@ -232,6 +241,7 @@ impl Client {
             }
         }
         let http = builder.build().map_err(|error| CallError::Setup(plain(&with_causes(&error))))?;
+        let http = RwLock::new(http);
         Ok(Self { http, servers: parse(servers)?, at: AtomicUsize::new(0), bearer, away_max: away_max() })
     }
 
@@ -242,7 +252,7 @@ impl Client {
     pub async fn fetch_ca(servers: &[String], ca_sha256: Sha256) -> Result<String, CallError> {
         // Nothing secret is sent on this connection, and nothing that comes over it is believed but for its digest.
         let http = base().tls_danger_accept_invalid_certs(true).build();
-        let http = http.map_err(|error| CallError::Setup(plain(&with_causes(&error))))?;
+        let http = RwLock::new(http.map_err(|error| CallError::Setup(plain(&with_causes(&error))))?);
         let client =
             Self { http, servers: parse(servers)?, at: AtomicUsize::new(0), bearer: None, away_max: away_max() };
         let reply = client.call(&Call::new(Method::GET, "/ca.pem")).await?;
@@ -251,7 +261,7 @@ impl Client {
         }
         for der in CertificateDer::pem_slice_iter(&reply.body).flatten() {
             if Sha256::of(&der) == ca_sha256 {
-                return Ok(to_pem(&der));
+                return Ok(bundle::ca::to_pem(&der));
             }
         }
         Err(reply.bad("its CA is not the one that the ticket names: somebody may stand in between"))
@@ -260,6 +270,16 @@ impl Client {
     /// The address that answered last.
     pub fn server(&self) -> &str {
         self.url().as_str().trim_end_matches('/')
+    }
+
+    /// From now on asks as `other` does, with its certificate and its CAs. Nothing that is under way is broken off.
+    pub fn become_like(&self, other: Self) {
+        let http = other.http.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.http.write().unwrap_or_else(PoisonError::into_inner) = http;
+    }
+
+    fn http(&self) -> reqwest::Client {
+        self.http.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn url(&self) -> &Url {
@@ -286,16 +306,17 @@ impl Client {
 
     async fn ask(&self, call: &Call) -> Result<Reply, CallError> {
         let server = self.server().to_owned();
-        let unreachable = |error: reqwest::Error| CallError::Unreachable {
-            server: server.clone(),
-            why: plain(&with_causes(&error.without_url())),
+        let unreachable = |error: reqwest::Error| {
+            let why = plain(&with_causes(&error.without_url()));
+            let hint = if why.contains(UNKNOWN_CA) { OTHER_CA } else { "" };
+            CallError::Unreachable { server: server.clone(), why: format!("{why}{hint}") }
         };
         let url = self.url().join(&call.path).map_err(|_| CallError::Setup(format!("{:?} is no path", call.path)))?;
         if url.origin() != self.url().origin() {
             return Err(CallError::Setup(format!("{:?} leads to another server", call.path)));
         }
-        let mut request =
-            self.http.request(call.method.clone(), url).timeout(call.timeout).headers(call.headers.clone());
+        let mut request = self.http().request(call.method.clone(), url);
+        request = request.timeout(call.timeout).headers(call.headers.clone());
         if let Some(bearer) = &self.bearer {
             request = request.header(AUTHORIZATION, bearer);
         }
@@ -359,13 +380,6 @@ fn parse(servers: &[String]) -> Result<Vec<Url>, CallError> {
         Ok(urls) if urls.is_empty() => Err(CallError::Setup("no server is named".to_owned())),
         other => other,
     }
-}
-
-fn to_pem(der: &[u8]) -> String {
-    use base64::Engine as _;
-    let text = base64::prelude::BASE64_STANDARD.encode(der);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| str::from_utf8(line).ok()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 /// What came over the network, for a terminal: capped, without control characters.

@@ -146,7 +146,9 @@ mod tests {
         let secret = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
         assert_eq!(secret.parse::<Recipient>(), Err(BadRecipient::Private));
         assert_eq!("-----BEGIN OPENSSH PRIVATE KEY-----".parse::<Recipient>(), Err(BadRecipient::Private));
-        for (text, kind) in [("ssh-rsa AAAAB3", "ssh-rsa"), ("sk-ssh-ed25519@openssh.com A", "sk-ssh-ed25519@openssh.com")] {
+        for (text, kind) in
+            [("ssh-rsa AAAAB3", "ssh-rsa"), ("sk-ssh-ed25519@openssh.com A", "sk-ssh-ed25519@openssh.com")]
+        {
             let error = text.parse::<Recipient>().unwrap_err();
             assert_eq!(error, BadRecipient::Kind(kind.to_owned()));
             assert!(error.to_string().contains("only age1"), "{error}");

@@ -27,6 +27,10 @@ pub struct Identity {
     pub profile: Option<String>,
     /// The host's name.
     pub host: String,
+    /// The last receipt that the agent had seen: not verified here, for the key that signs it is the server's.
+    pub last_receipt: Option<wire::signed::Signed>,
+    /// The server's clock minus the host's, in nanoseconds, where the agent had a server.
+    pub server_offset_ns: Option<i128>,
     /// When the run began, by the host's clock.
     pub started: Instant,
     /// The key that signs.
@@ -51,6 +55,8 @@ struct Raw {
     kind: String,
     format: String,
     bundle: BundleId,
+    #[serde(default)]
+    clock: serde_json::Value,
     #[serde(default = "first_part")]
     part: u32,
     #[serde(default)]
@@ -65,6 +71,9 @@ struct Raw {
     #[serde(default)]
     profile: Option<Named>,
     host: Named,
+    /// Of any type, likewise.
+    #[serde(default)]
+    last_receipt: serde_json::Value,
     started: Instant,
     signer: String,
     signer_principal: String,
@@ -114,6 +123,8 @@ impl Identity {
             order_sha256: raw.order_sha256.as_str().and_then(|digest| digest.parse().ok()),
             profile: raw.profile.map(|profile| profile.name),
             host: raw.host.name,
+            last_receipt: serde_json::from_value(raw.last_receipt).ok(),
+            server_offset_ns: raw.clock.get("server_offset_ns").and_then(|offset| offset.as_str()?.parse().ok()),
             started: raw.started,
             signer,
             principal: raw.signer_principal,

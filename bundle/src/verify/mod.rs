@@ -41,6 +41,7 @@ pub use table::EntryRecord;
 
 use crate::checkpoint::NAMESPACE;
 use crate::sign::AllowedSigners;
+use crate::time::Instant;
 use book::Book;
 use identity::BadIdentity;
 use stream::Stream;
@@ -131,9 +132,11 @@ fn report(book: &Book, state: State, ended: Ended, bytes: u64) -> Report {
     }
 }
 
-/// The key must have been valid at the last signature, by the host's clock.
+/// The key must have been valid at the last signature, by the host's clock, or where the header says how far that is from
+/// the server's, by the server's: who vouches for keys goes by that one. Both are the signer's word.
 fn trust(header: &Identity, report: &Report, signers: Option<&AllowedSigners>) -> Trust {
     let at = report.checkpoints.last().map_or(header.started, |checkpoint| checkpoint.time);
+    let at = Instant(at.0.saturating_add(header.server_offset_ns.unwrap_or(0)));
     let trusted = signers.is_some_and(|signers| signers.allow(&header.signer, &header.principal, NAMESPACE, at));
     if trusted { Trust::Trusted { principal: header.principal.clone() } } else { Trust::Unknown }
 }

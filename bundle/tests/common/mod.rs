@@ -41,6 +41,7 @@ pub fn header(key: &SigningKey) -> Header {
         hash: "sha256".into(),
         host: HostIdentity { name: "web-1".into(), arch: "x86_64".into(), ..Default::default() },
         incident: Some("INC-2026-0007".parse().unwrap()),
+        last_receipt: None,
         limits: wire::profile::Limits::default(),
         order_sha256: None,
         part: 1,

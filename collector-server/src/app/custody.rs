@@ -6,16 +6,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use serde_json::{Map, json};
-use wire::IncidentId;
 use wire::api::{CustodyLine, Page};
 use wire::custody::{HEAD_TYPE, Head, HeadPoint, Leaf};
 use wire::signed::{Signed, namespace};
+use wire::{IncidentId, Instant};
 
 use super::{Actor, App, Problem, ProblemKind, page_of};
 use crate::store::{NewLeaf, StoredLeaf};
 
 /// The name under which the server signs.
 pub const SERVER_PRINCIPAL: &str = "server";
+/// See [`App::signers`].
+const VOUCHED_BEFORE_NS: i128 = 24 * 3600 * 1_000_000_000;
 /// Leaves that are read at a time.
 const AT_A_TIME: u32 = 1000;
 
@@ -91,7 +93,9 @@ impl App {
     }
 
     /// The `allowed_signers` lines of the server and of all agents, those that were shut out too: what they signed before
-    /// is still to be verified. Each is good for one purpose.
+    /// is still to be verified. Each is good for one purpose, and for the time in which this server vouches for the key:
+    /// from its enrolment, or a day before it, for a host that sealed at its console first or whose clock is behind, until
+    /// it was shut out.
     ///
     /// # Errors
     /// When the store fails.
@@ -102,11 +106,19 @@ impl App {
         self.each_host(|host| {
             // A key is one line that this server has read as a key when the host was enrolled.
             let (principal, key) = (host.agent.principal(), host.signer);
-            let _ = writeln!(text, "{principal} namespaces=\"{}\" {key}", namespace::BUNDLE);
+            let after = instant(Instant(host.enrolled.0 - VOUCHED_BEFORE_NS));
+            let before = host.revoked.map(|revoked| format!(",valid-before=\"{}\"", instant(revoked)));
+            let (purpose, before) = (namespace::BUNDLE, before.unwrap_or_default());
+            let _ = writeln!(text, "{principal} namespaces=\"{purpose}\",valid-after=\"{after}\"{before} {key}");
         })
         .await?;
         Ok(text)
     }
+}
+
+/// As ssh-keygen(1) reads it; without the Z it would be in the reader's own time zone.
+fn instant(at: Instant) -> String {
+    at.calendar().strftime("%Y%m%d%H%M%SZ").to_string()
 }
 
 fn line(line: &CustodyLine) -> Result<Bytes, Problem> {

@@ -15,10 +15,13 @@ use crate::store::{Change, HostRecord, NewLeaf, StoreError};
 const FACT_BYTES_MAX: usize = 256;
 /// Profiles that an agent may have.
 const PROFILES_MAX: usize = 100;
+/// CAs by which an agent may know its server.
+const CAS_MAX: usize = 8;
 /// Certificates of one host that are good at a time: the newest, and those whose reply may have been lost.
 const SERIALS_MAX: usize = 8;
-/// Certificates of a host that has [`SERIALS_MAX`] of them are at least this far apart.
+/// Certificates of a host that has [`SERIALS_MAX`] of them are at least this far apart, or this part of their life.
 const RENEWED_NS_MIN: i128 = 3_600_000_000_000;
+const RENEWED_PARTS: i128 = 6;
 
 impl App {
     /// Lets a host in. The same key may enrol again with a new ticket: it keeps its id, and its old certificates end.
@@ -92,7 +95,8 @@ impl App {
         let mut host = self.enrolled(agent).await?;
         // Each renewal is a leaf for ever: after a few, for an agent whose answers were lost, one an hour is enough.
         let is_full = host.certificate_serials.len() >= SERIALS_MAX;
-        if is_full && certified.expires.0 - host.certificate_expires.0 < RENEWED_NS_MIN {
+        let apart = RENEWED_NS_MIN.min(i128::from(self.limits.certificate_secs) * 1_000_000_000 / RENEWED_PARTS);
+        if is_full && certified.expires.0 - host.certificate_expires.0 < apart {
             return Err(Problem::new(ProblemKind::TooMany, "the certificate was renewed a moment ago")
                 .hint("the agent renews when a third of its life is left; try again in an hour"));
         }
@@ -115,7 +119,8 @@ impl App {
             time: now,
         };
         self.store.commit(vec![Change::PutHost(Box::new(host))], vec![leaf]).await?;
-        Ok(RenewReply { certificate_pem: certified.certificate_pem })
+        let ca_pem = self.authorities.get().map(|in_force| in_force.offered_pem());
+        Ok(RenewReply { ca_pem, certificate_pem: certified.certificate_pem })
     }
 
     /// What a host says of itself now. Its id and its name stay those that it was enrolled with: people dispatch by name,
@@ -168,10 +173,10 @@ impl App {
     }
 
     fn certify(&self, csr_pem: &str, agent: &AgentId, now: Instant) -> Result<ClientCertified, Problem> {
-        let Some(authority) = &self.authority else {
+        let Some(in_force) = self.authorities.get() else {
             return Err(Problem::new(ProblemKind::Unavailable, "this server issues no certificates"));
         };
-        authority.certify_agent(csr_pem, agent, now).map_err(|error| match error {
+        in_force.issuing.certify_agent(csr_pem, agent, now, self.limits.certificate_secs).map_err(|error| match error {
             AuthorityError::Request(_) => Problem::new(ProblemKind::Input, error.to_string())
                 .hint("csr_pem is a PKCS #10 request in PEM, for an ECDSA or Ed25519 key"),
             error => {
@@ -215,10 +220,11 @@ fn check_proof(request: &EnrollRequest) -> Result<(), Problem> {
 }
 
 fn check_facts(facts: &HostFacts) -> Result<(), Problem> {
-    let HostFacts { agent_version, arch, boot_id, kernel, machine_id, name, os_id, profiles } = facts;
+    let HostFacts { agent_version, arch, boot_id, cas, kernel, machine_id, name, os_id, profiles } = facts;
     let optional = [boot_id, machine_id, os_id].into_iter().flatten();
     let texts = [agent_version, arch, kernel, name].into_iter().chain(optional).chain(profiles);
-    if profiles.len() > PROFILES_MAX || texts.into_iter().any(|text| text.len() > FACT_BYTES_MAX) {
+    if profiles.len() > PROFILES_MAX || cas.len() > CAS_MAX || texts.into_iter().any(|text| text.len() > FACT_BYTES_MAX)
+    {
         return Err(Problem::new(ProblemKind::Input, "the host says more of itself than is kept")
             .hint(format!("texts of at most {FACT_BYTES_MAX} bytes, at most {PROFILES_MAX} profiles")));
     }

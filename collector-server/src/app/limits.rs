@@ -14,6 +14,8 @@ pub struct Limits {
     pub connections_of_address_max: Option<usize>,
     /// The longest bundle.
     pub bundle_bytes_max: u64,
+    /// Seconds for which an agent's certificate is good; the agent renews it when a third of them is left.
+    pub certificate_secs: u64,
     /// No upload is begun or continued when less than this is free where the objects lie.
     pub free_bytes_min: u64,
     /// An upload of which nothing came for so long is verified as far as it goes. It may still be continued.
@@ -30,6 +32,7 @@ impl Default for Limits {
             alert_requests_of_source_per_sec: 200,
             bundle_bytes_max: 64 << 30,
             connections_of_address_max: None,
+            certificate_secs: 30 * 24 * 3600,
             free_bytes_min: 1 << 30,
             idle_secs: 300,
             uploads_of_owner_max: 16,

@@ -37,17 +37,18 @@ use tokio_util::sync::CancellationToken;
 use wire::api::Page;
 use wire::{AgentId, Instant, Sha256};
 
-use crate::authority::Authority;
+use crate::authority::Authorities;
 use crate::objects::{ObjectError, Objects};
 use crate::site::Site;
 use crate::store::{Store, StoreError};
+use crate::witness::Standing;
 
 /// Everything that the server's decisions stand on.
 pub struct App {
     /// Alerts wait for each other here.
     pub alerts: alerts::Turn,
-    /// Gives agents their certificates; without one, no host can enrol.
-    pub authority: Option<Authority>,
+    /// Give agents their certificates; without one, no host can enrol.
+    pub authorities: Authorities,
     /// Where the time comes from.
     pub clock: Box<dyn Clock + Send + Sync>,
     /// Wakes those who look after pages.
@@ -88,6 +89,8 @@ pub struct App {
     pub tokens: tokens::Tokens,
     /// Uploads that somebody worked on a moment ago.
     pub uploads: uploads::Uploads,
+    /// Whether custody heads leave.
+    pub witness: Standing,
 }
 
 /// How others find the server, and know it.
@@ -110,7 +113,7 @@ impl App {
     ) -> Self {
         Self {
             alerts: alerts::Turn::default(),
-            authority: None,
+            authorities: Authorities::default(),
             clock,
             escalation: escalation::Escalation::default(),
             findings: findings::Evaluations::default(),
@@ -131,7 +134,13 @@ impl App {
             store,
             tokens: tokens::Tokens::default(),
             uploads: uploads::Uploads::default(),
+            witness: Standing::default(),
         }
+    }
+
+    /// Digest of the CA by which the server is to be known from now on.
+    pub fn ca_sha256(&self) -> Sha256 {
+        self.authorities.get().map_or(self.reach.ca_sha256, |in_force| in_force.issuing.sha256())
     }
 
     /// The time.

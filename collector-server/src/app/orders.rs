@@ -10,7 +10,7 @@ use tokio::time::{Instant as Deadline, timeout_at};
 use wire::agent_api::{Delivery, OrderReport, OrdersReply, POLL_WAIT_SECS_MAX};
 use wire::api::{LiveEvent, TimedEvent};
 use wire::order::{OrderEvent, OrderState};
-use wire::{AgentId, BundleId, Instant, OrderId};
+use wire::{AgentId, BundleId, Instant, OrderId, Sha256};
 
 use super::{Actor, App, Problem, ProblemKind, details};
 use crate::store::{Change, NewLeaf, ORDER_EVENTS_MAX, OrderRecord, StoreError};
@@ -41,9 +41,11 @@ impl App {
             let woken = poll.notify.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
+            // It may have been shut out while it waited.
+            self.enrolled(agent).await?;
             let orders = self.hand_over(agent).await?;
             if !orders.is_empty() || self.stop.is_cancelled() {
-                return Ok(OrdersReply { orders, server_time: self.now() });
+                return Ok(OrdersReply { cas: self.cas(), orders, server_time: self.now() });
             }
             let waited = async {
                 tokio::select! {
@@ -52,9 +54,13 @@ impl App {
                 }
             };
             if timeout_at(deadline, waited).await.is_err() {
-                return Ok(OrdersReply { orders: Vec::new(), server_time: self.now() });
+                return Ok(OrdersReply { cas: self.cas(), orders: Vec::new(), server_time: self.now() });
             }
         }
+    }
+
+    fn cas(&self) -> Vec<Sha256> {
+        self.authorities.get().map(|in_force| in_force.sha256s()).unwrap_or_default()
     }
 
     /// Writes down that an agent was heard, once in a while.

@@ -7,7 +7,7 @@ use wire::api::{TicketReply, TicketRequest};
 use wire::ticket::{Ticket, TicketKind};
 use wire::{IncidentId, Instant, Sha256};
 
-use super::{Actor, App, Problem, ProblemKind, random};
+use super::{Actor, App, Problem, ProblemKind, details, random};
 use crate::store::{Change, NewLeaf, TicketRecord};
 
 const VALID_SECS_MAX: u64 = 7 * 24 * 3600;
@@ -44,7 +44,7 @@ impl App {
         let now = self.now();
         let expires = Instant(now.0 + i128::from(valid_secs) * 1_000_000_000);
         let ticket = Ticket {
-            ca_sha256: self.reach.ca_sha256,
+            ca_sha256: self.ca_sha256(),
             host: request.host,
             incident,
             kind,
@@ -76,16 +76,40 @@ impl App {
         self.store.commit(vec![Change::AddTicket(Box::new(record))], vec![leaf]).await?;
         Ok(TicketReply { expires, ticket: ticket.to_text() })
     }
+
+    /// Ends a ticket before its time, used or not. What came with it stays.
+    ///
+    /// # Errors
+    /// [`ProblemKind::Input`], [`ProblemKind::NotFound`]; [`ProblemKind::Conflict`] for one that has ended.
+    pub async fn revoke_ticket(&self, by: &Actor, ticket: Sha256, reason: &str) -> Result<(), Problem> {
+        check_text("reason", reason)?;
+        let now = self.now();
+        let record = self.store.ticket(ticket).await?.ok_or_else(|| {
+            Problem::new(ProblemKind::NotFound, format!("there is no ticket {ticket}"))
+                .hint("its id is the digest of its secret: holdfast ticket revoke takes the ticket itself, too")
+        })?;
+        let leaf = NewLeaf {
+            actor: by.to_string(),
+            details: details([("reason", json!(reason)), ("used_by", json!(record.used_by))]),
+            event: "ticket_revoked",
+            incident: record.incident,
+            subject: format!("ticket:{ticket}"),
+            time: now,
+        };
+        self.store.commit(vec![Change::EndTicket(ticket, now)], vec![leaf]).await?;
+        self.break_off(&Actor::Ticket { ticket: ticket.to_string() }.to_string()).await
+    }
 }
 
 fn check_name(what: &str, name: Option<&str>) -> Result<(), Problem> {
-    let is_plain =
-        |name: &str| !name.is_empty() && name.chars().count() <= NAME_CHARS_MAX && !name.chars().any(char::is_control);
-    match name {
-        Some(name) if !is_plain(name) => {
-            Err(Problem::new(ProblemKind::Input, format!("{what:?} in the request is no name"))
-                .hint(format!("1 to {NAME_CHARS_MAX} characters on one line")))
-        }
-        _ => Ok(()),
+    name.map_or(Ok(()), |name| check_text(what, name))
+}
+
+/// One line for people.
+pub(super) fn check_text(what: &str, text: &str) -> Result<(), Problem> {
+    if !text.is_empty() && text.chars().count() <= NAME_CHARS_MAX && !text.chars().any(char::is_control) {
+        return Ok(());
     }
+    Err(Problem::new(ProblemKind::Input, format!("{what:?} in the request is no text for people"))
+        .hint(format!("1 to {NAME_CHARS_MAX} characters on one line")))
 }

@@ -154,6 +154,15 @@ impl App {
         }
     }
 
+    /// Whether somebody who was let in still would be: the token may have been withdrawn, or have ended.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_welcome(&self, by: &Actor) -> Result<bool, Problem> {
+        let Actor::User { token, .. } = by else { return Ok(true) };
+        Ok(self.store.token(token).await?.is_some_and(|record| self.holder_of(record).is_ok()))
+    }
+
     async fn check_secret(&self, record: &TokenRecord, secret: &str, digest: Sha256, now: u64) -> Result<(), Problem> {
         let _one_of_few = timeout(HASH_WAIT, self.tokens.hashing.acquire()).await.map_err(|_| {
             Problem::new(ProblemKind::Unavailable, "too many tokens are being checked")
@@ -212,12 +221,18 @@ pub async fn add(
     role: Role,
     days: Option<u32>,
 ) -> Result<NewToken, Problem> {
+    let new = made(now, name, role, ends(name, now, days)?)?;
+    put(store, by, &new.record).await?;
+    Ok(new)
+}
+
+fn made(now: Instant, name: &str, role: Role, expires: Option<Instant>) -> Result<NewToken, Problem> {
     let id = format!("{:016x}", u64::from_be_bytes(random()?));
     let secret = BASE64_URL_SAFE_NO_PAD.encode(random::<32>()?);
     let text = format!("{PREFIX}{id}_{secret}");
     let record = TokenRecord {
         created: now,
-        expires: ends(name, now, days)?,
+        expires,
         hash: hash(&secret)?,
         name: name.to_owned(),
         revoked: None,
@@ -225,7 +240,6 @@ pub async fn add(
         signature: None,
         token: id,
     };
-    put(store, by, &record).await?;
     Ok(NewToken { record, text })
 }
 
@@ -269,6 +283,11 @@ fn ends(name: &str, now: Instant, days: Option<u32>) -> Result<Option<Instant>, 
 }
 
 async fn put(store: &dyn Store, by: &Actor, record: &TokenRecord) -> Result<(), Problem> {
+    store.commit(vec![Change::AddToken(Box::new(record.clone()))], vec![added(by, record)]).await?;
+    Ok(())
+}
+
+fn added(by: &Actor, record: &TokenRecord) -> NewLeaf {
     let mut details = Map::new();
     details.insert("expires".to_owned(), json!(record.expires));
     details.insert("name".to_owned(), json!(record.name));
@@ -276,9 +295,13 @@ async fn put(store: &dyn Store, by: &Actor, record: &TokenRecord) -> Result<(), 
     if let Some(signature) = &record.signature {
         details.insert("signature".to_owned(), json!(signature.scheme));
     }
-    let leaf = leaf(record.created, by, "token_added", &record.token, details);
-    store.commit(vec![Change::AddToken(Box::new(record.clone()))], vec![leaf]).await?;
-    Ok(())
+    leaf(record.created, by, "token_added", &record.token, details)
+}
+
+fn withdrawn(by: &Actor, record: &TokenRecord, now: Instant) -> NewLeaf {
+    let mut details = Map::new();
+    details.insert("name".to_owned(), json!(record.name));
+    leaf(now, by, "token_revoked", &record.token, details)
 }
 
 /// Withdraws a token; its sessions end with it.
@@ -286,19 +309,40 @@ async fn put(store: &dyn Store, by: &Actor, record: &TokenRecord) -> Result<(), 
 /// # Errors
 /// [`ProblemKind::NotFound`]; [`ProblemKind::Conflict`] when it was withdrawn before.
 pub async fn revoke(store: &dyn Store, now: Instant, by: &Actor, id: &str) -> Result<TokenRecord, Problem> {
+    let record = to_withdraw(store, id).await?;
+    store.commit(vec![Change::RevokeToken(id.to_owned(), now)], vec![withdrawn(by, &record, now)]).await?;
+    Ok(TokenRecord { revoked: Some(now), ..record })
+}
+
+/// The token of this id, which was not withdrawn.
+async fn to_withdraw(store: &dyn Store, id: &str) -> Result<TokenRecord, Problem> {
     let record = if is_id(id) { store.token(id).await? } else { None };
     let record = record.ok_or_else(|| {
         Problem::new(ProblemKind::NotFound, format!("there is no token {id:?}"))
             .hint("the ids are in: holdfast-server token list")
     })?;
-    if let Some(revoked) = record.revoked {
-        return Err(Problem::new(ProblemKind::Conflict, format!("the token {id} was withdrawn at {revoked}")));
+    match record.revoked {
+        Some(revoked) => Err(Problem::new(ProblemKind::Conflict, format!("the token {id} was withdrawn at {revoked}"))),
+        None => Ok(record),
     }
-    let mut details = Map::new();
-    details.insert("name".to_owned(), json!(record.name));
-    let leaf = leaf(now, by, "token_revoked", id, details);
-    store.commit(vec![Change::RevokeToken(id.to_owned(), now)], vec![leaf]).await?;
-    Ok(TokenRecord { revoked: Some(now), ..record })
+}
+
+/// Makes another token for the same holder, with the same role and end, and withdraws this one: in one step, so that one
+/// of the two always lets in.
+///
+/// # Errors
+/// [`ProblemKind::NotFound`]; [`ProblemKind::Conflict`] when it was withdrawn before, or its holder signs.
+pub async fn rotate(store: &dyn Store, now: Instant, by: &Actor, id: &str) -> Result<NewToken, Problem> {
+    let old = to_withdraw(store, id).await?;
+    if old.signature.is_some() {
+        return Err(Problem::new(ProblemKind::Conflict, format!("the holder of {id} signs, and has no token"))
+            .hint("add the source again with its new key, then revoke this one"));
+    }
+    let new = made(now, &old.name, old.role, old.expires)?;
+    let leaves = vec![added(by, &new.record), withdrawn(by, &old, now)];
+    let changes = vec![Change::AddToken(Box::new(new.record.clone())), Change::RevokeToken(id.to_owned(), now)];
+    store.commit(changes, leaves).await?;
+    Ok(new)
 }
 
 fn hash(secret: &str) -> Result<String, Problem> {

@@ -97,7 +97,7 @@ impl Cli {
     /// [`Failure`].
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::Ca(ca) => ca.run(),
+            Command::Ca(ca) => runtime()?.block_on(ca.run(&SystemClock)),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Self::command(), "holdfast-server", &mut script);

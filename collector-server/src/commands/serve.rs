@@ -11,10 +11,14 @@ use wire::ByteSize;
 use super::{Failure, token};
 use crate::app::limits::Limits;
 use crate::process::{Config, Server};
+use crate::witness::To;
 
 /// Run the server. Everything that it owns is made at the first start.
 #[derive(clap::Args)]
 pub struct Serve {
+    /// Seconds for which the certificate of an agent is good; it is renewed when a third of them is left
+    #[arg(long, value_name = "SECS", default_value_t = Limits::default().certificate_secs, value_parser = clap::value_parser!(u64).range(6..=7_776_000))]
+    certificate_secs: u64,
     /// The directory that holds keys, records and evidence
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
@@ -24,6 +28,9 @@ pub struct Serve {
     /// Bytes that stay free where the evidence lies: an upload that would take of them is told to come again later
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     free_bytes_min: ByteSize,
+    /// A file elsewhere, or a folder, to which the signed heads of the custody log are appended as well
+    #[arg(long, value_name = "FILE|DIR")]
+    heads_to: Option<PathBuf>,
     /// Seconds without a byte after which an upload is verified as far as it came
     #[arg(long, value_name = "SECS", default_value_t = Limits::default().idle_secs, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     idle_secs: u64,
@@ -36,9 +43,18 @@ pub struct Serve {
     /// A name or address under which others reach the server, for its certificate and for tickets; may be repeated
     #[arg(long = "name", value_name = "HOST", value_parser = host_name)]
     names: Vec<String>,
+    /// A time-stamping authority (RFC 3161) that is asked daily, and at the stop, to sign for the custody log's head
+    #[arg(long, value_name = "URL", value_parser = authority)]
+    timestamp_url: Option<reqwest::Url>,
     /// The folder of the site's own files, contacts.yaml and others; DATA/site, when it is there
     #[arg(long, value_name = "DIR")]
     site: Option<PathBuf>,
+}
+
+/// Many authorities answer plain HTTP: what they sign needs no secrecy, and is checked.
+fn authority(text: &str) -> Result<reqwest::Url, String> {
+    let url = reqwest::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.ok_or_else(|| "http://HOST/… or https://HOST/… is wanted".to_owned())
 }
 
 /// What stands in a certificate and in an address.
@@ -66,13 +82,15 @@ impl Serve {
         let connections_of_address_max =
             self.connections_of_address_max.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
         let limits = Limits {
+            certificate_secs: self.certificate_secs,
             connections_of_address_max,
             free_bytes_min: self.free_bytes_min.0,
             idle_secs: self.idle_secs,
             ..Limits::default()
         };
         let site = self.site.or_else(|| Some(self.data.join("site")).filter(|folder| folder.is_dir()));
-        let config = Config { data: self.data, limits, listen: self.listen, names: self.names, site };
+        let heads = To { elsewhere: self.heads_to, authority: self.timestamp_url };
+        let config = Config { data: self.data, heads, limits, listen: self.listen, names: self.names, site };
         let server = Server::start(config).await?;
         announce(&server, self.json)?;
         let hint = token::hint_without_tokens(&*server.app.store, server.folder()).await.unwrap_or_default();

@@ -55,7 +55,15 @@ pub enum Token {
         #[arg(long)]
         json: bool,
     },
-    /// Withdraw a token; its sessions end with it
+    /// Make another token for the holder of one and print it, once; the old one is withdrawn
+    Rotate {
+        /// Its id: the 16 hex digits after hf_
+        id: String,
+        /// See [`At`].
+        #[command(flatten)]
+        at: At,
+    },
+    /// Withdraw a token; its sessions and streams end with it
     Revoke {
         /// Its id: the 16 hex digits after hf_
         id: String,
@@ -70,7 +78,7 @@ pub enum Token {
 pub struct At {
     /// The server's data directory
     #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    pub data: PathBuf,
 }
 
 /// [`Role`], on the command line.
@@ -124,18 +132,27 @@ impl Token {
                     writeln!(out, "{}", if json { as_json(&token) } else { as_line(&token) })?;
                 }
             }
+            Self::Rotate { id, at } => {
+                let store = open(&at.data, Duration::ZERO).await?;
+                let rotated = tokens::rotate(&store, clock.realtime(), &Actor::Server, id_in(&id)).await;
+                store.close().await;
+                writeln!(out, "{}", rotated.map_err(in_words)?.text)?;
+            }
             Self::Revoke { id, at } => {
                 let store = open(&at.data, Duration::ZERO).await?;
-                // A whole token is taken for its id, so that one found in a log can be pasted; it is not shown again.
-                let id = id.strip_prefix(tokens::PREFIX).unwrap_or(&id);
-                let id = id.split_once('_').map_or(id, |(id, _)| id);
-                let revoked = tokens::revoke(&store, clock.realtime(), &Actor::Server, id).await;
+                let revoked = tokens::revoke(&store, clock.realtime(), &Actor::Server, id_in(&id)).await;
                 store.close().await;
                 writeln!(out, "{}", as_line(&revoked.map_err(in_words)?))?;
             }
         }
         Ok(())
     }
+}
+
+/// A whole token is taken for its id, so that one found in a log can be pasted; it is not shown again.
+fn id_in(text: &str) -> &str {
+    let id = text.strip_prefix(tokens::PREFIX).unwrap_or(text);
+    id.split_once('_').map_or(id, |(id, _)| id)
 }
 
 /// The key is read from a file, for a command line is seen by everybody on the host.
@@ -172,7 +189,7 @@ pub async fn hint_without_tokens(store: &dyn Store, data: &Path) -> Result<Optio
 
 /// Only the server makes its records: in a wrong folder a token would be good for nothing. A server that was just started
 /// may be about to make them, and so long they are waited for.
-async fn open(data: &Path, made_within: Duration) -> Result<Database, Failure> {
+pub async fn open(data: &Path, made_within: Duration) -> Result<Database, Failure> {
     let (path, deadline) = (data.join("holdfast.db"), Instant::now() + made_within);
     while !path.exists() {
         if !data.exists() || Instant::now() >= deadline {

@@ -8,8 +8,8 @@ use wire::agent_api::{
 };
 use wire::api::{
     AlertView, AlertsReply, DeadLetter, Draft, EscalationStatus, EscalationTest, EscalationTestReply, EvidenceView,
-    HostView, IncidentSummary, IncidentView, Me, OrderView, Page, ReplayReply, ReplayRequest, TicketReply,
-    TicketRequest,
+    HostView, IncidentSummary, IncidentView, Me, OrderView, Page, ReplayReply, ReplayRequest, RevokeRequest,
+    TicketReply, TicketRequest,
 };
 use wire::assessment::{Assessment, ForensicsPlan};
 use wire::case::{Action, ActionReply, HumanReport, TimelineEntry};
@@ -141,6 +141,11 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new(Post, "/api/v1/hosts/tickets", Who::Responder, |verb| on(verb, incidents::make_host_ticket), "A ticket for one enrolment.")
         .takes(Body::Json(json::<TicketRequest>), REQUEST_BYTES_MAX)
         .answers(Answer::Json(json::<TicketReply>)),
+    Endpoint::new(Post, "/api/v1/hosts/{agent}/revoke", Who::Responder, |verb| on(verb, incidents::revoke_host), "Shut a host out: its certificates count no more, and its key vouches for nothing from now on.")
+        .takes(Body::Json(json::<RevokeRequest>), REQUEST_BYTES_MAX)
+        .answers(Answer::Json(json::<HostView>)),
+    Endpoint::new(Post, "/api/v1/tickets/{ticket}/revoke", Who::Responder, |verb| on(verb, incidents::revoke_ticket), "End a ticket before its time. What came with it stays.")
+        .takes(Body::Json(json::<RevokeRequest>), REQUEST_BYTES_MAX),
     Endpoint::new(Post, "/api/v1/orders", Who::Responder, |verb| on(verb, orders::dispatch), "Dispatch a signed order to its agent.")
         .takes(Body::Json(json::<Signed>), ENVELOPE_BYTES_MAX)
         .answers(Answer::Json(json::<OrderView>)),

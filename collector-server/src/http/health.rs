@@ -26,14 +26,15 @@ pub fn count_from_now_on() -> Option<&'static PrometheusHandle> {
         .as_ref()
 }
 
-/// The CA's certificate: whoever has its digest from a ticket can check it.
+/// The CA's certificate: whoever has its digest from a ticket can check it. While a CA is replaced, those of both, and the
+/// older one's word for the newer.
 ///
 /// # Errors
 /// [`ProblemKind::NotFound`] on a server without an authority.
 pub async fn ca(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let authority = app.authority.as_ref();
-    let authority = authority.ok_or_else(|| Problem::new(ProblemKind::NotFound, "this server has no CA of its own"))?;
-    Ok(([(CONTENT_TYPE, "application/x-pem-file")], authority.pem().to_owned()).into_response())
+    let in_force = app.authorities.get();
+    let in_force = in_force.ok_or_else(|| Problem::new(ProblemKind::NotFound, "this server has no CA of its own"))?;
+    Ok(([(CONTENT_TYPE, "application/x-pem-file")], in_force.offered_pem()).into_response())
 }
 
 /// The process answers.
@@ -41,11 +42,12 @@ pub async fn alive() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// The server can do its work: its records and its objects answer.
+/// The server can do its work: its records and its objects answer. What the operator should look at is named: 200 then,
+/// and 204 when there is nothing.
 ///
 /// # Errors
 /// [`ProblemKind::Unavailable`].
-pub async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Problem> {
+pub async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let not_ready = |what: &str| {
         Problem::new(ProblemKind::Unavailable, format!("{what} cannot be used"))
             .hint("the cause is in the server's log")
@@ -55,7 +57,11 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Problem> {
     }
     app.store.ping().await.map_err(|error| not_ready("the store").cause(format!("{error:?}")))?;
     app.objects.free_bytes().map_err(|error| not_ready("the object store").cause(error))?;
-    Ok(StatusCode::NO_CONTENT)
+    let warnings = app.witness.warnings();
+    if warnings.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(axum::Json(serde_json::json!({ "warnings": warnings })).into_response())
 }
 
 /// The counters in Prometheus's text format.

@@ -15,6 +15,7 @@ pub mod pages;
 pub mod places;
 pub mod range;
 pub mod session;
+mod successor;
 pub mod tls;
 pub mod uploads;
 mod watched;
@@ -45,6 +46,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .method_not_allowed_fallback(not_so)
         .layer(CatchPanicLayer::custom(fell_over))
         .layer(browsers)
+        .layer(from_fn_with_state(Arc::clone(app), successor::layer))
         .layer(from_fn(drain::layer))
         .layer(from_fn(observe::observe))
         .with_state(Arc::clone(app))

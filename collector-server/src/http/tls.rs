@@ -6,8 +6,8 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::credential::ClientCertificate;
 use super::places::{Place, Places};
 use super::watched::Watched;
-use crate::authority::{Authority, Certified, hex};
+use crate::authority::{Certified, InForce, hex};
 
 /// A handshake takes at most this long, and the first byte after it comes within the same time again.
 const HANDSHAKE_SECS_MAX: u64 = 10;
@@ -48,10 +48,19 @@ pub enum TlsError {
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// Accepts connections. Clones share the bound.
+/// Accepts connections. Clones share the bound, and what is put in force.
 #[derive(Clone)]
 pub struct Acceptor {
+    current: Current,
     places: Places,
+}
+
+/// What new connections are made with.
+type Current = Arc<RwLock<Terms>>;
+
+struct Terms {
+    /// The names of the CAs whose client certificates count, DER.
+    issuers: Vec<Vec<u8>>,
     tls: TlsAcceptor,
 }
 
@@ -60,24 +69,19 @@ impl Acceptor {
     ///
     /// # Errors
     /// [`TlsError`].
-    pub fn new(authority: &Authority, certified: &Certified, places: Places) -> Result<Self, TlsError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from(authority.der().to_vec()))?;
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .allow_unauthenticated()
-            .build()?;
-        let certificate = CertificateDer::from_pem_slice(certified.certificate_pem.as_bytes())?;
-        let key = PrivateKeyDer::from_pem_slice(certified.key_pem.as_bytes())?;
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_client_cert_verifier(clients)
-            .with_single_cert(vec![certificate], key)?;
-        // A session that is taken up again is not asked for its certificate again, which may have ended meanwhile.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { places, tls: TlsAcceptor::from(Arc::new(config)) })
+    pub fn new(in_force: &InForce, certified: &Certified, places: Places) -> Result<Self, TlsError> {
+        let current = Arc::new(RwLock::new(terms(in_force, certified)?));
+        Ok(Self { current, places })
+    }
+
+    /// From now on connections are made with these. On those that are there, certificates of a CA that is no longer in
+    /// force count no more.
+    ///
+    /// # Errors
+    /// [`TlsError`]; all stays as it was.
+    pub fn put(&self, in_force: &InForce, certified: &Certified) -> Result<(), TlsError> {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = terms(in_force, certified)?;
+        Ok(())
     }
 
     async fn shake_hands<S>(
@@ -88,12 +92,13 @@ impl Acceptor {
         let place = self.places.take(stream.peer_addr()?.ip())?;
         stream.set_nodelay(true)?;
         let patience = Duration::from_secs(HANDSHAKE_SECS_MAX);
-        let mut stream = begun("handshake", timeout(patience, self.tls.accept(stream)).await)?;
+        let tls = self.current.read().unwrap_or_else(PoisonError::into_inner).tls.clone();
+        let mut stream = begun("handshake", timeout(patience, tls.accept(stream)).await)?;
         begun("first_byte", timeout(patience, stream.fill_buf()).await.map(|filled| filled.map(drop)))?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(who);
         // The HTTP layer waits without a limit for the bytes that tell HTTP/1 from HTTP/2.
         let (stream, asked) = Watched::new(stream, patience);
-        Ok((stream, Connection { asked, certificate, inner, _place: Arc::new(place) }))
+        Ok((stream, Connection { asked, certificate, current: self.current, inner, _place: Arc::new(place) }))
     }
 }
 
@@ -121,11 +126,39 @@ fn begun<T>(step: &'static str, tried: Result<io::Result<T>, Elapsed>) -> io::Re
     tried?
 }
 
-/// The agent that a verified certificate names.
-fn who(certificate: &CertificateDer) -> Option<ClientCertificate> {
+fn terms(in_force: &InForce, certified: &Certified) -> Result<Terms, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    let mut issuers = Vec::new();
+    for der in in_force.ders() {
+        roots.add(CertificateDer::from(der.to_vec()))?;
+        issuers.extend(X509Certificate::from_der(der).ok().map(|(_, ca)| ca.subject().as_raw().to_vec()));
+    }
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .allow_unauthenticated()
+        .build()?;
+    let mut chain = vec![CertificateDer::from_pem_slice(certified.certificate_pem.as_bytes())?];
+    for certificate in CertificateDer::pem_slice_iter(in_force.chain_pem().as_bytes()) {
+        chain.push(certificate?);
+    }
+    let key = PrivateKeyDer::from_pem_slice(certified.key_pem.as_bytes())?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain, key)?;
+    // A session that is taken up again is not asked for its certificate again, which may have ended meanwhile.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Terms { issuers, tls: TlsAcceptor::from(Arc::new(config)) })
+}
+
+/// The agent that a verified certificate names, and the name of the CA that gave it, DER.
+fn who(certificate: &CertificateDer) -> Option<(ClientCertificate, Vec<u8>)> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let agent = certificate.subject().iter_common_name().next()?.as_str().ok()?.parse().ok()?;
-    Some(ClientCertificate { agent, serial: hex(certificate.raw_serial()) })
+    let issuer = certificate.issuer().as_raw().to_vec();
+    Some((ClientCertificate { agent, serial: hex(certificate.raw_serial()) }, issuer))
 }
 
 /// The service of one connection: each request is told the client's certificate. The connection counts as long as this
@@ -133,7 +166,8 @@ fn who(certificate: &CertificateDer) -> Option<ClientCertificate> {
 #[derive(Clone)]
 pub struct Connection<S> {
     asked: Arc<AtomicBool>,
-    certificate: Option<ClientCertificate>,
+    certificate: Option<(ClientCertificate, Vec<u8>)>,
+    current: Current,
     inner: S,
     _place: Arc<Place>,
 }
@@ -149,7 +183,9 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Connection<S> {
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         self.asked.store(true, Ordering::Relaxed);
-        if let Some(certificate) = &self.certificate {
+        if let Some((certificate, issuer)) = &self.certificate
+            && self.current.read().unwrap_or_else(PoisonError::into_inner).issuers.contains(issuer)
+        {
             request.extensions_mut().insert(certificate.clone());
         }
         self.inner.call(request)

@@ -413,6 +413,8 @@ pub enum Change {
         /// Its kind.
         kind: TicketKind,
     },
+    /// A ticket that has not ended by this time ends then.
+    EndTicket(Sha256, Instant),
     /// A new dead letter; its id is new.
     AddLetter(Box<LetterRecord>),
     /// A dead letter that was not replayed was, now.

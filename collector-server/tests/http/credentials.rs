@@ -128,3 +128,88 @@ async fn a_ticket_is_shown_once_and_lets_nobody_read() {
     server.post("/api/v1/hosts/tickets", &server.responder, &serde_json::json!({ "host": "a\nb" })).await.is(400);
     server.post("/api/v1/incidents/INC-2026-0001/tickets", &server.responder, &body).await.is(404);
 }
+
+#[tokio::test]
+async fn a_withdrawn_token_ends_what_it_listens_to() {
+    use futures_util::StreamExt as _;
+    let server = Server::start().await;
+    let alert = serde_json::json!({"event_type": "malware", "host": "web-1"});
+    let told = server.post("/api/v1/alerts", &server.source, &alert).await.is(200).json();
+    let incident = told["alerts"][0]["incident"].as_str().unwrap().to_owned();
+    let made = tokens::add(&*server.store, NOW, &Actor::Server, "eve", Role::Analyst, None).await.unwrap();
+    let path = format!("/api/v1/incidents/{incident}/events");
+    let mut stream =
+        server.open("GET", &path, &With::Token(made.text), &[], vec![]).await.into_body().into_data_stream();
+    assert!(stream.next().await.is_some(), "listening");
+    let other = server::store::sql::Database::in_file(&server.database()).await.unwrap();
+    tokens::revoke(&other, NOW, &Actor::Server, &made.record.token).await.unwrap();
+    other.close().await;
+    let ended = async { while stream.next().await.is_some() {} };
+    tokio::time::timeout(std::time::Duration::from_secs(60), ended).await.expect("the stream ends");
+}
+
+#[tokio::test]
+async fn a_rotated_token_goes_on_in_another_one() {
+    let server = Server::start().await;
+    let made = tokens::add(&*server.store, NOW, &Actor::Server, "eve", Role::Analyst, Some(7)).await.unwrap();
+    let new = tokens::rotate(&*server.store, NOW, &Actor::Server, &made.record.token).await.unwrap();
+    assert_eq!(
+        (&new.record.name, new.record.role, new.record.expires),
+        (&made.record.name, Role::Analyst, made.record.expires)
+    );
+    assert_eq!((me(&server, &With::Token(made.text)).await, me(&server, &With::Token(new.text)).await), (401, 200));
+    assert!(tokens::rotate(&*server.store, NOW, &Actor::Server, &made.record.token).await.is_err());
+}
+
+#[tokio::test]
+async fn a_host_that_is_shut_out_is_refused_at_every_door_and_its_old_evidence_stays_good() {
+    let server = Server::start().await;
+    let (agent, with) = server.enrol("web-1", 1).await;
+    let path = format!("/api/v1/hosts/{agent}/revoke");
+    let why = serde_json::json!({"reason": "the key was copied"});
+    assert_eq!(server.post(&path, &server.analyst, &why).await.status.as_u16(), 403);
+    server.post(&path, &server.responder, &serde_json::json!({"reason": ""})).await.is(400);
+    server.post("/api/v1/hosts/web-9/revoke", &server.responder, &why).await.is(404);
+    server.clock.pass(3600);
+    let told = server.post(&path, &server.responder, &why).await.is(200).json();
+    assert_eq!(told["revoked"], "2026-11-21T18:45:48.000000000Z");
+    server.post(&path, &server.responder, &why).await.is(409);
+    for (method, path) in [
+        ("GET", "/agent/v1/orders?wait_secs=0"),
+        ("POST", "/agent/v1/renew"),
+        ("PUT", "/agent/v1/host"),
+        ("POST", "/agent/v1/orders/01980000-0000-7000-8000-000000000000/events"),
+        ("POST", "/api/v1/uploads"),
+        ("PATCH", "/api/v1/uploads/01980000-0000-7000-8000-000000000000"),
+        ("POST", "/api/v1/uploads/01980000-0000-7000-8000-000000000000/checkpoints"),
+    ] {
+        server.send(method, path, &with, &[], vec![]).await.is(401);
+    }
+    assert!(server.get("/api/v1/hosts").await.json()["items"].as_array().unwrap().is_empty());
+    let signers = bundle::sign::AllowedSigners::parse(&server.get("/api/v1/signers").await.text()).unwrap();
+    let key = bundle::sign::SigningKey::from_seed(&[1; 32]).public();
+    let allows = |secs: i128| {
+        let at = wire::Instant(NOW.0 + secs * 1_000_000_000);
+        signers.allow(&key, &agent.principal(), wire::signed::namespace::BUNDLE, at)
+    };
+    assert!(allows(-23 * 3600) && allows(3599));
+    assert!(!allows(-25 * 3600) && !allows(3600));
+    let leaves = server.store.leaves(None, 0, 100).await.unwrap();
+    let leaf = leaves.iter().find(|stored| stored.leaf.event == "host_revoked").unwrap();
+    assert_eq!((leaf.leaf.actor.as_str(), &leaf.leaf.details["reason"]), ("user:zoe", &why["reason"]));
+}
+
+#[tokio::test]
+async fn a_ticket_is_ended_before_its_time() {
+    let server = Server::start().await;
+    let made = server.post("/api/v1/hosts/tickets", &server.responder, &serde_json::json!({})).await.is(200).json();
+    let ticket: wire::ticket::Ticket = made["ticket"].as_str().unwrap().parse().unwrap();
+    let id = wire::Sha256::of(ticket.secret.as_bytes());
+    let path = format!("/api/v1/tickets/{id}/revoke");
+    let why = serde_json::json!({"reason": "sent to the wrong list"});
+    assert_eq!(server.post(&path, &server.analyst, &why).await.status.as_u16(), 403);
+    server.post(&path, &server.responder, &why).await.is(204);
+    server.post(&path, &server.responder, &why).await.is(409);
+    assert_eq!(server.store.ticket(id).await.unwrap().unwrap().expires, NOW);
+    server.post(&format!("/api/v1/tickets/{}/revoke", "0".repeat(64)), &server.responder, &why).await.is(404);
+}

@@ -35,6 +35,7 @@ async fn hold_these(server: &Server, held: &[u8], stream: &str, state: EvidenceS
         brought_by: "agent:web-1".into(),
         bundle,
         bytes: 0,
+        contradictions: Vec::new(),
         findings: vec![],
         found: None,
         host: "web-1".into(),

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use server::app::limits::Limits;
 use server::app::{Actor, tokens};
 use server::process::{Config, Server, SystemClock};
+use server::witness::To;
 use tempfile::TempDir;
 use wire::agent_api::{EnrollReply, EnrollRequest, HostFacts, OrdersReply};
 use wire::api::{AlertsReply, EvidenceState, EvidenceView, LiveEvent, OrderView, Role, TicketReply};
@@ -56,7 +57,9 @@ pub fn new_bundle_id() -> BundleId {
 async fn start(folder: &TempDir, limits: &Limits) -> Server {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let data = folder.path().join("data");
-    Server::start(Config { data, limits: limits.clone(), listen, names: Vec::new(), site: None }).await.unwrap()
+    Server::start(Config { data, heads: To::default(), limits: limits.clone(), listen, names: Vec::new(), site: None })
+        .await
+        .unwrap()
 }
 
 impl Site {
@@ -198,7 +201,7 @@ impl Site {
 
 /// A client that knows the server by its CA alone; with a certificate where it has one.
 pub fn client(server: &Server, identity: Option<&str>) -> Client {
-    let ca = reqwest::Certificate::from_pem(server.app.authority.as_ref().unwrap().pem().as_bytes()).unwrap();
+    let ca = reqwest::Certificate::from_pem(server.app.authorities.get().unwrap().issuing.pem().as_bytes()).unwrap();
     let mut builder = Client::builder().tls_certs_only([ca]).timeout(PATIENCE);
     if let Some(pem) = identity {
         builder = builder.identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap());
@@ -244,6 +247,16 @@ impl Host {
         let host = site.server.app.store.host(&reply.agent).await.unwrap().unwrap();
         let serial = host.certificate_serials.last().unwrap().clone();
         Self { agent: reply.agent, client: client(&site.server, Some(&identity)), key, identity, serial }
+    }
+
+    /// A transport checkpoint under the host's key, as the agent writes it.
+    pub fn sign(&self, checkpoint: &bundle::checkpoint::StreamCheckpoint) -> bundle::checkpoint::StreamLine {
+        let signed = bundle::checkpoint::to_sorted_json(checkpoint);
+        bundle::checkpoint::StreamLine {
+            checkpoint: checkpoint.clone(),
+            sig_ssh: self.key.sign(namespace::BUNDLE, signed.as_bytes()).unwrap(),
+            signed_b64: BASE64_STANDARD.encode(signed),
+        }
     }
 
     /// The same host, before a server that was started again.
@@ -329,6 +342,7 @@ pub fn make_bundle(
         hash: "sha256".into(),
         host: HostIdentity { name: "web-1".into(), arch: "x86_64".into(), ..Default::default() },
         incident,
+        last_receipt: None,
         limits: wire::profile::Limits::default(),
         order_sha256,
         part: 1,

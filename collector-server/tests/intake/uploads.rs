@@ -235,5 +235,40 @@ async fn checkpoints_that_do_not_hold_get_no_receipt() {
     assert_eq!(line, serde_json::from_str::<Value>(&second.lines[0]).unwrap());
     let view = site.evidence(bundle).await;
     assert_eq!(view.receipts.len(), 1);
+    let said: Vec<&str> = view.contradictions.iter().map(|there| there.what.as_str()).collect();
+    assert_eq!(said, ["checkpoint_mismatch", "equivocation"]);
+    assert_eq!(refused(&second.lines[0]).await.0, 409, "said again, it is kept once");
+    assert_eq!(site.evidence(bundle).await.contradictions, view.contradictions);
+    site.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bundle_that_is_sealed_again_with_the_hosts_own_key_is_raised() {
+    let site = Site::start().await;
+    let host = Host::enroll(&site, 1).await;
+    let incident = site.incident().await;
+    let (order, bundle) = host.running(&site, &incident).await;
+    let made = host.collect(&order, bundle);
+    let upload = agent_upload(&site, &host, &order, bundle).await.unwrap();
+    upload.bring(&made, 0, 0..made.lines.len()).await;
+    assert_eq!(site.verified(bundle).await.state, EvidenceState::Sealed);
+    // Root on the host has the key: the whole bundle again, with other content and as many checkpoints or more.
+    let again = make_bundle(&host.key, &host.agent, bundle, Some(incident.clone()), Some(order.sha256));
+    assert_eq!(again.lines.len(), made.lines.len());
+    let last = again.lines.last().unwrap();
+    assert_eq!(upload.vouch(last).await.status().as_u16(), 409);
+    let mut after: bundle::checkpoint::StreamCheckpoint = serde_json::from_str(last).unwrap();
+    after.seq += 1;
+    let line = bundle::checkpoint::to_sorted_json(&host.sign(&after));
+    assert_eq!(upload.vouch(&line).await.status().as_u16(), 409, "another final behind the final");
+    let view = site.evidence(bundle).await;
+    assert_eq!(view.state, EvidenceState::Sealed, "what came first stays what it is");
+    let said: Vec<_> = view.contradictions.iter().map(|there| (there.what.as_str(), there.seq)).collect();
+    assert_eq!(said, [("equivocation", after.seq - 1), ("equivocation", after.seq)]);
+    assert_eq!(view.contradictions[0].ours_sha256, Sha256::of(&made.bytes));
+    let path = format!("/api/v1/incidents/{incident}/timeline?limit=500");
+    let timeline: wire::api::Page<wire::case::TimelineEntry> = site.get(&path).await;
+    let told = serde_json::to_string(&timeline).unwrap();
+    assert_eq!(told.matches("The signer said two things under one number").count(), 2, "{told}");
     site.server.stop().await.unwrap();
 }

@@ -5,6 +5,7 @@ pub mod events;
 mod failure;
 #[cfg(test)]
 pub mod fake;
+mod successor;
 
 use std::io::Read as _;
 use std::sync::Once;
@@ -22,6 +23,7 @@ use crate::config::{Config, not_logged_in};
 use crate::secret::Secret;
 
 pub use failure::no_answer;
+use successor::Successor;
 
 /// The longest answer that is taken into memory.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
@@ -41,6 +43,8 @@ const WAIT: Duration = Duration::from_mins(1);
 pub struct Api {
     client: Client,
     server: String,
+    /// What follows the server's CA when that is replaced; none where it is not kept.
+    successor: Option<Successor>,
     token: Secret,
 }
 
@@ -49,17 +53,18 @@ impl Api {
     pub fn of(config: &Config) -> Result<Self, Failure> {
         let server = config.settings.server.as_deref().ok_or_else(not_logged_in)?;
         let ca_pem = config.read("ca.pem")?.ok_or_else(not_logged_in)?;
-        Self::new(server, &ca_pem, config.token()?)
+        let api = Self::new(server, &ca_pem, config.token()?)?;
+        Ok(Self { successor: Some(Successor::of(config, ca_pem)), ..api })
     }
 
-    /// A server that is known by this CA and no other.
+    /// A server that is known by these CAs and no other.
     pub fn new(server: &str, ca_pem: &str, token: Secret) -> Result<Self, Failure> {
-        let ca = Certificate::from_pem(ca_pem.as_bytes()).map_err(|error| {
+        let cas = Certificate::from_pem_bundle(ca_pem.as_bytes()).map_err(|error| {
             Failure::new(INPUT, anyhow::Error::new(error).context("the CA's certificate cannot be read"))
                 .hint("log in again")
         })?;
-        let client = built(builder(server).tls_certs_only([ca]).https_only(true))?;
-        Ok(Self { client, server: server.to_owned(), token })
+        let client = built(builder(server).tls_certs_only(cas).https_only(true))?;
+        Ok(Self { client, server: server.to_owned(), successor: None, token })
     }
 
     /// `https://host:port`.
@@ -76,6 +81,9 @@ impl Api {
     /// Sends a request; an answer of 4xx or 5xx is a failure.
     pub fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().map_err(|error| no_answer(&self.server, error))?;
+        if let Some(successor) = &self.successor {
+            successor.follow(&self.client, &self.server, response.headers());
+        }
         if response.status().is_success() { Ok(response) } else { Err(failure::of_answer(&self.server, response)) }
     }
 
@@ -94,6 +102,13 @@ impl Api {
     pub fn post(&self, path: &str, content_type: &str, body: Vec<u8>) -> Result<Value, Failure> {
         let request = self.request(Method::POST, path).header(CONTENT_TYPE, content_type).body(body);
         self.json(self.send(request)?)
+    }
+
+    /// The answer to a POST, as text; it may be empty.
+    pub fn post_for_text(&self, path: &str, content_type: &str, body: Vec<u8>) -> Result<String, Failure> {
+        let request = self.request(Method::POST, path).header(CONTENT_TYPE, content_type).body(body);
+        let bytes = self.bytes(self.send(request)?)?;
+        String::from_utf8(bytes).map_err(|_| not_understood(&self.server, "it is not UTF-8"))
     }
 
     /// The answer to a POST that changes nothing when it comes twice. A server that is full, or that wants this sender to
@@ -161,7 +176,7 @@ impl Api {
     #[cfg(test)]
     pub fn of_test(server: &str) -> Self {
         let client = built(builder(server)).unwrap();
-        Self { client, server: server.to_owned(), token: Secret::new("t0ken") }
+        Self { client, server: server.to_owned(), successor: None, token: Secret::new("t0ken") }
     }
 }
 

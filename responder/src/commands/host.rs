@@ -1,7 +1,8 @@
 //! `holdfast host`: the hosts that have an agent, and how one gets in.
 
 use clap::Subcommand;
-use wire::api::{HostView, Page, TicketReply, TicketRequest};
+use wire::AgentId;
+use wire::api::{HostView, Page, RevokeRequest, TicketReply, TicketRequest};
 
 use super::{Failure, IO};
 use crate::api::{self, Api};
@@ -35,6 +36,21 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Shut a host out, for good: its agent is refused at once, and its key vouches for nothing from now on
+    #[command(
+        after_help = "What came is kept, and verifies as before. A host that is welcome again, or that has lost its \
+        signing key, is enrolled with a new one: remove its state folder, then holdfast-agent enroll."
+    )]
+    Revoke {
+        /// Its agent's id, as `holdfast host list` shows it.
+        agent: AgentId,
+        /// Why, for custody.
+        #[arg(long)]
+        reason: String,
+        /// Print the server's answer as JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl Host {
@@ -56,6 +72,14 @@ impl Host {
                 remark(&format!("good for one host, until {}; it is a secret, and shown once", time(reply.expires)));
                 remark("hint: put it into a file on the host, then: holdfast-agent enroll --token FILE --signers FILE");
             }
+            Command::Revoke { agent, reason, json } => {
+                let answer = revoke(&api, &format!("/api/v1/hosts/{agent}/revoke"), reason)?;
+                if json {
+                    print(&format!("{answer}\n"))?;
+                } else {
+                    remark(&format!("{agent} is shut out; what it is sending ends, and what came is kept"));
+                }
+            }
         }
         Ok(0)
     }
@@ -74,6 +98,12 @@ pub fn ticket(api: &Api, path: &str, request: &TicketRequest, json: bool) -> Res
         return print(&format!("{answer}\n")).map(|()| None);
     }
     print(&format!("{}\n", reply.ticket)).map(|()| Some(reply))
+}
+
+/// Asks to shut something out.
+pub fn revoke(api: &Api, path: &str, reason: String) -> Result<String, Failure> {
+    let body = serde_json::to_vec(&RevokeRequest { reason }).map_err(|error| Failure::new(IO, error))?;
+    api.post_for_text(path, "application/json", body)
 }
 
 fn list(page: &Page<HostView>) -> Result<(), Failure> {

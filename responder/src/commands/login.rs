@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use wire::Sha256;
 use wire::api::{Me, Role};
 
@@ -37,8 +35,7 @@ impl Login {
         let mut config = Config::load()?;
         let server = api::origin(&self.url)?;
         // Before the token is asked for: nothing goes to a server that is another one.
-        let ca_pem = api::ca_unverified(&server)?;
-        check(&server, &ca_pem, self.ca_sha256)?;
+        let ca_pem = check(&server, &api::ca_unverified(&server)?, self.ca_sha256)?;
         let token = Secret::ask(self.token.as_deref(), "token")?;
         let api = Api::new(&server, &ca_pem, token.clone())?;
         let answer = api.get("/api/v1/me")?;
@@ -71,28 +68,18 @@ fn digest(text: &str) -> Result<Sha256, String> {
     text.to_ascii_lowercase().parse().map_err(|_| "64 hex digits are wanted".to_owned())
 }
 
-/// The one certificate in `pem` must have this digest.
-fn check(server: &str, pem: &str, wanted: Sha256) -> Result<(), Failure> {
-    let der = der_of(pem).ok_or_else(|| {
-        Failure::new(INPUT, anyhow!("what {server} gives as its CA is not one certificate"))
-            .hint("is this a holdfast-server?")
-    })?;
-    let found = Sha256::of(&der);
-    if found == wanted {
-        return Ok(());
+/// The certificate in `pem` that has this digest, alone. While a CA is replaced there is more than one.
+fn check(server: &str, pem: &str, wanted: Sha256) -> Result<String, Failure> {
+    let digests = bundle::ca::digests(pem);
+    let Some(found) = digests.first() else {
+        return Err(Failure::new(INPUT, anyhow!("what {server} gives as its CA is no certificate"))
+            .hint("is this a holdfast-server?"));
+    };
+    if digests.contains(&wanted) {
+        return Ok(bundle::ca::keep(pem, &[wanted]));
     }
     Err(Failure::new(REFUSED, anyhow!("{server} has another CA: its digest is {found}"))
         .hint("do not go on unless the server's administrator confirms this digest to you on another way"))
-}
-
-/// The bytes of the only certificate in a PEM text (RFC 7468).
-fn der_of(pem: &str) -> Option<Vec<u8>> {
-    let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----")?;
-    let (body, after) = rest.split_once("-----END CERTIFICATE-----")?;
-    if after.contains("-----BEGIN") {
-        return None;
-    }
-    BASE64_STANDARD.decode(body.split_whitespace().collect::<String>()).ok()
 }
 
 #[cfg(test)]
@@ -108,13 +95,16 @@ mod tests {
 
     #[test]
     fn only_the_named_ca_is_taken() {
-        let one = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";
-        assert!(check("https://h", one, Sha256::of(&[1, 2, 3])).is_ok());
-        let other = check("https://h", one, Sha256::of(b"")).unwrap_err();
-        assert_eq!(other.code, REFUSED);
-        assert!(other.error.to_string().contains(&Sha256::of(&[1, 2, 3]).to_string()));
-        for bad in ["", "AQID", &format!("{one}{one}"), &one.replace("AQID", "A_ID")] {
-            assert_eq!(check("https://h", bad, Sha256::of(&[1, 2, 3])).unwrap_err().code, INPUT, "{bad}");
+        let pem = |text: &str| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+        let (one, other) = (pem("AQID"), pem("BAUG"));
+        let wanted = Sha256::of(&[1, 2, 3]);
+        assert_eq!(check("https://h", &one, wanted).unwrap(), one);
+        assert_eq!(check("https://h", &format!("{other}{one}"), wanted).unwrap(), one, "while it is replaced");
+        let refused = check("https://h", &one, Sha256::of(b"")).unwrap_err();
+        assert_eq!(refused.code, REFUSED);
+        assert!(refused.error.to_string().contains(&wanted.to_string()));
+        for bad in ["", "AQID", &one.replace("AQID", "A_ID")] {
+            assert_eq!(check("https://h", bad, wanted).unwrap_err().code, INPUT, "{bad}");
         }
     }
 }

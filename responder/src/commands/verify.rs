@@ -17,6 +17,7 @@ use wire::Sha256;
 
 use super::{Failure, INPUT, IO, USAGE};
 use crate::extract::extract;
+use crate::last_receipt::LastReceipt;
 use crate::server_key::server_key;
 use receipts::{Held, Marked, Receipts};
 
@@ -58,6 +59,7 @@ struct Outcome<'a> {
     sidecar: Option<&'a Path>,
     extracted: Option<(u64, &'a Path)>,
     held: Option<&'a Held>,
+    last_receipt: Option<LastReceipt>,
 }
 
 impl Verify {
@@ -88,7 +90,10 @@ impl Verify {
             Some(receipts) => receipts.judge(report.header.as_ref().map(|header| header.bundle), report.bytes, &found),
             None => Ok(None),
         };
+        let server = server_key(self.server_key.as_deref())?;
+        let last = |report: &Report| LastReceipt::of(report.header.as_ref()?, server.as_ref());
         let outcome = |report, verdict, extracted, held| Outcome {
+            last_receipt: last(report),
             report,
             verdict,
             signers: self.signers.as_deref(),

@@ -117,6 +117,12 @@ fn each_reason_to_refuse() {
         (R::SignerUnknown, "another name", |c| c.principal = "eve"),
         (R::SignerUnknown, "nobody is allowed", |c| c.signers.clear()),
         (R::SignerUnknown, "a key that is over", |c| c.signers = c.signers.replace("20300101Z", "20200101Z")),
+        (R::SignerUnknown, "a key that ended after it was signed", |c| {
+            c.signers = c.signers.replace("20300101Z", "20261118110640Z");
+        }),
+        (R::SignerUnknown, "a key that was not valid yet when it was issued", |c| {
+            c.signers = c.signers.replace("valid-before=\"20300101Z\"", "valid-after=\"20261118110640Z\"");
+        }),
         (R::SignerUnknown, "a key for another purpose", |c| c.signers = c.signers.replace("-collect", "-contain")),
         (R::Malformed, "another type", |c| c.order.kind = "holdfast-containment".into()),
         (R::Malformed, "another version", |c| c.order.v = 2),

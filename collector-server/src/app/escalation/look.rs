@@ -11,15 +11,15 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use triage::Rules;
 use triage::escalation::{Acknowledgment, Action, Page, Paging};
-use wire::Instant;
-use wire::api::{PageState, PageView};
+use wire::api::{EvidenceView, PageState, PageView};
 use wire::assessment::{EscalationPath, Severity};
 use wire::response::{StageStatus, TimerStatus};
+use wire::{BundleId, Instant};
 
 use super::super::{Actor, App, Problem, details};
 use super::channels::KINDS;
 use super::contacts::{Contact, Contacts};
-use super::message::{ACKNOWLEDGED, ESCALATION, RESOLVED, TEST};
+use super::message::{ACKNOWLEDGED, CONTRADICTION, ESCALATION, RESOLVED, TEST};
 use super::standing::Standing;
 use super::{MINUTE, NewPage, Recent, leaf};
 use crate::store::{Change, IncidentRecord, NewLeaf, PageRecord, Watch};
@@ -37,6 +37,10 @@ const LEFT_PARTS: i128 = 16;
 const AGAIN_AFTER: std::ops::RangeInclusive<i128> = 15 * SECOND..=60 * MINUTE;
 /// Who sees to notifications.
 const CLOCKS_OWNER: &str = "legal";
+/// Who sees to evidence that was tampered with.
+const EVIDENCE_OWNER: &str = "incident_commander";
+/// Bundles of an incident that are looked at for contradictions.
+const BUNDLES_MAX: u32 = 500;
 
 impl App {
     /// Looks after incidents until the server stops.
@@ -69,8 +73,10 @@ impl App {
         for (record, watch) in due {
             let pages = self.store.pages_of(&record.incident).await?;
             let absorbed = self.absorbed_records(&record.incident).await?;
+            let contradicted = self.contradicted(&record, &absorbed).await?;
             let mut look = Look {
                 absorbed,
+                contradicted,
                 changes: Vec::new(),
                 contacts: &contacts,
                 leaves: Vec::new(),
@@ -99,6 +105,21 @@ impl App {
         self.escalation.outbox.notify_one();
         Ok(())
     }
+
+    /// The bundles of an incident whose signer contradicts itself, and since when.
+    async fn contradicted(
+        &self,
+        record: &IncidentRecord,
+        absorbed: &[IncidentRecord],
+    ) -> Result<Vec<(BundleId, Instant)>, Problem> {
+        let mut contradicted = Vec::new();
+        for record in absorbed.iter().chain([record]) {
+            let bundles = self.store.evidence_list(Some(&record.incident), None, BUNDLES_MAX).await?;
+            let last = |view: &EvidenceView| view.contradictions.last().map(|last| (view.bundle, last.time));
+            contradicted.extend(bundles.iter().filter_map(|bundle| last(&bundle.view)));
+        }
+        Ok(contradicted)
+    }
 }
 
 /// One look at one incident.
@@ -107,6 +128,8 @@ struct Look<'a> {
     absorbed: Vec<IncidentRecord>,
     changes: Vec<Change>,
     contacts: &'a Contacts,
+    /// Bundles whose signer contradicts itself, and since when.
+    contradicted: Vec<(BundleId, Instant)>,
     leaves: Vec<NewLeaf>,
     /// When the next look is due.
     next: Option<Instant>,
@@ -123,6 +146,9 @@ struct Look<'a> {
 
 impl<'a> Look<'a> {
     fn decide(&mut self) -> Result<(), Problem> {
+        if self.record.case.merged_into.is_none() {
+            self.see_contradictions()?;
+        }
         let case = &self.record.case;
         if case.closed.is_some() || case.merged_into.is_some() || self.record.assessment.auto_close {
             return self.tell_channels(RESOLVED, |_| true);
@@ -133,6 +159,17 @@ impl<'a> Look<'a> {
         }
         self.escalate()?;
         self.tick()
+    }
+
+    /// Evidence that was tampered with is worth a call, whatever was answered and whether the incident is closed.
+    fn see_contradictions(&mut self) -> Result<(), Problem> {
+        for (bundle, since) in std::mem::take(&mut self.contradicted) {
+            let purpose = format!("{CONTRADICTION}{bundle}");
+            if self.is_news(&purpose, since) {
+                self.page_owner(EVIDENCE_OWNER, &purpose)?;
+            }
+        }
+        Ok(())
     }
 
     fn finish(self) -> (Vec<Change>, Vec<NewLeaf>, Vec<PageRecord>) {

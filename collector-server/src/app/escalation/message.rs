@@ -9,6 +9,8 @@ use crate::store::IncidentRecord;
 
 /// About an incident that somebody must answer.
 pub const ESCALATION: &str = "escalation";
+/// Before a bundle's id: its signer contradicts itself, or what came.
+pub const CONTRADICTION: &str = "evidence_contradicted:";
 /// Tries a channel out.
 pub const TEST: &str = "test";
 /// Before another purpose: what it was about is answered, or over. Only for channels that can be told so.

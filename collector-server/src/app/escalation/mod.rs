@@ -9,7 +9,7 @@ pub mod contacts;
 mod look;
 mod message;
 mod outbox;
-mod outgoing;
+pub mod outgoing;
 mod secret;
 pub mod standing;
 

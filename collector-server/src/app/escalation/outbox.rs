@@ -12,7 +12,7 @@ use wire::{Instant, PageId};
 use super::super::{Actor, App, Problem, random};
 use super::channels::NotSent;
 use super::contacts::{Contact, Contacts};
-use super::message::{ACKNOWLEDGED, Brief, ESCALATION, Message, RESOLVED, TEST};
+use super::message::{ACKNOWLEDGED, Brief, CONTRADICTION, ESCALATION, Message, RESOLVED, TEST};
 use super::{NewPage, leaf};
 use crate::store::{Change, IncidentRecord, NewLeaf, PageRecord};
 
@@ -243,6 +243,10 @@ fn needless(page: &PageRecord, record: &IncidentRecord) -> Option<String> {
     }
     if let Some(other) = &case.merged_into {
         return Some(format!("the incident went into {other}"));
+    }
+    // That evidence was tampered with is told of a closed incident too.
+    if purpose.starts_with(CONTRADICTION) {
+        return None;
     }
     if let Some(closed) = &case.closed {
         return Some(format!("the incident was closed by {}", closed.stamp.by));

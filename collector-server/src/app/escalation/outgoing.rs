@@ -78,6 +78,37 @@ impl Outgoing {
         Err(NotSent { is_final: !is_passing, why })
     }
 
+    /// Posts bytes of one kind and takes the answer, which must be of the other kind and no longer than this.
+    ///
+    /// # Errors
+    /// [`NotSent`]; no address stands in it.
+    pub async fn exchange(
+        &self,
+        url: &Url,
+        (kind, wanted): (&'static str, &str),
+        body: Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, NotSent> {
+        let request = self.client.post(url.clone()).header(CONTENT_TYPE, HeaderValue::from_static(kind)).body(body);
+        let mut response = request.send().await.map_err(|error| NotSent::for_now(self.in_words(error)))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(NotSent::for_now(format!("it answered {status}")));
+        }
+        let found = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if !found.split(';').next().is_some_and(|found| found.trim().eq_ignore_ascii_case(wanted)) {
+            return Err(NotSent::for_now(format!("it answered with no {wanted}")));
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| NotSent::for_now(self.in_words(error)))? {
+            if bytes.len() + chunk.len() > bytes_max {
+                return Err(NotSent::for_now(format!("its answer is longer than {bytes_max} bytes")));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+
     /// The error without the address.
     fn in_words(&self, error: reqwest::Error) -> String {
         if error.is_timeout() {

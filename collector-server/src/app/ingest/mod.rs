@@ -155,7 +155,9 @@ impl App {
     }
 
     async fn keep_judgement(&self, before: &EvidenceRecord, judged: Judged) -> Result<(), Problem> {
-        let Judged { mismatches, view } = judged;
+        let Judged { mismatches, mut view } = judged;
+        // Those that came while it was verified.
+        view.contradictions.clone_from(&before.view.contradictions);
         if before.view == view {
             return Ok(());
         }

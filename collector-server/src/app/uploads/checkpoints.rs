@@ -7,13 +7,12 @@ use bundle::verify::believe_line;
 use serde_json::json;
 use ssh_key::PublicKey;
 use wire::agent_api::CheckpointsReply;
-use wire::api::{EvidenceState, EvidenceView, LiveEvent};
+use wire::api::{Contradiction, EvidenceState, EvidenceView, LiveEvent};
 use wire::custody::HeadPoint;
 use wire::receipt::{RECEIPT_TYPE, Receipt};
 use wire::signed::{Signed, namespace};
 use wire::{BundleId, Instant, Phase, Sha256, Tier, UploadId};
 
-use super::Slot;
 use super::tally::Tally;
 use crate::app::custody::SERVER_PRINCIPAL;
 use crate::app::{Actor, App, Problem, ProblemKind, details};
@@ -24,13 +23,20 @@ pub const LINES_MAX: usize = 256;
 /// Lines of one bundle: one for each 8 MiB of the longest, and one for each piece of a tier.
 const CHECKPOINTS_MAX: usize = 65_536;
 
+/// Contradictions of a signer that are recorded of one bundle: those that come after them prove nothing more, and a log
+/// that is kept for ever must not be filled by one host.
+const CONTRADICTIONS_MAX: usize = 8;
+/// Another checkpoint under a number that has a receipt, or behind the last one.
+const EQUIVOCATION: &str = "equivocation";
+/// A checkpoint for other bytes than those that came.
+const MISMATCH: &str = "checkpoint_mismatch";
+
 /// What is known before the next line.
 struct Known {
     checkpoints: Vec<CheckpointRecord>,
     head: HeadPoint,
     record: EvidenceRecord,
     signer: PublicKey,
-    slot: Arc<Slot>,
     tally: Tally,
 }
 
@@ -38,6 +44,7 @@ struct Known {
 #[derive(Default)]
 struct Answer {
     changes: Vec<Change>,
+    contradicted: bool,
     leaves: Vec<NewLeaf>,
     receipts: Vec<Signed>,
     told: Vec<Receipt>,
@@ -66,7 +73,6 @@ impl App {
             signer: signer_of(&record)?,
             tally: self.tally(&slot, &record).await?,
             record,
-            slot: Arc::clone(&slot),
         };
         let (mut answer, mut refused) = (Answer::default(), None);
         let lines: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
@@ -98,8 +104,9 @@ impl App {
                 answer.receipts.push(there.envelope.clone());
                 return Ok(());
             }
-            if (there.receipt.offset, there.receipt.sha256) != (checkpoint.offset, checkpoint.sha256) {
-                self.record_equivocation(by, line, &checkpoint, known, answer);
+            let ours = there.receipt.sha256;
+            if (there.receipt.offset, ours) != (checkpoint.offset, checkpoint.sha256) {
+                self.contradicts(EQUIVOCATION, by, line, (&checkpoint, ours), known, answer);
             }
             let seq = checkpoint.seq;
             return Err(Problem::new(ProblemKind::Conflict, format!("bundle {bundle} has another checkpoint {seq}"))
@@ -139,21 +146,24 @@ impl App {
         by: &Actor,
         line: &[u8],
         checkpoint: &StreamCheckpoint,
-        known: &Known,
+        known: &mut Known,
         answer: &mut Answer,
     ) -> Result<Sha256, Problem> {
         let (bundle, offset) = (known.record.view.bundle, checkpoint.offset);
         let conflict = |message: String, hint: &str| Err(Problem::new(ProblemKind::Conflict, message).hint(hint));
         let last = known.checkpoints.last().map_or((0, 0), |last| (last.receipt.seq, last.receipt.offset));
+        if let Some(seal) = known.checkpoints.last().filter(|last| last.is_final()) {
+            // The signer has said that this is all; whoever says more has its key and another bundle.
+            let ours = seal.receipt.sha256;
+            self.contradicts(EQUIVOCATION, by, line, (checkpoint, ours), known, answer);
+            return conflict(format!("bundle {bundle} has its final checkpoint"), "nothing comes after the seal");
+        }
         if checkpoint.seq != last.0 + 1 || offset <= last.1 {
             let message = format!(
                 "checkpoint {} at byte {offset} does not follow checkpoint {} at byte {}",
                 checkpoint.seq, last.0, last.1
             );
             return conflict(message, "send the lines in order, none left out");
-        }
-        if known.checkpoints.last().is_some_and(CheckpointRecord::is_final) {
-            return conflict(format!("bundle {bundle} has its final checkpoint"), "nothing comes after the seal");
         }
         if known.checkpoints.len() >= CHECKPOINTS_MAX {
             return conflict(format!("bundle {bundle} has {CHECKPOINTS_MAX} checkpoints"), "no more are taken");
@@ -168,10 +178,7 @@ impl App {
             return conflict(message, "end a PATCH at each checkpoint");
         };
         if ours != checkpoint.sha256 {
-            if known.slot.may_record_tamper() {
-                answer.leaves.push(tamper_leaf(by, "checkpoint_mismatch", line, checkpoint, known, ours, self.now()));
-            }
-            tracing::warn!(%bundle, offset, "a checkpoint was signed for other bytes than those that came");
+            self.contradicts(MISMATCH, by, line, (checkpoint, ours), known, answer);
             let message =
                 format!("checkpoint {} was signed for other bytes than the {offset} that came", checkpoint.seq);
             return conflict(message, "something changed them on their way; collect again");
@@ -179,21 +186,36 @@ impl App {
         Ok(ours)
     }
 
-    fn record_equivocation(
+    /// Keeps what the signer said beside what it had said, or beside what came, and raises it: a leaf with the whole line,
+    /// the bundle's view, and a look at the incident, which tells somebody. Said again, it changes nothing.
+    fn contradicts(
         &self,
+        what: &'static str,
         by: &Actor,
         line: &[u8],
-        checkpoint: &StreamCheckpoint,
-        known: &Known,
+        (checkpoint, ours): (&StreamCheckpoint, Sha256),
+        known: &mut Known,
         answer: &mut Answer,
     ) {
-        let bundle = known.record.view.bundle;
-        let ours = known.checkpoints.iter().find(|there| there.receipt.seq == checkpoint.seq);
-        let ours = ours.map_or(checkpoint.sha256, |there| there.receipt.sha256);
-        tracing::warn!(%bundle, seq = checkpoint.seq, "a second checkpoint with another digest");
-        if known.slot.may_record_tamper() {
-            answer.leaves.push(tamper_leaf(by, "equivocation", line, checkpoint, known, ours, self.now()));
+        let (bundle, seq, time) = (known.record.view.bundle, checkpoint.seq, self.now());
+        let new = Contradiction {
+            offset: checkpoint.offset,
+            ours_sha256: ours,
+            seq,
+            signed_sha256: checkpoint.sha256,
+            time,
+            what: what.to_owned(),
+        };
+        tracing::warn!(%bundle, seq, what, "the signer contradicts itself, or what came");
+        let contradictions = &mut known.record.view.contradictions;
+        let is_known = contradictions.iter().any(|there| *there == Contradiction { time: there.time, ..new.clone() });
+        if is_known || contradictions.len() >= CONTRADICTIONS_MAX {
+            return;
         }
+        metrics::counter!("holdfast_contradictions_total", "what" => what).increment(1);
+        contradictions.push(new);
+        answer.contradicted = true;
+        answer.leaves.push(tamper_leaf(by, what, line, checkpoint, known, ours, time));
     }
 
     fn signed_receipt(&self, receipt: &Receipt) -> Result<Signed, Problem> {
@@ -217,11 +239,19 @@ impl App {
         if !answer.told.is_empty() && (was_verified || !answer.leaves.is_empty()) {
             let view = EvidenceView { bytes: known.record.offset, state: EvidenceState::Receiving, ..view.clone() };
             changes.push(Change::PutEvidenceView(Box::new(view)));
+        } else if answer.contradicted {
+            changes.push(Change::PutEvidenceView(Box::new(view.clone())));
+        }
+        if answer.contradicted {
+            changes.push(Change::LookNow(view.incident.clone()));
         }
         if is_final && known.record.length.is_none() {
             changes.push(Change::Length(view.bundle, known.record.offset));
         }
         self.store.commit(changes, std::mem::take(&mut answer.leaves)).await?;
+        if answer.contradicted {
+            self.tell_evidence(view);
+        }
         for receipt in answer.told.drain(..) {
             self.live.tell(&view.incident, LiveEvent::Receipt { receipt });
         }

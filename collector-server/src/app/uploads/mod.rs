@@ -9,7 +9,6 @@ pub mod checkpoints;
 pub mod tally;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Moment};
 
@@ -29,8 +28,6 @@ use tally::Tally;
 const CONTINUED_SECS_MAX: i128 = 7 * 24 * 3600;
 /// Bundles that are being received at a time, of all owners.
 const OPEN_MAX: usize = 900;
-/// Contradictions of a signer that are recorded of one bundle.
-const TAMPERS_MAX: usize = 8;
 const NAME_CHARS_MAX: usize = 200;
 const SIGNER_BYTES_MAX: usize = 1024;
 
@@ -69,8 +66,6 @@ struct Slot {
     /// Notified when another request wants to write: whoever waits for bytes of a dead connection lets go.
     takeover: Notify,
     tally: Mutex<Option<Tally>>,
-    /// Contradictions of the signer that were recorded since this is here.
-    tampers: AtomicUsize,
     used: Mutex<Moment>,
     /// Held while checkpoints are added or the view is read and written again.
     view: Arc<tokio::sync::Mutex<()>>,
@@ -84,7 +79,6 @@ impl Default for Slot {
             counting: tokio::sync::Mutex::default(),
             takeover: Notify::new(),
             tally: Mutex::default(),
-            tampers: AtomicUsize::new(0),
             used: Mutex::new(Moment::now()),
             view: Arc::default(),
             writer: Arc::default(),
@@ -93,12 +87,6 @@ impl Default for Slot {
 }
 
 impl Slot {
-    /// True for the first contradictions of a signer: those that come after them prove nothing more, and a log that is
-    /// kept for ever must not be filled by one host.
-    fn may_record_tamper(&self) -> bool {
-        self.tampers.fetch_add(1, Ordering::Relaxed) < TAMPERS_MAX
-    }
-
     /// A wish to write that came too late for the one who wrote is none against the one who writes next.
     fn forget_takeover(&self) {
         let mut wish = std::pin::pin!(self.takeover.notified());
@@ -116,6 +104,13 @@ impl Uploads {
     /// The lock under which the view of a bundle is read and written again.
     pub(super) fn view_lock(&self, bundle: BundleId) -> Arc<tokio::sync::Mutex<()>> {
         Arc::clone(&self.slot(bundle).view)
+    }
+
+    /// Whoever writes to this bundle lets go.
+    pub(super) fn break_off(&self, bundle: BundleId) {
+        if let Some(slot) = lock(&self.slots).get(&bundle) {
+            slot.takeover.notify_one();
+        }
     }
 
     /// Forgets what nobody has worked on for so long.
@@ -354,6 +349,7 @@ impl App {
             brought_by: by.to_string(),
             bundle: new.bundle,
             bytes: 0,
+            contradictions: Vec::new(),
             findings: Vec::new(),
             found: None,
             host: String::new(),

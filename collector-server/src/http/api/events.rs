@@ -17,25 +17,36 @@ use wire::api::LiveEvent;
 
 use super::id;
 use crate::app::live::Listener;
-use crate::app::{App, Problem};
-use crate::http::extract::Path;
+use crate::app::{Actor, App, Problem};
+use crate::http::extract::{Caller, Path};
 
-/// A stream ends after so long, and the browser opens another with a credential that may have been withdrawn meanwhile.
+/// A stream ends after so long, and the browser opens another.
 const STREAM_SECS_MAX: u64 = 15 * 60;
+/// Whether its reader is still welcome is asked this often: a token may be withdrawn by another process.
+const WELCOME_SECS: u64 = 5;
 const KEEP_ALIVE_SECS: u64 = 15;
 
-pub async fn follow(State(app): State<Arc<App>>, Path(incident): Path<String>) -> Result<Response, Problem> {
+pub async fn follow(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    Path(incident): Path<String>,
+) -> Result<Response, Problem> {
     let incident: IncidentId = id("incident id", &incident)?;
     let listener = app.live.listen()?;
     app.incident_exists(&incident).await?;
-    let deadline = Instant::now() + Duration::from_secs(STREAM_SECS_MAX);
-    let listening = Listening { deadline, incident, listener };
+    let now = Instant::now();
+    let (asked, deadline) = (now, now + Duration::from_secs(STREAM_SECS_MAX));
+    let listening = Listening { app, asked, by, deadline, incident, listener };
     let events = stream::once(async { Event::default().comment("listening") }).chain(events(listening));
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(KEEP_ALIVE_SECS));
     Ok(Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(keep_alive).into_response())
 }
 
 struct Listening {
+    app: Arc<App>,
+    /// When it was last asked whether the reader is welcome.
+    asked: Instant,
+    by: Actor,
     deadline: Instant,
     incident: IncidentId,
     listener: Listener,
@@ -44,7 +55,19 @@ struct Listening {
 fn events(listening: Listening) -> impl Stream<Item = Event> + Send {
     stream::unfold(listening, |mut listening| async move {
         loop {
-            let heard = tokio::time::timeout_at(listening.deadline, listening.listener.receiver.recv()).await.ok()?;
+            let ask = listening.asked + Duration::from_secs(WELCOME_SECS);
+            let until = ask.min(listening.deadline);
+            let heard = tokio::time::timeout_at(until, listening.listener.receiver.recv()).await;
+            let now = Instant::now();
+            if now >= ask {
+                listening.app.is_welcome(&listening.by).await.ok().filter(|is_welcome| *is_welcome)?;
+                listening.asked = now;
+            }
+            let heard = match heard {
+                Ok(heard) => heard,
+                Err(_) if now >= listening.deadline => return None,
+                Err(_) => continue,
+            };
             let event = match heard {
                 Ok((incident, event)) if incident == listening.incident => live(&event),
                 Ok(_) => None,

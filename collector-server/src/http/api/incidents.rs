@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use wire::api::{HostView, IncidentSummary, IncidentView, Me, Page, TicketReply, TicketRequest};
+use wire::api::{HostView, IncidentSummary, IncidentView, Me, Page, RevokeRequest, TicketReply, TicketRequest};
 use wire::{AgentId, IncidentId};
 
 use super::{Limit, id};
@@ -64,6 +65,25 @@ pub async fn make_ticket(
 
 pub async fn hosts(State(app): State<Arc<App>>, Query(asked): Query<Hosts>) -> Result<Json<Page<HostView>>, Problem> {
     app.hosts(asked.after.as_ref(), asked.limit.get()?).await.map(Json)
+}
+
+pub async fn revoke_host(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    Path(agent): Path<String>,
+    JsonBody(request): JsonBody<RevokeRequest>,
+) -> Result<Json<HostView>, Problem> {
+    app.revoke_host(&by, &id("agent id", &agent)?, &request.reason).await.map(Json)
+}
+
+pub async fn revoke_ticket(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    Path(ticket): Path<String>,
+    JsonBody(request): JsonBody<RevokeRequest>,
+) -> Result<StatusCode, Problem> {
+    app.revoke_ticket(&by, id("ticket id", &ticket)?, &request.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub async fn make_host_ticket(

@@ -24,6 +24,11 @@ pub async fn a_ticket_lets_in_once(store: &dyn Store) {
     assert_eq!(rivals.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     refused(store, used(at(1), TicketKind::Upload)).await;
     record.used_by = Some(HOSTILE.into());
+    assert_eq!(store.ticket(record.ticket).await.unwrap(), Some(record.clone()));
+    done(store, vec![Change::EndTicket(record.ticket, at(50))]).await;
+    refused(store, Change::EndTicket(record.ticket, at(50))).await;
+    refused(store, Change::EndTicket(Sha256::of(b"none"), at(50))).await;
+    record.expires = at(50);
     assert_eq!(store.ticket(record.ticket).await.unwrap(), Some(record));
     assert_eq!(store.ticket(Sha256::of(b"none")).await.unwrap(), None);
 }

@@ -156,6 +156,7 @@ pub fn evidence(n: u64, incident: &IncidentId) -> EvidenceRecord {
             brought_by: "agent:web-1".into(),
             bundle: BundleId::new(1_795_283_148_123, random(n)),
             bytes: 0,
+            contradictions: Vec::new(),
             findings: vec![HOSTILE.into()],
             found: None,
             host: HOSTILE.into(),

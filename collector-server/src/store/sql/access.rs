@@ -87,6 +87,12 @@ pub(super) async fn add_token(connection: &mut AnyConnection, token: &TokenRecor
     value::add(connection, sql, || format!("token {}", token.token)).await
 }
 
+pub(super) async fn end_ticket(connection: &mut AnyConnection, ticket: Sha256, at: Instant) -> Result<(), StoreError> {
+    let sql = "UPDATE tickets SET expires = $2 WHERE ticket = $1 AND expires > $2";
+    let sql = sqlx::query(sql).bind(ticket.to_string()).bind(instant(at)?);
+    value::change_one(connection, sql, || format!("ticket {ticket} is not there, or has ended")).await
+}
+
 pub(super) async fn revoke_token(connection: &mut AnyConnection, token: &str, at: Instant) -> Result<(), StoreError> {
     let sql = "UPDATE tokens SET revoked = $2, hmac_key = NULL WHERE token = $1 AND revoked IS NULL";
     let sql = sqlx::query(sql).bind(token).bind(instant(at)?);

@@ -37,6 +37,7 @@ pub(super) async fn make(connection: &mut AnyConnection, changes: Vec<Change>) -
             Change::UseTicket { ticket, at, by, kind } => {
                 access::use_ticket(connection, ticket, at, &by, kind).await?;
             }
+            Change::EndTicket(ticket, at) => access::end_ticket(connection, ticket, at).await?,
             Change::AddLetter(letter) => intake::add(connection, &letter).await?,
             Change::LetterReplayed(letter, at) => intake::replayed(connection, letter, at).await?,
             Change::RemoveLetter(letter) => intake::remove(connection, letter).await?,

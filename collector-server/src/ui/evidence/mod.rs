@@ -123,9 +123,34 @@ fn heading(evidence: &EvidenceView) -> Markup {
                 (warning(evidence.state).unwrap_or("All of it arrived, and nothing in it was changed after it was signed."))
             }
             @if let Some(doubt) = doubt(evidence) { p.alarm.warn { (doubt) } }
+            @if !evidence.contradictions.is_empty() { (contradictions(evidence)) }
             @if !evidence.findings.is_empty() {
                 h2 { "What the verification found" }
                 ul.findings { @for finding in &evidence.findings { li { (clipped(finding, 300)) } } }
+            }
+        }
+    }
+}
+
+/// What the signer said beside what this server has receipted.
+fn contradictions(evidence: &EvidenceView) -> Markup {
+    html! {
+        div #contradictions .alarm role="alert" {
+            p {
+                strong { "Its signer contradicts itself." }
+                " Somebody who holds the key signed something else than what this server had a receipt for. Both are "
+                "kept; what lies here is what came first. Whoever has root on the host can do this, and nobody else "
+                "should be able to."
+            }
+            ul.findings {
+                @for there in &evidence.contradictions {
+                    li {
+                        (time(there.time)) ": " (shown(&there.what.replace('_', " "))) " of checkpoint " (there.seq) ", "
+                        (super::parts::grouped(there.offset)) " bytes: signed "
+                        (super::parts::short_digest(there.signed_sha256)) ", held "
+                        (super::parts::short_digest(there.ours_sha256))
+                    }
+                }
             }
         }
     }

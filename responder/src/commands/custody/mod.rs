@@ -1,5 +1,6 @@
 //! `holdfast custody`: who did what to the evidence, and the proof that nobody rewrote it.
 
+mod earlier;
 mod verify;
 
 use std::io;

@@ -1,24 +1,21 @@
 //! `holdfast custody verify`: nobody changed, removed or added an entry, by the server's own signature, and by what
 //! this machine and others have seen of the log before.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::io::{BufReader, Read};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use bundle::checkpoint::to_sorted_json;
 use bundle::custody_log::{CustodyError, VerifiedLog, verify_export};
-use bundle::sign::{fingerprint, open_by_anybody};
+use bundle::sign::fingerprint;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use ssh_key::PublicKey;
 use wire::Instant;
-use wire::api::CustodyLine;
-use wire::custody::{Head, HeadPoint};
-use wire::receipt::Receipt;
-use wire::signed::{Signed, namespace};
+use wire::custody::HeadPoint;
 
+use super::earlier::{self, Before, Witness};
 use crate::api::Api;
 use crate::commands::{Failure, INPUT, IO, UNAVAILABLE};
 use crate::config::Config;
@@ -41,6 +38,12 @@ pub struct Verify {
     /// A state of the log that somebody kept: a signed head, an earlier export, or the receipts of a bundle.
     #[arg(long, value_name = "FILE")]
     head: Option<PathBuf>,
+    /// All the signed heads that a witness kept: the file or the folder of `holdfast-server serve --heads-to`.
+    #[arg(long, value_name = "FILE|DIR")]
+    heads: Option<PathBuf>,
+    /// A bundle, which names the last receipt that its agent had; may be repeated.
+    #[arg(long = "bundle", value_name = "FILE")]
+    bundles: Vec<PathBuf>,
     /// The server's key, or a file that holds it; by default that of your login.
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
@@ -60,17 +63,10 @@ struct Seen {
     time: Instant,
 }
 
-/// What the log was held against, beside its own signature.
-struct Before {
-    point: HeadPoint,
-    /// Where it is from, as in "the first 12, ...".
-    what: String,
-    is_seen_here: bool,
-}
-
 impl From<Seen> for Before {
     fn from(seen: Seen) -> Self {
-        Self { point: seen.point, what: format!("as seen here on {}", time(seen.time)), is_seen_here: true }
+        let what = format!("as seen here on {}", time(seen.time));
+        Self { point: seen.point, signed: seen.time, what, is_seen_here: true }
     }
 }
 
@@ -81,6 +77,8 @@ struct Outcome {
     older_than: Option<u64>,
     /// The earlier states that are on the way to this one.
     unchanged: Vec<Before>,
+    /// Whose heads are all on the way to this one.
+    witness: Option<Witness>,
 }
 
 impl Verify {
@@ -89,8 +87,15 @@ impl Verify {
         let key = server_key(self.key.as_deref())?;
         let seen = seen(config)?.filter(|seen| key.as_ref().is_some_and(|key| line_of(key) == seen.signer));
         let seen_size = seen.as_ref().map_or(0, |seen| seen.point.size);
-        let given = self.head.as_deref().map(|path| earlier(path, key.as_ref())).transpose()?;
-        let result = self.verify(config, key.as_ref(), given.into_iter().chain(seen.map(Before::from)).collect())?;
+        let key_given = key.as_ref();
+        let mut given: Vec<Before> =
+            self.head.iter().map(|path| earlier::last_of(path, key_given)).collect::<Result<_, _>>()?;
+        for path in &self.bundles {
+            given.push(earlier::of_bundle(path, key_given)?);
+        }
+        given.extend(seen.map(Before::from));
+        let witness = self.heads.as_deref().map(|path| Witness::read(path, key_given)).transpose()?;
+        let result = self.verify(config, key_given, given, witness)?;
         // Only a log whose key is known is a measure for later ones.
         if key.is_some() && result.log.head.point.size >= seen_size {
             let head = &result.log.head;
@@ -106,41 +111,44 @@ impl Verify {
     }
 
     /// The log, held against each earlier state.
-    fn verify(&self, config: &Config, key: Option<&PublicKey>, earlier: Vec<Before>) -> Result<Outcome, Failure> {
-        let is_stdin = self.file.as_deref().is_some_and(|path| path.as_os_str() == "-");
-        let is_file = self.file.is_some() && !is_stdin;
-        let (mut log, mut unchanged, mut older_than) = (None, Vec::new(), None);
-        // Each state takes a pass over the log, and standard input has only one.
-        for before in earlier.into_iter().take(if is_stdin { 1 } else { usize::MAX }) {
-            match self.check(config, key, Some(&before.point)) {
-                Ok(verified) => {
-                    log = Some(verified);
-                    unchanged.push(before);
+    fn verify(
+        &self,
+        config: &Config,
+        key: Option<&PublicKey>,
+        given: Vec<Before>,
+        witness: Option<Witness>,
+    ) -> Result<Outcome, Failure> {
+        let witnessed = witness.iter().flat_map(|witness| &witness.heads);
+        let sizes = given.iter().chain(witnessed.clone()).map(|before| before.point.size);
+        let log = self.check(config, key, sizes).map_err(|error| self.failed(error, None))?;
+        let mut older_than = None;
+        for before in given.iter().chain(witnessed) {
+            match log.continues(&before.point) {
+                Ok(()) => {}
+                // An export that was made before is no forgery; from the server it would be one, and so it is when the
+                // server signed it after it had signed for more.
+                Err(CustodyError::Shortened { before: size, .. })
+                    if self.file.is_some() && (before.is_seen_here || log.head.time < before.signed) =>
+                {
+                    older_than = older_than.max(Some(size));
                 }
-                // An export that was made before is no forgery; from the server it would be one.
-                Err(Checked::Log(CustodyError::Shortened { .. })) if is_file && before.is_seen_here => {
-                    older_than = Some(before.point.size);
-                }
-                Err(other) => return Err(self.failed(other)),
+                Err(error) => return Err(self.failed(Checked::Log(error), Some(before))),
             }
         }
-        let log = match log {
-            Some(log) => log,
-            None => self.check(config, key, None).map_err(|error| self.failed(error))?,
-        };
-        Ok(Outcome { log, older_than, unchanged })
+        let unchanged = given.into_iter().filter(|before| before.point.size <= log.head.point.size).collect();
+        Ok(Outcome { log, older_than, unchanged, witness })
     }
 
     fn check(
         &self,
         config: &Config,
         key: Option<&PublicKey>,
-        before: Option<&HeadPoint>,
+        sizes: impl Iterator<Item = u64>,
     ) -> Result<VerifiedLog, Checked> {
-        let verify = |source: &mut dyn Read| verify_export(BufReader::new(source), key, before).map_err(Checked::Log);
+        let verify = |source: &mut dyn Read| verify_export(BufReader::new(source), key, sizes).map_err(Checked::Log);
         match self.file.as_deref() {
             Some(path) if path.as_os_str() == "-" => verify(&mut std::io::stdin().lock()),
-            Some(path) => verify(&mut open(path)?),
+            Some(path) => verify(&mut earlier::open(path)?),
             None => {
                 let api = Api::of(config)?;
                 verify(&mut api.send(api.request(Method::GET, "/api/v1/custody/export"))?)
@@ -148,7 +156,7 @@ impl Verify {
         }
     }
 
-    fn failed(&self, error: Checked) -> Failure {
+    fn failed(&self, error: Checked, before: Option<&Before>) -> Failure {
         let error = match error {
             Checked::Failure(failure) => return failure,
             Checked::Log(error) => error,
@@ -177,7 +185,9 @@ impl Verify {
         let message = error.to_string();
         let message = message.split("\n  hint: ").next().unwrap_or_default().to_owned();
         let name = self.file.as_deref().map_or("the server's log", |path| path.to_str().unwrap_or("the log"));
-        Failure::new(code, anyhow!("{name}: {message}")).hint(hint)
+        // Against which of the states that were given.
+        let against = before.map(|before| format!(" ({} entries, {})", before.point.size, before.what));
+        Failure::new(code, anyhow!("{name}: {message}{}", against.unwrap_or_default())).hint(hint)
     }
 }
 
@@ -191,12 +201,6 @@ impl From<Failure> for Checked {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
     }
-}
-
-fn open(path: &Path) -> Result<File, Failure> {
-    File::open(path)
-        .with_context(|| format!("{} cannot be opened", path.display()))
-        .map_err(|error| Failure::new(IO, error))
 }
 
 fn seen(config: &Config) -> Result<Option<Seen>, Failure> {
@@ -213,56 +217,8 @@ fn line_of(key: &PublicKey) -> String {
     key.to_openssh().unwrap_or_default().trim_end().to_owned()
 }
 
-/// The latest state of the log that the last line of a file tells of: a signed head, an export's last line, a receipt.
-fn earlier(path: &Path, key: Option<&PublicKey>) -> Result<Before, Failure> {
-    let wrong = |what: &str| {
-        Failure::new(INPUT, anyhow!("{}: {what}", path.display()))
-            .hint("a signed head, an earlier export, or a bundle's .receipts.jsonl is wanted")
-    };
-    let mut last = String::new();
-    let mut lines = BufReader::new(open(path)?);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let limit = bundle::custody_log::LINE_BYTES_MAX as u64 + 1;
-        let count = Read::by_ref(&mut lines).take(limit).read_until(b'\n', &mut line).map_err(|error| {
-            Failure::new(IO, anyhow::Error::new(error).context(format!("{} cannot be read", path.display())))
-        })?;
-        match str::from_utf8(&line) {
-            _ if count == 0 => break,
-            Ok(text) if text.trim().is_empty() => {}
-            Ok(text) => text.clone_into(&mut last),
-            Err(_) => return Err(wrong("it is no text")),
-        }
-    }
-    let signed = match serde_json::from_str(&last) {
-        Ok(CustodyLine::Head(signed)) => signed,
-        _ => serde_json::from_str::<Signed>(&last)
-            .map_err(|_| wrong("its last line is nothing that the server signed"))?,
-    };
-    let opened = |name| {
-        open_by_anybody(&signed, name).ok().filter(|(_, by)| key.is_none_or(|key| key.key_data() == by.key_data()))
-    };
-    if let Some((message, _)) = opened(namespace::CUSTODY)
-        && let Ok(head) = serde_json::from_slice::<Head>(&message)
-    {
-        return Ok(Before {
-            point: head.point,
-            what: format!("as signed on {}", time(head.time)),
-            is_seen_here: false,
-        });
-    }
-    if let Some((message, _)) = opened(namespace::RECEIPT)
-        && let Ok(receipt) = serde_json::from_slice::<Receipt>(&message)
-    {
-        let what = format!("as the receipt of {} names them", time(receipt.received_at));
-        return Ok(Before { point: receipt.custody, what, is_seen_here: false });
-    }
-    Err(wrong("its last line is not signed by the server"))
-}
-
 fn text(outcome: &Outcome, is_known: bool) -> String {
-    let Outcome { log, older_than, unchanged } = outcome;
+    let Outcome { log, older_than, unchanged, witness } = outcome;
     let point = log.head.point;
     let mut lines = vec![format!("custody:     holds: no entry of {} was changed, removed or added", point.size)];
     if let (Some(first), Some(last)) = (log.first, log.last) {
@@ -274,7 +230,11 @@ fn text(outcome: &Outcome, is_known: bool) -> String {
     for Before { point, what, .. } in unchanged {
         lines.push(format!("unchanged:   the first {}, {what}", point.size));
     }
-    if unchanged.is_empty() && older_than.is_none() {
+    if let Some((witness, last)) = witness.as_ref().and_then(|witness| Some((witness, witness.farthest()?))) {
+        lines.push(witnessed(witness, last, point.size));
+        lines.extend(stamped(witness));
+    }
+    if unchanged.is_empty() && older_than.is_none() && witness.is_none() {
         lines.push("unchanged:   nobody knows: no earlier state was at hand".to_owned());
     }
     if let Some(seen) = older_than {
@@ -288,6 +248,33 @@ fn text(outcome: &Outcome, is_known: bool) -> String {
     lines.iter().map(|line| shown(line) + "\n").collect()
 }
 
+/// Whose heads they are, how many, and how far they reach.
+fn witnessed(witness: &Witness, last: &Before, entries: u64) -> String {
+    let reach = match (last.point.size, entries) {
+        (ahead, now) if ahead > now => format!("it is {} entries ahead of this older export", ahead - now),
+        (same, now) if same == now => "it is up to date".to_owned(),
+        (behind, now) => format!("it is {} entries behind", now - behind),
+    };
+    format!(
+        "witness:     {} heads in {}, the last of {} entries, {}: {reach}",
+        witness.heads.len(),
+        witness.path.display(),
+        last.point.size,
+        last.what
+    )
+}
+
+fn stamped(witness: &Witness) -> Option<String> {
+    let last = witness.stamps.last()?;
+    Some(format!(
+        "time stamps: {}, the last of {}; whose, says openssl ts -verify -in {} -data {} -CAfile FILE",
+        witness.stamps.len(),
+        last.at,
+        last.token.display(),
+        last.token.with_extension("json").display()
+    ))
+}
+
 fn as_json(outcome: &Outcome, is_known: bool) -> serde_json::Value {
     let log = &outcome.log;
     let points: Vec<_> = outcome.unchanged.iter().map(|before| before.point).collect();
@@ -299,8 +286,10 @@ fn as_json(outcome: &Outcome, is_known: bool) -> serde_json::Value {
         "last": log.last,
         "not_proven": "that the server wrote down all that it did",
         "trusted": is_known,
+        "time_stamps": outcome.witness.as_ref().map(|witness| witness.stamps.iter().map(|stamp| &stamp.at).collect::<Vec<_>>()),
         "unchanged_since": points,
         "v": 1,
+        "witness": outcome.witness.as_ref().and_then(Witness::farthest).map(|last| last.point),
     })
 }
 
@@ -309,6 +298,7 @@ mod tests {
     use bundle::custody_log::sign_head;
     use bundle::merkle::Tree;
     use bundle::sign::SigningKey;
+    use wire::api::CustodyLine;
     use wire::custody::Leaf;
 
     use super::*;
@@ -353,7 +343,8 @@ mod tests {
         fn verify(&self, log: &str, head: Option<PathBuf>) -> Result<u8, Failure> {
             let config = Config::at(self.dir.path().join("c")).unwrap();
             let key = Some(SigningKey::from_seed(&[9; 32]).public_line());
-            Verify { file: Some(self.write("log", log)), head, key, json: true }.run(&config)
+            let (heads, bundles) = (None, Vec::new());
+            Verify { file: Some(self.write("log", log)), head, heads, bundles, key, json: true }.run(&config)
         }
     }
 

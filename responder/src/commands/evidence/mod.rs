@@ -118,6 +118,10 @@ pub fn table(bundles: &[EvidenceView], look: Look, indent: &str, now: Instant) -
             }
             (state, _) => state.name().to_owned(),
         };
+        let state = match bundle.contradictions.len() {
+            0 => state,
+            count => format!("{state}, CONTRADICTED {count}×"),
+        };
         table.row([
             bundle.bundle.to_string().into(),
             bundle.host.as_str().into(),

@@ -109,13 +109,19 @@ impl Receipts {
                 code: RECEIPT_MISMATCH,
                 subject: format!("receipt {}", receipt.seq),
                 offset: receipt.offset,
-                message: "the server holds other bytes up to here".to_owned(),
+                message: format!(
+                    "another version was receipted: the server held other bytes up to here on {}",
+                    receipt.received_at
+                ),
             }),
             None if highest.offset > bytes => Some(Finding {
                 code: code::TRUNCATED,
                 subject: format!("receipt {}", highest.seq),
                 offset: bytes,
-                message: format!("the signer reached offset {}, you hold {bytes}", highest.offset),
+                message: format!(
+                    "the signer reached offset {} (receipt {}, {}), you hold {bytes}",
+                    highest.offset, highest.seq, highest.received_at
+                ),
             }),
             None => None,
         };
@@ -231,11 +237,13 @@ mod tests {
         assert_eq!((held.count, held.highest.offset), (2, 70_000));
         let held = judge(&receipts, &bytes[..69_999]);
         let finding = held.finding.unwrap();
-        let message = "the signer reached offset 70000, you hold 69999";
+        let message = "the signer reached offset 70000 (receipt 1, 2026-11-21T17:00:02.000000000Z), you hold 69999";
         assert_eq!((finding.code, finding.message.as_str(), held.count), ("truncated", message, 1));
         let mut other = bytes.clone();
         other[69_999] ^= 1;
-        assert_eq!(judge(&receipts, &other).finding.unwrap().code, RECEIPT_MISMATCH);
+        let finding = judge(&receipts, &other).finding.unwrap();
+        assert_eq!(finding.code, RECEIPT_MISMATCH);
+        assert!(finding.message.starts_with("another version was receipted"), "{}", finding.message);
         let elsewhere = receipts.judge("01934f2e-7c00-7abc-8def-000000000000".parse().ok(), 9, &[]);
         assert_eq!(elsewhere.err().unwrap().code, INPUT);
     }

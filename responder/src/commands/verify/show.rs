@@ -37,6 +37,13 @@ pub fn text(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     }
     writeln!(out, "verified:    {} of {} bytes, {} entries", report.verified_to, report.bytes, report.entries)?;
     extent(out, outcome)?;
+    if let Some(last) = &outcome.last_receipt {
+        let (at, custody) = (last.receipt.received_at, last.receipt.custody);
+        let whose = if last.is_by_server { "the server's" } else { "which nobody here vouches for" };
+        let (size, root, signer) = (custody.size, custody.root, &last.signer);
+        writeln!(out, "last seen:   custody log of {size} entries, root {root}, by the receipt of {at}")?;
+        writeln!(out, "             signed by key {signer}, {whose}")?;
+    }
     findings(out, outcome)?;
     if let Some((entries, dir)) = outcome.extracted {
         writeln!(
@@ -171,6 +178,10 @@ pub fn json(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
         "incident": header.and_then(|header| header.incident.as_ref()),
         "items": items,
         "key": header.map(|header| fingerprint(&header.signer)),
+        "last_receipt": outcome.last_receipt.as_ref().map(|last| {
+            json!({"custody": last.receipt.custody, "key": last.signer, "received_at": last.receipt.received_at,
+                "trusted": last.is_by_server})
+        }),
         "not_proven": "that the kernel told the truth",
         "part": header.map(|header| header.part),
         "principal": header.map(|header| &header.principal),

@@ -168,6 +168,11 @@ impl Told<'_> {
             "evidence_mismatch" => format!("The bundle is not as announced: {}.", self.get("what")),
             "evidence_downloaded" => format!("Downloaded: {}.", bytes("bytes")),
             "findings_evaluated" => format!("Rules applied to the bundle: {}.", self.get("levels")),
+            "equivocation" => format!(
+                "The signer said two things under one number: checkpoint {} was signed again, for other bytes. Both are \
+                 kept.",
+                self.get("seq")
+            ),
             "checkpoint_mismatch" => {
                 format!("Checkpoint {} does not match the bytes that came.", self.get("seq"))
             }
