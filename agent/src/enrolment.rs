@@ -32,6 +32,10 @@ pub struct Enrolment {
     pub server_signer: String,
     /// `https://host:port`, tried in order.
     pub servers: Vec<String>,
+    /// To whom is encrypted what waits on this host while the server is away, `age1…`. It stays until this host is
+    /// enrolled again: who could replace it could read what waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool_recipient: Option<String>,
     v: u32,
 }
 
@@ -142,6 +146,7 @@ impl Enrolment {
             ca_pem,
             server_signer: reply.server_signer,
             servers: ticket.servers.clone(),
+            spool_recipient: reply.spool_recipient,
             v: 1,
         };
         let tls = enrolment.accept(&reply.certificate_pem, &key)?;
@@ -294,6 +299,7 @@ mod tests {
             ca_pem: ca_pem.clone(),
             server_signer: String::new(),
             servers: vec!["https://127.0.0.1:1".into()],
+            spool_recipient: None,
             v: 1,
         };
         assert!(enrolment.accept(&ca_pem, &other).is_ok());

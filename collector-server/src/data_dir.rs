@@ -7,6 +7,7 @@
 //! | `ca.lock` | held while one of these is written |
 //! | `server.pem`, `server.key` | the server's certificate and TLS key |
 //! | `server_key` | signs receipts and custody heads (OpenSSH format) |
+//! | `spool_key` | opens what waited on hosts while the server was away: age identities, the one that is given out first |
 //! | `holdfast.db` | what changes |
 //! | `objects/` | what never changes: evidence, alerts |
 //! | `custody-heads.jsonl` | signed heads of the custody log, to be copied elsewhere |
@@ -18,11 +19,13 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use age::secrecy::ExposeSecret as _;
 use bundle::sign::SigningKey;
 use rustix::fs::{FlockOperation, flock};
 use wire::Instant;
 
 use crate::authority::{Authority, AuthorityError, Certified, InForce, Rolled};
+use crate::spool_key::{BadSpoolKey, SpoolKey};
 
 /// What a backup holds of the directory besides records and objects: without one of these, what was backed up is of no
 /// use, or nobody can tell whether it is whole. Each is a file that only its owner may read; one that is not there was
@@ -77,6 +80,15 @@ pub enum DataDirError {
         /// The folder.
         folder: PathBuf,
     },
+    /// The key of the hosts' spools is broken.
+    #[error("{} holds no age identities", path.display())]
+    BadSpoolKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: BadSpoolKey,
+    },
     /// The operating system refused.
     #[error("{} cannot be used", path.display())]
     Io {
@@ -100,6 +112,9 @@ impl DataDirError {
         match self {
             Self::Authority(_) => "restore ca.pem and ca.key from a backup; a new CA shuts out every enrolled agent",
             Self::BadKey { .. } => "restore it from a backup; hosts know the server's receipts by this key",
+            Self::BadSpoolKey { .. } => {
+                "restore it from a backup; what waits on hosts is encrypted to it, and can be read by nothing else"
+            }
             Self::Exposed { .. } => {
                 "chown it to the server's user, chmod it to 0700 (files to 0600), and think about who had access"
             }
@@ -297,6 +312,21 @@ impl DataDir {
         Ok(key)
     }
 
+    /// The key of the hosts' spools, made at first start. To give out another, put its identity above the one that is
+    /// there: what is encrypted to the old one can still be opened.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn spool_key(&self) -> Result<SpoolKey, DataDirError> {
+        if let Some(text) = self.read("spool_key")? {
+            let path = self.folder.join("spool_key");
+            return SpoolKey::parse(&text).map_err(|source| DataDirError::BadSpoolKey { path, source });
+        }
+        let (key, text) = SpoolKey::make();
+        self.write("spool_key", text.expose_secret())?;
+        Ok(key)
+    }
+
     /// The text of a file that only the owner may read; `None` when it is not there.
     fn read(&self, name: &str) -> Result<Option<String>, DataDirError> {
         let path = self.folder.join(name);
@@ -352,7 +382,8 @@ mod tests {
             let dir = DataDir::open(&path).unwrap();
             let ca = dir.authority(NOW).unwrap();
             let tls = dir.certified(&ca, &names, NOW).unwrap();
-            (ca.sha256(), tls.certificate_pem, tls.key_pem, dir.signer().unwrap().public_line())
+            let (signer, spool) = (dir.signer().unwrap().public_line(), dir.spool_key().unwrap().recipient());
+            (ca.sha256(), tls.certificate_pem, tls.key_pem, signer, spool)
         };
         assert_eq!(open(), open());
         for entry in fs::read_dir(&path).unwrap() {

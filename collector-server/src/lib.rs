@@ -11,6 +11,7 @@ pub mod http;
 pub mod objects;
 pub mod process;
 pub mod site;
+pub mod spool_key;
 pub mod store;
 pub mod ui;
 pub mod witness;

@@ -113,6 +113,7 @@ impl Server {
         let mut app = App::new(Box::new(clock), objects, reach, dir.signer()?, Arc::new(store));
         app.authorities.put(in_force);
         app.limits = config.limits;
+        app.spool = Some(dir.spool_key()?);
         app.site = site;
         app.record_rules().await.map_err(|problem| anyhow::anyhow!("{}: {:?}", problem.message, problem.cause))?;
         let app = Arc::new(app);

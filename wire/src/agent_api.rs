@@ -15,6 +15,10 @@
 //! [`bundle` transport checkpoints] as they lie beside a bundle, answered with [`CheckpointsReply`]. A line may only speak
 //! of bytes that were acknowledged before, and its offset must be the end of a `PATCH`.
 //!
+//! What waited on the host while the server was away comes through `PATCH /api/v1/uploads/{upload}/spooled`: one age file
+//! to the server's spool recipient, whose content begins at `Upload-Offset` and has at most [`CHUNK_BYTES_MAX`]. It is
+//! appended as if it had come in the clear; what the upload holds already of it changes nothing.
+//!
 //! [`bundle` transport checkpoints]: crate::receipt
 
 use schemars::JsonSchema;
@@ -26,6 +30,8 @@ use crate::{AgentId, Instant, OrderId, Sha256};
 
 /// A chunk of an upload is at most this long, and bears a checksum.
 pub const CHUNK_BYTES_MAX: usize = 8 << 20;
+/// An encrypted chunk is at most this long: age adds its header, and 16 bytes for each 64 KiB.
+pub const SPOOLED_BYTES_MAX: usize = CHUNK_BYTES_MAX + (64 << 10);
 /// A long poll is answered after at most this long.
 pub const POLL_WAIT_SECS_MAX: u64 = 55;
 /// `bundle`: its id. `incident`: where a person brings a bundle, what it belongs to; an agent's belongs where its order
@@ -57,6 +63,9 @@ pub struct EnrollReply {
     pub certificate_pem: String,
     /// The key under which the server signs receipts and custody heads, `ssh-ed25519 AAAA…`.
     pub server_signer: String,
+    /// To whom the agent encrypts what waits on its host while the server is away, `age1…`. Absent: nothing waits there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool_recipient: Option<String>,
 }
 
 /// A new certificate for a running agent: sent with the old one.
@@ -112,6 +121,9 @@ pub struct OrdersReply {
     pub orders: Vec<Delivery>,
     /// The server's clock, for the skew.
     pub server_time: Instant,
+    /// As in [`EnrollReply`], for agents that were enrolled before there was one. An agent that has one keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool_recipient: Option<String>,
 }
 
 /// One order on its way.

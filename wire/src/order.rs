@@ -126,6 +126,15 @@ pub enum OrderEvent {
         /// The tier at work.
         tier: crate::Tier,
     },
+    /// The server was away or slow: evidence of the run waited on the host, encrypted to the server, and now comes.
+    Spooled {
+        /// Bytes that wait.
+        bytes: u64,
+        /// The spool had no room for more: what came after its end was not kept.
+        full: bool,
+        /// Why it was not sent at once, in a sentence.
+        reason: String,
+    },
     /// The run ended with a seal, and all of it is on the server.
     Completed {
         /// Length of the bundle.
@@ -160,7 +169,7 @@ impl OrderEvent {
         match self {
             Self::Accepted => OrderState::Accepted,
             Self::Refused { .. } => OrderState::Refused,
-            Self::Started { .. } | Self::Progress { .. } => OrderState::Running,
+            Self::Started { .. } | Self::Progress { .. } | Self::Spooled { .. } => OrderState::Running,
             Self::Completed { .. } => OrderState::Completed,
             Self::Interrupted { .. } => OrderState::Interrupted,
             Self::Failed { .. } => OrderState::Failed,

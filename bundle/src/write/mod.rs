@@ -35,8 +35,8 @@ use names::Names;
 use pool::Pool;
 use queue::{Content, Queue, Queued};
 use set::Set;
-pub use sink::Output;
 use sink::Sink;
+pub use sink::{Happened, Output};
 
 /// Content of at most this length is an entry of known size; longer content is streamed.
 pub const WHOLE_BYTES_MAX: usize = 1 << 20;
@@ -216,9 +216,19 @@ impl<W: Output, S: Write> Writer<W, S> {
 
     /// A custody line of the agent, to go out with the next checkpoint.
     pub fn custody<const N: usize>(&mut self, event: &str, details: [(&str, Value); N]) {
-        let details: Map<String, Value> = details.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        self.custody_line(event, details.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+    }
+
+    fn custody_line(&mut self, event: &str, details: Map<String, Value>) {
         let now = self.world.clock.realtime();
         self.set.custody(now, event, &self.header.signer_principal.clone(), details);
+    }
+
+    /// Custody lines of what happened to the bytes on their way.
+    fn custody_of_the_way(&mut self) {
+        for (event, details) in self.sink.happened() {
+            self.custody_line(event, details);
+        }
     }
 
     /// Begins a collector's step, which started at this time. What comes until [`Writer::end_step`] is its evidence.

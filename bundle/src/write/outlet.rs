@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest as _, Sha256 as Hasher};
 use wire::{BundleId, Phase, Sha256};
 
-use super::{Output, WriteError};
+use super::{Happened, Output, WriteError};
 use crate::checkpoint::{CHUNK_BYTES, Layer, NAMESPACE, StreamCheckpoint, StreamLine, to_sorted_json};
 use crate::sign::SigningKey;
 use crate::time::Instant;
@@ -132,6 +132,11 @@ impl<W: Output, S: Write> Outlet<W, S> {
 
     pub(super) fn make_durable(&mut self) -> Result<(), WriteError> {
         self.out.make_durable().map_err(WriteError::Output)
+    }
+
+    /// See [`Output::happened`].
+    pub(super) fn happened(&mut self) -> Vec<Happened> {
+        self.out.happened()
     }
 
     /// The output and the sidecar.

@@ -19,6 +19,7 @@ impl<W: Output, S: Write> Writer<W, S> {
         self.drain()?;
         self.sink.phase = phase;
         self.sink.time = self.world.clock.realtime();
+        self.custody_of_the_way();
         self.custody("checkpoint", [("phase", json!(phase)), ("seq", json!(self.seq + 1))]);
         let items = self.write_set()?;
         self.write_checkpoint(phase, items, false)?;
@@ -118,6 +119,7 @@ impl<W: Output, S: Write> Writer<W, S> {
         let coverage = to_sorted_json(&self.coverage) + "\n";
         self.control("data/coverage.json", coverage.into_bytes())?;
         self.control("data/agent.log", [log, b"sealing\n"].concat())?;
+        self.custody_of_the_way();
         self.custody("sealing", []);
         let items = self.write_set()?;
         self.write_bag()?;

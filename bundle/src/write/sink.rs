@@ -6,6 +6,7 @@
 
 use std::io::Write;
 
+use serde_json::{Map, Value};
 use wire::{BundleId, Phase};
 
 use super::WriteError;
@@ -24,7 +25,15 @@ pub trait Output: Write {
     fn make_durable(&mut self) -> std::io::Result<()> {
         self.flush()
     }
+
+    /// What happened to the bytes on their way, for the custody log: asked before each checkpoint, each told once.
+    fn happened(&mut self) -> Vec<Happened> {
+        Vec::new()
+    }
 }
+
+/// An event of the custody log and its details.
+pub type Happened = (&'static str, Map<String, Value>);
 
 impl Output for Vec<u8> {}
 impl Output for std::io::Sink {}
@@ -156,6 +165,11 @@ impl<W: Output, S: Write> Sink<W, S> {
 
     pub(super) fn make_durable(&mut self) -> Result<(), WriteError> {
         self.outlet.make_durable()
+    }
+
+    /// See [`Output::happened`].
+    pub(super) fn happened(&mut self) -> Vec<Happened> {
+        self.outlet.happened()
     }
 
     /// The output and the sidecar.

@@ -9,6 +9,7 @@ use wire::{AgentId, Instant, Sha256};
 
 use super::{Actor, App, Problem, ProblemKind, details};
 use crate::authority::{AuthorityError, ClientCertified};
+use crate::spool_key::SpoolKey;
 use crate::store::{Change, HostRecord, NewLeaf, StoreError};
 
 /// Texts in a host's facts, in bytes.
@@ -81,7 +82,8 @@ impl App {
         }
         tracing::info!(%agent, "host enrolled");
         let server_signer = self.signer.public_line();
-        Ok(EnrollReply { agent, certificate_pem: certified.certificate_pem, server_signer })
+        let spool_recipient = self.spool.as_ref().map(SpoolKey::recipient);
+        Ok(EnrollReply { agent, certificate_pem: certified.certificate_pem, server_signer, spool_recipient })
     }
 
     /// A new certificate for an agent that still has a good one, with this serial number.

@@ -40,6 +40,7 @@ use wire::{AgentId, Instant, Sha256};
 use crate::authority::Authorities;
 use crate::objects::{ObjectError, Objects};
 use crate::site::Site;
+use crate::spool_key::SpoolKey;
 use crate::store::{Store, StoreError};
 use crate::witness::Standing;
 
@@ -81,6 +82,8 @@ pub struct App {
     pub signer: SigningKey,
     /// What the site says.
     pub site: Site,
+    /// Opens what waited on hosts while this server was away; without one, no host has a spool.
+    pub spool: Option<SpoolKey>,
     /// Cancelled when the server stops: whoever waits for something answers at once.
     pub stop: CancellationToken,
     /// What changes.
@@ -130,6 +133,7 @@ impl App {
             replaying: triage::Replaying::default(),
             signer,
             site: Site::default(),
+            spool: None,
             stop: CancellationToken::new(),
             store,
             tokens: tokens::Tokens::default(),

@@ -13,6 +13,7 @@ use wire::order::{OrderEvent, OrderState};
 use wire::{AgentId, BundleId, Instant, OrderId, Sha256};
 
 use super::{Actor, App, Problem, ProblemKind, details};
+use crate::spool_key::SpoolKey;
 use crate::store::{Change, NewLeaf, ORDER_EVENTS_MAX, OrderRecord, StoreError};
 
 /// Orders in one reply: an envelope may have 350 KB.
@@ -45,7 +46,7 @@ impl App {
             self.enrolled(agent).await?;
             let orders = self.hand_over(agent).await?;
             if !orders.is_empty() || self.stop.is_cancelled() {
-                return Ok(OrdersReply { cas: self.cas(), orders, server_time: self.now() });
+                return Ok(self.orders_reply(orders));
             }
             let waited = async {
                 tokio::select! {
@@ -54,13 +55,15 @@ impl App {
                 }
             };
             if timeout_at(deadline, waited).await.is_err() {
-                return Ok(OrdersReply { cas: self.cas(), orders: Vec::new(), server_time: self.now() });
+                return Ok(self.orders_reply(Vec::new()));
             }
         }
     }
 
-    fn cas(&self) -> Vec<Sha256> {
-        self.authorities.get().map(|in_force| in_force.sha256s()).unwrap_or_default()
+    fn orders_reply(&self, orders: Vec<Delivery>) -> OrdersReply {
+        let cas = self.authorities.get().map(|in_force| in_force.sha256s()).unwrap_or_default();
+        let spool_recipient = self.spool.as_ref().map(SpoolKey::recipient);
+        OrdersReply { cas, orders, server_time: self.now(), spool_recipient }
     }
 
     /// Writes down that an agent was heard, once in a while.
@@ -209,11 +212,17 @@ fn from_states(record: &OrderRecord, event: &OrderEvent) -> Option<Vec<OrderStat
     let from: &[OrderState] = match event {
         OrderEvent::Accepted => &[Queued, Delivered, Expired],
         OrderEvent::Refused { .. } | OrderEvent::Started { .. } => &[Queued, Delivered, Expired, Accepted],
-        OrderEvent::Progress { .. } | OrderEvent::Completed { .. } => &[Running],
+        OrderEvent::Progress { .. } | OrderEvent::Spooled { .. } | OrderEvent::Completed { .. } => &[Running],
         OrderEvent::Interrupted { .. } | OrderEvent::Failed { .. } => &[Queued, Delivered, Expired, Accepted, Running],
     };
     let is_corrected = is_given_up(record)
-        && matches!(event, OrderEvent::Completed { .. } | OrderEvent::Interrupted { .. } | OrderEvent::Failed { .. });
+        && matches!(
+            event,
+            OrderEvent::Spooled { .. }
+                | OrderEvent::Completed { .. }
+                | OrderEvent::Interrupted { .. }
+                | OrderEvent::Failed { .. }
+        );
     if is_corrected {
         return Some(vec![OrderState::Interrupted]);
     }
@@ -273,6 +282,7 @@ fn name_of(event: &OrderEvent) -> &'static str {
         OrderEvent::Refused { .. } => "refused",
         OrderEvent::Started { .. } => "started",
         OrderEvent::Progress { .. } => "under way",
+        OrderEvent::Spooled { .. } => "spooled",
         OrderEvent::Completed { .. } => "completed",
         OrderEvent::Interrupted { .. } => "interrupted",
         OrderEvent::Failed { .. } => "failed",
@@ -288,6 +298,7 @@ fn bounded(event: OrderEvent) -> OrderEvent {
         OrderEvent::Progress { bytes, collector, items, tier } => {
             OrderEvent::Progress { bytes, collector: cut(collector), items, tier }
         }
+        OrderEvent::Spooled { bytes, full, reason } => OrderEvent::Spooled { bytes, full, reason: cut(reason) },
         // Only the server gives an order up.
         OrderEvent::Interrupted { bundle, receipted, .. } => {
             OrderEvent::Interrupted { bundle, by_silence: false, receipted }
@@ -303,6 +314,7 @@ fn custody_leaf(record: &OrderRecord, by: &Actor, event: &OrderEvent, told: Inst
         OrderEvent::Refused { .. } => "order_refused",
         OrderEvent::Started { .. } => "order_started",
         OrderEvent::Progress { .. } => return None,
+        OrderEvent::Spooled { .. } => "order_spooled",
         OrderEvent::Completed { .. } => "order_completed",
         OrderEvent::Interrupted { .. } => "order_interrupted",
         OrderEvent::Failed { .. } => "order_failed",

@@ -5,6 +5,7 @@ use axum::routing::on;
 use serde_json::Value;
 use wire::agent_api::{
     CheckpointsReply, EnrollReply, EnrollRequest, HostFacts, OrderReport, OrdersReply, RenewReply, RenewRequest,
+    SPOOLED_BYTES_MAX,
 };
 use wire::api::{
     AlertView, AlertsReply, DeadLetter, Draft, EscalationStatus, EscalationTest, EscalationTestReply, EvidenceView,
@@ -206,6 +207,9 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new(Patch, "/api/v1/uploads/{upload}", Who::Upload, |verb| on(verb, uploads::append), "The next bytes of an upload.")
         .takes(Body::Bytes("application/offset+octet-stream"), uploads::PATCH_BYTES_MAX)
         .headers(&[TUS, UPLOAD_OFFSET, UPLOAD_LENGTH, UPLOAD_CHECKSUM], TUS_ERRORS),
+    Endpoint::new(Patch, "/api/v1/uploads/{upload}/spooled", Who::Agent, |verb| on(verb, uploads::append_spooled), "Bytes of an upload that waited on their host: an age file to the server's spool recipient.")
+        .takes(Body::Bytes("application/octet-stream"), SPOOLED_BYTES_MAX)
+        .headers(&[TUS, UPLOAD_OFFSET], TUS_ERRORS),
     Endpoint::new(Delete, "/api/v1/uploads/{upload}", Who::Upload, |verb| on(verb, uploads::end), "End an upload before its length. What came is kept.")
         .headers(&[TUS], TUS_ERRORS),
     Endpoint::new(Post, "/api/v1/uploads/{upload}/checkpoints", Who::Upload, |verb| on(verb, uploads::add_checkpoints), "Transport checkpoints, one a line, each answered with a signed receipt.")

@@ -13,7 +13,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use wire::agent_api::CheckpointsReply;
+use wire::agent_api::{CheckpointsReply, SPOOLED_BYTES_MAX};
 use wire::{IncidentId, UploadId};
 
 mod body;
@@ -112,8 +112,7 @@ pub async fn append(
             return Err(Problem::new(ProblemKind::MediaType, "the bytes of an upload have a media type of their own")
                 .hint("Content-Type: application/offset+octet-stream"));
         }
-        let offset = number(&headers, &OFFSET)?
-            .ok_or_else(|| Problem::new(ProblemKind::Input, "Upload-Offset is missing").hint("HEAD tells it"))?;
+        let offset = offset(&headers)?;
         let checksum = checksum(&headers)?;
         let length = number(&headers, &LENGTH)?;
         let turn = turns::wait(&by.to_string()).await?;
@@ -139,11 +138,46 @@ pub async fn append(
             response.headers_mut().insert(RESUMABLE, V1);
             response
         }
-        Err(error) => {
-            let problem = Problem::new(ProblemKind::Internal, "the bytes could not be kept").cause(error);
-            respond(Err(problem.hint("ask for the offset and go on there")))
-        }
+        Err(error) => respond(Err(not_kept(error))),
     }
+}
+
+fn offset(headers: &HeaderMap) -> Result<u64, Problem> {
+    number(headers, &OFFSET)?
+        .ok_or_else(|| Problem::new(ProblemKind::Input, "Upload-Offset is missing").hint("HEAD tells it"))
+}
+
+fn not_kept(error: tokio::task::JoinError) -> Problem {
+    Problem::new(ProblemKind::Internal, "the bytes could not be kept")
+        .cause(error)
+        .hint("ask for the offset and go on there")
+}
+
+/// Bytes that waited on the host, encrypted to this server. What is there of them already changes nothing.
+pub async fn append_spooled(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    Path(upload): Path<UploadId>,
+    headers: HeaderMap,
+    body: HttpBody,
+) -> Response {
+    let begun = async {
+        speaks_tus(&headers)?;
+        let offset = offset(&headers)?;
+        Ok((offset, turns::wait(&by.to_string()).await?))
+    };
+    let (offset, turn) = match begun.await {
+        Ok(begun) => begun,
+        Err(problem) => return respond(Err(problem)),
+    };
+    // As in `append`.
+    let kept = tokio::spawn(async move {
+        let file = body::whole(body.into_data_stream(), SPOOLED_BYTES_MAX).await?;
+        let record = app.append_spooled(&by, upload, offset, file).await?;
+        drop(turn);
+        Ok((StatusCode::NO_CONTENT, status_headers(&app, &record)))
+    });
+    respond(kept.await.unwrap_or_else(|error| Err(not_kept(error))))
 }
 
 /// Ends an upload. Nothing is removed.

@@ -5,4 +5,5 @@ mod enrollment;
 mod ingest;
 mod orders;
 mod site;
+mod spooled;
 mod uploads;

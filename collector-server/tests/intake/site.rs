@@ -243,6 +243,7 @@ impl Host {
             .body(serde_json::to_vec(&request).unwrap());
         let reply: EnrollReply = read(request.send().await.unwrap()).await;
         assert_eq!(reply.server_signer, site.server.app.signer.public_line());
+        assert_eq!(reply.spool_recipient, site.server.app.spool.as_ref().map(server::spool_key::SpoolKey::recipient));
         let identity = format!("{}{}", reply.certificate_pem, tls.serialize_pem());
         let host = site.server.app.store.host(&reply.agent).await.unwrap().unwrap();
         let serial = host.certificate_serials.last().unwrap().clone();
@@ -440,6 +441,12 @@ impl Upload {
         let response = self.patch(offset, bytes).send().await.unwrap();
         let status = response.status();
         assert_eq!(status, StatusCode::NO_CONTENT, "{}", response.text().await.unwrap());
+    }
+
+    /// An age file with the bytes from `offset` on.
+    pub fn spooled(&self, offset: usize, file: Vec<u8>) -> RequestBuilder {
+        let request = tus((self.send)(Method::PATCH, &format!("{}/spooled", self.location)));
+        request.header("content-type", "application/octet-stream").header("upload-offset", offset).body(file)
     }
 
     pub async fn vouch(&self, lines: &str) -> Response {

@@ -82,7 +82,7 @@ impl App {
         Ok(Append { app: Arc::clone(self), record, slot, tally, _writer: writer })
     }
 
-    /// An upload can be continued until it is whole, was silent for a week, or its run has ended.
+    /// An upload can be continued until it is whole, was silent for too long, or its run has ended.
     async fn check_open(&self, record: &EvidenceRecord) -> Result<(), Problem> {
         let bundle = record.view.bundle;
         let Some(until) = self.continued_until(record) else { return Ok(()) };

@@ -6,6 +6,7 @@
 
 pub mod append;
 pub mod checkpoints;
+pub mod spooled;
 pub mod tally;
 
 use std::collections::HashMap;
@@ -24,8 +25,8 @@ use super::{Actor, App, Problem, ProblemKind, details, random};
 use crate::store::{Change, EvidenceRecord, NewLeaf, StoreError};
 use tally::Tally;
 
-/// An upload can be continued for so long after its last byte.
-const CONTINUED_SECS_MAX: i128 = 7 * 24 * 3600;
+/// An upload can be continued for so long after its last byte: a day more than an agent keeps what waits for the server.
+const CONTINUED_SECS_MAX: i128 = 8 * 24 * 3600;
 /// Bundles that are being received at a time, of all owners.
 const OPEN_MAX: usize = 900;
 const NAME_CHARS_MAX: usize = 200;

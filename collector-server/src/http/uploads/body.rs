@@ -89,6 +89,25 @@ async fn keep_checked(
     Ok(append.into_record())
 }
 
+/// All of a body of at most `bytes_max`, in memory.
+///
+/// # Errors
+/// [`ProblemKind::TooLarge`], [`ProblemKind::Locked`] when it was broken off.
+pub async fn whole(mut body: BodyDataStream, bytes_max: usize) -> Result<Bytes, Problem> {
+    let deadline = Instant::now() + Duration::from_secs(SEGMENT_SECS_MAX);
+    let mut whole = BytesMut::new();
+    loop {
+        match arriving(&mut body, deadline).await {
+            Piece::Bytes(piece) if whole.len() + piece.len() > bytes_max => {
+                return Err(Problem::new(ProblemKind::TooLarge, format!("the body is longer than {bytes_max} bytes")));
+            }
+            Piece::Bytes(piece) => whole.extend_from_slice(&piece),
+            Piece::End => return Ok(whole.freeze()),
+            Piece::Broken(why) => return Err(broken(why)),
+        }
+    }
+}
+
 /// In segments, as far as it comes.
 async fn keep_as_it_comes(app: &App, mut append: Append, mut body: BodyDataStream) -> Result<EvidenceRecord, Problem> {
     let patience = Duration::from_secs(SEGMENT_SECS_MAX);
@@ -122,12 +141,14 @@ async fn keep_as_it_comes(app: &App, mut append: Append, mut body: BodyDataStrea
 }
 
 async fn next(append: &Append, body: &mut BodyDataStream, deadline: Instant) -> Piece {
-    let next = timeout_at(deadline, timeout(Duration::from_secs(PAUSE_SECS_MAX), body.next()));
-    let piece = tokio::select! {
-        piece = next => piece,
-        () = append.taken_over() => return Piece::Broken("another request took over"),
-    };
-    match piece {
+    tokio::select! {
+        piece = arriving(body, deadline) => piece,
+        () = append.taken_over() => Piece::Broken("another request took over"),
+    }
+}
+
+async fn arriving(body: &mut BodyDataStream, deadline: Instant) -> Piece {
+    match timeout_at(deadline, timeout(Duration::from_secs(PAUSE_SECS_MAX), body.next())).await {
         Ok(Ok(Some(Ok(bytes)))) => Piece::Bytes(bytes),
         Ok(Ok(None)) => Piece::End,
         Ok(Ok(Some(Err(_)))) => Piece::Broken("the connection dropped"),

@@ -135,6 +135,10 @@ fn told(order: &OrderView) -> Markup {
         _ => None,
     });
     let end = order.events.iter().rev().find(|told| told.event.state().is_final());
+    let spooled = order.events.iter().rev().find_map(|told| match &told.event {
+        OrderEvent::Spooled { bytes, full, reason } => Some((*bytes, *full, reason)),
+        _ => None,
+    });
     html! {
         @if is_under_way(order) {
             @let (bytes, collector, items) = progress.unwrap_or((0, "starting", 0));
@@ -143,6 +147,10 @@ fn told(order: &OrderView) -> Markup {
                 span.num data-field="items" { (grouped(items)) } " items · "
                 span.num data-field="bytes" { (short_bytes(bytes)) }
             }
+        }
+        @if let Some((bytes, full, reason)) = spooled {
+            p { (short_bytes(bytes)) " waited on the host, encrypted: " (shown(reason)) "." }
+            @if full { p.alarm.warn { "The host's spool was full: what came after that was not kept." } }
         }
         @if order.state == OrderState::Queued { p { "Waits for the agent to ask." } }
         @if let Some(end) = end { (ended(&end.event, end.time)) }
@@ -164,7 +172,10 @@ fn ended(event: &OrderEvent, at: Instant) -> Markup {
                 ". What arrived is a partial bundle. Dispatch again to take the rest."
             },
             OrderEvent::Failed { message } => p.alarm { strong { "It ended without a seal: " } (shown(message)) },
-            OrderEvent::Accepted | OrderEvent::Started { .. } | OrderEvent::Progress { .. } => {},
+            OrderEvent::Accepted
+            | OrderEvent::Started { .. }
+            | OrderEvent::Progress { .. }
+            | OrderEvent::Spooled { .. } => {},
         }
     }
 }

@@ -105,6 +105,10 @@ impl Story {
             OrderEvent::Accepted => ("accepted", "the agent checked the order, and runs it".to_owned()),
             OrderEvent::Refused { message, .. } => ("refused", shown(message)),
             OrderEvent::Started { bundle } => ("started", format!("bundle {bundle}")),
+            OrderEvent::Spooled { bytes: waits, full, reason } => {
+                let full = if *full { "; the spool was full, and what came after that was not kept" } else { "" };
+                ("spooled", format!("{} waited on the host: {}{full}", bytes(*waits), shown(reason)))
+            }
             OrderEvent::Completed { bytes: length, exit, items, sha256 } => {
                 let gaps = if *exit == 0 { "" } else { "; a step timed out, failed or met a limit" };
                 let (items, size) = (counted(*items, "item"), bytes(*length));

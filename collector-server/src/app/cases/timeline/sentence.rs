@@ -139,6 +139,13 @@ impl Told<'_> {
             "order_accepted" => "The agent took the order.".to_owned(),
             "order_refused" => format!("The agent refused the order: {}.", told("message").unwrap_or_default()),
             "order_started" => format!("The collection began: bundle {}.", told("bundle").unwrap_or_default()),
+            "order_spooled" if told("full").as_deref() == Some("true") => format!(
+                "The host's spool was full, and what came after that was not kept: {}.",
+                told("reason").unwrap_or_default()
+            ),
+            "order_spooled" => {
+                format!("Evidence waited on the host, encrypted: {}.", told("reason").unwrap_or_default())
+            }
             "order_completed" => "The collection is complete.".to_owned(),
             "order_interrupted" if told("by_silence").as_deref() == Some("true") => {
                 "The server gave the order up: nothing came any more.".to_owned()
@@ -262,6 +269,16 @@ mod tests {
                 "gdpr_art_33 does not apply: no data",
             ),
             ("order_refused", json!({"told": {"message": "seen before"}}), "The agent refused the order: seen before."),
+            (
+                "order_spooled",
+                json!({"told": {"full": false, "reason": "the server was away"}}),
+                "Evidence waited on the host, encrypted: the server was away.",
+            ),
+            (
+                "order_spooled",
+                json!({"told": {"full": true, "reason": "the server was away"}}),
+                "The host's spool was full, and what came after that was not kept: the server was away.",
+            ),
             ("evidence_sealed", json!({"bytes": 2048}), "Bundle sealed and verified: 2.0 KiB."),
             (
                 "page_failed",
