@@ -141,6 +141,9 @@ impl Enrolment {
         if bundle::sign::AllowedSigners::parse(&format!("server {}", reply.server_signer)).is_err() {
             return Err(EnrolmentError::Answer("its key for receipts is none".to_owned()));
         }
+        if let Some(recipient) = &reply.spool_recipient {
+            check_recipient(recipient)?;
+        }
         let enrolment = Self {
             agent: reply.agent,
             ca_pem,
@@ -191,6 +194,26 @@ impl Enrolment {
         bundle::ca::digests(&self.ca_pem)
     }
 
+    /// Keeps the recipient of the spool that the server names, if there was none yet; false when another one is kept.
+    ///
+    /// # Errors
+    /// [`EnrolmentError`].
+    pub fn pin_spool(&mut self, folder: &Path, named: &str) -> Result<bool, EnrolmentError> {
+        if let Some(kept) = &self.spool_recipient {
+            return Ok(kept == named);
+        }
+        check_recipient(named)?;
+        let pinned = Self { spool_recipient: Some(named.to_owned()), ..self.clone() };
+        pinned.put(folder)?;
+        *self = pinned;
+        Ok(true)
+    }
+
+    fn put(&self, folder: &Path) -> Result<(), EnrolmentError> {
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        file::put(folder, FILE, &bytes, true).map_err(|source| EnrolmentError::Io { path: folder.join(FILE), source })
+    }
+
     /// A certificate from the server, with its key; it is used in a handshake's setting first, which fails when the two
     /// do not belong together.
     fn accept(&self, certificate_pem: &str, key: &KeyPair) -> Result<TlsIdentity, EnrolmentError> {
@@ -214,9 +237,7 @@ impl Enrolment {
     /// [`EnrolmentError::Io`].
     pub fn store(&self, folder: &Path, tls: &TlsIdentity) -> Result<(), EnrolmentError> {
         // First whom to trust: with more to trust than before, the old certificate still serves.
-        let bytes = serde_json::to_vec(self).unwrap_or_default();
-        file::put(folder, FILE, &bytes, true)
-            .map_err(|source| EnrolmentError::Io { path: folder.join(FILE), source })?;
+        self.put(folder)?;
         file::put(folder, TLS_FILE, tls.0.as_bytes(), true)
             .map_err(|source| EnrolmentError::Io { path: folder.join(TLS_FILE), source })
     }
@@ -239,6 +260,13 @@ impl Enrolment {
         let tls = TlsIdentity(read(TLS_FILE)?);
         tls.validity().map_err(|why| damaged(TLS_FILE, why))?;
         Ok((enrolment, tls))
+    }
+}
+
+fn check_recipient(recipient: &str) -> Result<(), EnrolmentError> {
+    match recipient.parse::<age::x25519::Recipient>() {
+        Ok(_) => Ok(()),
+        Err(why) => Err(EnrolmentError::Answer(format!("its recipient for the spool is none: {why}"))),
     }
 }
 
@@ -283,6 +311,22 @@ mod tests {
         assert!(!tls.is_due(at("2026-01-20T23:00:00Z")));
         assert!(tls.is_due(at("2026-01-21T01:00:00Z")));
         assert_eq!(format!("{tls:?}"), "TlsIdentity(***)");
+    }
+
+    #[test]
+    fn the_recipient_of_the_spool_is_kept_once() {
+        let folder = tempfile::tempdir().unwrap();
+        // As an agent wrote it before there was a spool.
+        let old = r#"{"agent":"web-1","ca_pem":"","server_signer":"","servers":[],"v":1}"#;
+        let mut enrolment: Enrolment = serde_json::from_str(old).unwrap();
+        let [first, second] = [1, 2].map(|_| age::x25519::Identity::generate().to_public().to_string());
+        assert!(matches!(enrolment.pin_spool(folder.path(), "age1qqqq"), Err(EnrolmentError::Answer(_))));
+        assert!(enrolment.pin_spool(folder.path(), &first).unwrap());
+        assert!(enrolment.pin_spool(folder.path(), &first).unwrap());
+        assert!(!enrolment.pin_spool(folder.path(), &second).unwrap());
+        let kept: Enrolment =
+            serde_json::from_str(&std::fs::read_to_string(folder.path().join(FILE)).unwrap()).unwrap();
+        assert_eq!(kept.spool_recipient, Some(first));
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Policy {
     pub collect: Collect,
     /// Which orders are taken.
     pub orders: Orders,
+    /// What may wait on this host while the server is away.
+    pub spool: Spool,
 }
 
 /// `[collect]`
@@ -47,6 +49,22 @@ pub struct Orders {
     pub valid_secs_max: u64,
     /// The host's clock is believed while it is within this of the server's.
     pub clock_skew_secs_max: u64,
+}
+
+/// `[spool]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spool {
+    /// The most that waits, of all runs; without it 2 GiB, or a tenth of what is free where that is less.
+    pub bytes_max: Option<ByteSize>,
+    /// The longest that anything waits.
+    pub age_secs_max: u64,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self { bytes_max: None, age_secs_max: 7 * 24 * 3600 }
+    }
 }
 
 impl Default for Collect {
@@ -157,6 +175,8 @@ mod tests {
         assert_eq!(policy.collect.bytes_max, Some(ByteSize(1 << 30)));
         assert_eq!((policy.orders.valid_secs_max, policy.orders.clock_skew_secs_max), (3600, 300));
         assert_eq!(Policy::parse("").unwrap(), Policy::default());
+        let spool = Policy::parse("[spool]\nbytes_max = \"64MiB\"\n").unwrap().spool;
+        assert_eq!((spool.bytes_max, spool.age_secs_max), (Some(ByteSize(64 << 20)), 7 * 24 * 3600));
         for (bad, wanted) in [
             ("[collect]\nprofile = []\n", "unknown field `profile`"),
             ("[contain]\n", "unknown field `contain`"),

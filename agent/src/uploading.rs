@@ -12,9 +12,10 @@ use crate::run::progress::Progress;
 use crate::transport::client::{CallError, Client};
 use crate::transport::queue::queue;
 use crate::transport::receipts::Receipts;
-use crate::transport::upload::{Subject, UploadError, upload};
+use crate::transport::sending::{Otherwise, upload};
+use crate::transport::upload::{Subject, UploadError};
 
-/// Why there is no sealed bundle on the server. What arrived stays there as a partial one.
+/// Why there is no sealed bundle, neither on the server nor on its way there. What arrived stays there as a partial one.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The upload ended first.
@@ -32,7 +33,8 @@ pub enum Failure {
 }
 
 /// Runs `collection` and uploads it; `signer` is the public key that signs it. The collection begins at once, and the
-/// upload when `may_begin` says so: the server takes it from an agent that has told what it is for.
+/// upload when `may_begin` says so: the server takes it from an agent that has told what it is for. What cannot be sent
+/// goes where `otherwise` says; the bundle may then be sealed before all of it is on the server.
 ///
 /// # Errors
 /// [`Failure`].
@@ -42,6 +44,7 @@ pub async fn run(
     (order, signer): (Option<OrderId>, String),
     receipts: Receipts<'_>,
     may_begin: impl Future<Output = Result<(), CallError>>,
+    otherwise: Otherwise,
     mut progress: impl Progress + Send + 'static,
 ) -> Result<Finished, Failure> {
     let (belongs_to, bundle, name) = (collection.belongs_to(), collection.bundle, collection.name.clone());
@@ -54,7 +57,7 @@ pub async fn run(
             let _ = tell.send(collection.run(chunks, lines, &mut progress));
         })
         .map_err(Failure::Thread)?;
-    let uploaded = upload(client, subject, outgoing, receipts, may_begin).await;
+    let uploaded = upload(client, subject, outgoing, receipts, may_begin, otherwise).await;
     // The writer has ended, or its next call fails: it does not stay away for long.
     let written = told.await.map_err(|_| Failure::Died)?;
     match (written, uploaded) {

@@ -30,8 +30,17 @@ use crate::spool_key::{BadSpoolKey, SpoolKey};
 /// What a backup holds of the directory besides records and objects: without one of these, what was backed up is of no
 /// use, or nobody can tell whether it is whole. Each is a file that only its owner may read; one that is not there was
 /// never made.
-pub const KEPT: [&str; 8] =
-    ["ca.key", "ca.pem", DECIDED_FILE, NEXT_FILE, "custody-heads.jsonl", "server.key", "server.pem", "server_key"];
+pub const KEPT: [&str; 9] = [
+    "ca.key",
+    "ca.pem",
+    DECIDED_FILE,
+    NEXT_FILE,
+    "custody-heads.jsonl",
+    "server.key",
+    "server.pem",
+    "server_key",
+    "spool_key",
+];
 
 /// No file of the directory that is read whole is longer.
 const FILE_BYTES_MAX: u64 = 64 << 10;

@@ -14,6 +14,7 @@ use crate::enrolment::Enrolment;
 use crate::host::SystemClock;
 use crate::orders::journal;
 use crate::state;
+use crate::transport::spool::{About, Waiting, waiting_in};
 
 /// See [`super::Cli`].
 #[derive(Args)]
@@ -33,6 +34,7 @@ impl Status {
         let receipt = journal::last_receipt(&folder);
         // The lock is let go by the kernel, whatever became of its holder; a pid file would outlive it.
         let is_up = journal::is_held(&folder);
+        let waiting = waiting_in(&folder);
         if self.json {
             let receipt = receipt.map(|kept| {
                 json!({ "bundle": kept.bundle, "offset": kept.offset, "receipt": kept.receipt, "time": kept.time })
@@ -41,7 +43,9 @@ impl Status {
                 "agent": enrolment.agent, "cas": enrolment.cas(), "certificate_until": until, "enrolled": true,
                 "error": note.as_ref().and_then(|note| note.error.clone()),
                 "last_contact": note.as_ref().and_then(|note| note.last_contact),
-                "last_receipt": receipt, "running": running, "servers": enrolment.servers, "up": is_up,
+                "last_receipt": receipt, "running": running, "servers": enrolment.servers,
+                "spool": waiting.iter().map(as_json).collect::<Vec<_>>(),
+                "spool_recipient": enrolment.spool_recipient, "up": is_up,
             });
             print(&told.to_string());
             return Ok(ExitCode::SUCCESS);
@@ -74,7 +78,41 @@ impl Status {
             let _ =
                 writeln!(text, "  last receipt {} of bundle {} at {}", ByteSize(kept.offset), kept.bundle, kept.time);
         }
+        to_people(&waiting, enrolment.spool_recipient.is_some(), &mut text);
         print(text.trim_end());
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn as_json(waiting: &Waiting) -> serde_json::Value {
+    let About { bundle, full, order, reason, refused, since, .. } = &waiting.about;
+    let bytes = waiting.bytes();
+    json!({
+        "bundle": bundle, "bytes": bytes, "full": full, "order": order, "reason": reason, "refused": refused,
+        "since": since,
+    })
+}
+
+/// What waits for the server. It can be counted here, and not read.
+fn to_people(waiting: &[Waiting], has_recipient: bool, text: &mut String) {
+    let Some(oldest) = waiting.first() else {
+        let spool = if has_recipient { "empty" } else { "none: the server has not named a recipient for it yet" };
+        let _ = writeln!(text, "  spool        {spool}");
+        return;
+    };
+    let bytes = ByteSize(waiting.iter().map(Waiting::bytes).sum());
+    let count = waiting.len();
+    let bundles = if count == 1 { "bundle" } else { "bundles" };
+    let since = oldest.about.since;
+    let _ = writeln!(text, "  spool        {bytes} of {count} {bundles} wait for the server, since {since}");
+    for waiting in waiting {
+        let About { bundle, full, reason, refused, .. } = &waiting.about;
+        let _ = writeln!(text, "    {bundle}  {}: {reason}", ByteSize(waiting.bytes()));
+        if let Some(full) = full {
+            let _ = writeln!(text, "      full: {full}; what came after this was not kept");
+        }
+        if let Some(refused) = refused {
+            let _ = writeln!(text, "      not taken: {refused}");
+        }
     }
 }

@@ -18,6 +18,7 @@ use crate::run::progress::{Lines, Silent};
 use crate::state;
 use crate::transport::client::{Client, Credential, install_provider};
 use crate::transport::receipts::Receipts;
+use crate::transport::sending::Otherwise;
 use crate::transport::upload::UploadError;
 use crate::uploading::{self, Failure};
 
@@ -58,10 +59,11 @@ impl Ticketed<'_> {
             let receipts = Receipts::new(None, Box::new(|_, _, _| {}));
             let signer = (None, agent.key.public_line());
             let at_once = std::future::ready(Ok(()));
+            let otherwise = Otherwise::Nowhere("a host without enrolment has none");
             let finished = if self.quiet {
-                uploading::run(collection, &client, signer, receipts, at_once, Silent).await
+                uploading::run(collection, &client, signer, receipts, at_once, otherwise, Silent).await
             } else {
-                uploading::run(collection, &client, signer, receipts, at_once, Lines::new()).await
+                uploading::run(collection, &client, signer, receipts, at_once, otherwise, Lines::new()).await
             };
             let finished = finished.map_err(refuse)?;
             let code = finished.exit_code();

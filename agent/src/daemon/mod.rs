@@ -5,10 +5,12 @@
 
 pub mod order;
 pub mod progress;
+mod spooled;
 pub mod status;
 pub mod stop;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use bundle::time::Clock as _;
 use reqwest::Method;
 use wire::agent_api::{HostFacts, OrderReport, OrdersReply};
 use wire::order::OrderEvent;
-use wire::{Instant, OrderId, Sha256};
+use wire::{BundleId, Instant, OrderId, Sha256};
 
 use crate::enrolment::{self, Enrolment, EnrolmentError, TlsIdentity};
 use crate::host::{Host, SystemClock};
@@ -79,6 +81,10 @@ pub struct Daemon {
     /// When a renewal was tried in vain.
     renewal_failed: Cell<Option<Monotonic>>,
     site: PathBuf,
+    /// Bundles whose waiting was told since this daemon started.
+    spool_announced: RefCell<HashSet<BundleId>>,
+    /// Bundles of which the server has refused what waits, since this daemon started.
+    spool_refused: RefCell<HashSet<BundleId>>,
     status: RefCell<Status>,
     stop: Stop,
     tls: RefCell<TlsIdentity>,
@@ -86,6 +92,8 @@ pub struct Daemon {
     is_ca_new: Cell<bool>,
     /// The server has been told what this host is.
     is_known: Cell<bool>,
+    /// The log has been told that the server names another recipient for the spool.
+    is_told_of_spool: Cell<bool>,
 }
 
 impl Daemon {
@@ -116,11 +124,14 @@ impl Daemon {
             refused: None,
             renewal_failed: Cell::new(None),
             site,
+            spool_announced: RefCell::default(),
+            spool_refused: RefCell::default(),
             status,
             stop,
             tls: RefCell::new(tls),
             is_ca_new: Cell::new(false),
             is_known: Cell::new(false),
+            is_told_of_spool: Cell::new(false),
         })
     }
 
@@ -165,19 +176,20 @@ impl Daemon {
         let (mut stop, asked) = (self.stop.clone(), Monotonic::now());
         // A server that was away is asked for a quick answer first: until there is one, the status says that it is away.
         let wait_secs = if is_away { 0 } else { POLL_WAIT_SECS };
-        let reply = tokio::select! {
+        let (reply, waited_secs) = tokio::select! {
             reply = self.ask(wait_secs) => reply?,
             () = stop.requested() => return Ok(()),
         };
         let now = SystemClock.realtime();
         self.reached(now);
         self.see_cas(&reply.cas);
+        self.pin_spool(reply.spool_recipient.as_deref());
         // Whatever follows the first order may have grown old when it is done; the server sends it again.
         match reply.orders.into_iter().next() {
             Some(delivery) => self.take(delivery, reply.server_time.0 - now.0).await,
             None => {
                 // It did not wait: it is about to stop, or is none of ours.
-                if !is_away && asked.elapsed() < POLL_QUICK {
+                if waited_secs > 0 && asked.elapsed() < POLL_QUICK {
                     self.pause().await;
                 }
                 Ok(())
@@ -194,8 +206,9 @@ impl Daemon {
         }
     }
 
-    /// Says everything that waits to be said, and asks for orders.
-    async fn ask(&self, wait_secs: u64) -> Result<OrdersReply, CallError> {
+    /// Says everything that waits to be said, sends of what waits to be sent, and asks for orders. Answers how long the
+    /// server was let wait for one as well: not at all while there is more to send.
+    async fn ask(&self, wait_secs: u64) -> Result<(OrdersReply, u64), CallError> {
         self.renew().await;
         if !self.is_known.get() {
             let facts = HostFacts { cas: self.enrolment.borrow().cas(), ..enrolment::facts(&self.host) };
@@ -203,20 +216,39 @@ impl Daemon {
             self.is_known.set(true);
         }
         self.tell_untold().await?;
+        let more_waits = self.send_spooled().await?;
+        self.tell_untold().await?;
+        let wait_secs = if more_waits { 0 } else { wait_secs };
         let poll = Call::new(Method::GET, format!("{POLL_PATH}?wait_secs={wait_secs}")).waiting(wait_secs);
-        self.client.call(&poll).await?.json()
+        Ok((self.client.call(&poll).await?.json()?, wait_secs))
     }
 
-    /// Tells what the journal holds, the oldest first.
+    /// Keeps to whom the spool is encrypted, once; whoever could change it later could read what waits.
+    fn pin_spool(&self, named: Option<&str>) {
+        let Some(named) = named else { return };
+        match self.enrolment.borrow_mut().pin_spool(&self.folder, named) {
+            Ok(true) => {}
+            Ok(false) if self.is_told_of_spool.replace(true) => {}
+            Ok(false) => tracing::warn!(
+                named,
+                "the server names another recipient for the spool: the first one is kept; enrol this host again to change it"
+            ),
+            Err(error) => tracing::warn!(%error, "the recipient of the spool cannot be kept"),
+        }
+    }
+
+    /// Tells what the journal holds, the oldest first; of an order whose evidence still waits, not yet.
     async fn tell_untold(&self) -> Result<(), CallError> {
+        let spooled = self.orders_spooled();
         loop {
-            let Some(untold) = self.journal.borrow().untold().cloned() else { return Ok(()) };
+            let untold = self.journal.borrow().untold(|order| spooled.contains(&order)).cloned();
+            let Some(untold) = untold else { return Ok(()) };
             match self.tell(untold.order, &untold.report).await {
                 Err(error) if !error.is_final() => return Err(error),
                 Err(error) => tracing::warn!(order = %untold.order, %error, "the server does not want this report"),
                 Ok(()) => {}
             }
-            if let Err(error) = self.journal.borrow_mut().told() {
+            if let Err(error) = self.journal.borrow_mut().told(untold.order) {
                 tracing::error!(%error, "the journal cannot be written");
                 return Ok(());
             }

@@ -22,6 +22,7 @@ use crate::run::progress::Silent;
 use crate::transport::backoff::Backoff;
 use crate::transport::client::CallError;
 use crate::transport::receipts::Receipts;
+use crate::transport::sending::Otherwise;
 use crate::trust::Trust;
 use crate::uploading::{self, Failure};
 
@@ -117,6 +118,8 @@ impl Daemon {
         let (begins, mut has_begun) = watch::channel(false);
         let signer = self.enrolment.borrow().server_signer.clone();
         let signed_by = (Some(order.order), self.me.key.public_line());
+        let otherwise = self.otherwise();
+        let has_spool = matches!(otherwise, Otherwise::Spool(_));
         let main = {
             let receipts = Receipts::new(Some(signer.clone()), self.keep_receipts(bundle));
             let may_begin = async move {
@@ -125,24 +128,32 @@ impl Daemon {
                 told
             };
             // Both are large, and wait for as long as the run takes.
-            Box::pin(uploading::run(collection, &self.client, signed_by.clone(), receipts, may_begin, progress.clone()))
+            let (signed_by, otherwise, progress) = (signed_by.clone(), otherwise.clone(), progress.clone());
+            Box::pin(uploading::run(collection, &self.client, signed_by, receipts, may_begin, otherwise, progress))
         };
         let beside = async {
             let sibling = sibling?;
             // The journal is of the run: what it resumes from are the run's own receipts.
             let receipts = Receipts::new(Some(signer.clone()), Box::new(|_, _, _| {}));
             let may_begin = async {
-                let _ = has_begun.wait_for(|begun| *begun).await;
+                let told = has_begun.wait_for(|begun| *begun).await.is_ok();
+                if !told && has_spool {
+                    // The run has ended before the server was told of it: what is collected here waits as well.
+                    std::future::pending::<()>().await;
+                }
                 Ok(())
             };
-            Some(Box::pin(uploading::run(sibling, &self.client, signed_by.clone(), receipts, may_begin, Silent)).await)
+            let signed_by = signed_by.clone();
+            let run = uploading::run(sibling, &self.client, signed_by, receipts, may_begin, otherwise.clone(), Silent);
+            Some(Box::pin(run).await)
         };
         let run = async {
             let ran = tokio::join!(main, beside);
             let _ = done.send(true);
             ran
         };
-        let told_of = async { tokio::join!(run, self.tell_progress(order.order, bundle, &progress, told, is_done)) };
+        let told_of =
+            async { tokio::join!(run, self.tell_progress((order.order, bundle), has_spool, &progress, told, is_done)) };
         let ((finished, beside), ()) = tokio::select! {
             ended = told_of => ended,
             never = self.keep_certified() => match never {},
@@ -154,7 +165,7 @@ impl Daemon {
         }
     }
 
-    fn keep_receipts(&self, bundle: BundleId) -> crate::transport::receipts::Keep<'_> {
+    pub(super) fn keep_receipts(&self, bundle: BundleId) -> crate::transport::receipts::Keep<'_> {
         Box::new(move |receipt, signed, ends_phase| {
             let time = SystemClock.realtime();
             self.reached(time);
@@ -169,8 +180,8 @@ impl Daemon {
     /// has ended.
     async fn tell_progress(
         &self,
-        order: OrderId,
-        bundle: BundleId,
+        (order, bundle): (OrderId, BundleId),
+        has_spool: bool,
         progress: &Shared,
         told: oneshot::Sender<Result<(), CallError>>,
         mut is_done: watch::Receiver<bool>,
@@ -178,7 +189,12 @@ impl Daemon {
         let mut begun = Ok(());
         for event in [OrderEvent::Accepted, OrderEvent::Started { bundle }] {
             if begun.is_ok() {
-                begun = self.tell_surely(order, &report(event)).await;
+                let report = report(event);
+                begun = tokio::select! {
+                    begun = self.tell_surely(order, &report, has_spool) => begun,
+                    // What was collected waits, and is told of when it is sent.
+                    _ = is_done.wait_for(|done| *done) => return,
+                };
             }
         }
         let _ = told.send(begun);
@@ -194,8 +210,8 @@ impl Daemon {
         }
     }
 
-    /// Tells until the server has heard it or does not want it; gives up when it stays away.
-    async fn tell_surely(&self, order: OrderId, report: &OrderReport) -> Result<(), CallError> {
+    /// Tells until the server has heard it or does not want it; gives up when it stays away and nothing can wait for it.
+    async fn tell_surely(&self, order: OrderId, report: &OrderReport, has_spool: bool) -> Result<(), CallError> {
         let (since, mut backoff) = (Monotonic::now(), Backoff::upload());
         loop {
             match self.tell(order, report).await {
@@ -204,7 +220,7 @@ impl Daemon {
                     tracing::warn!(%order, %error, "the server does not want this report");
                     return Ok(());
                 }
-                Err(error) if since.elapsed() >= self.client.away_max => return Err(error),
+                Err(error) if !has_spool && since.elapsed() >= self.client.away_max => return Err(error),
                 Err(_) => tokio::time::sleep(backoff.wait()).await,
             }
         }

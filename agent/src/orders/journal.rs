@@ -205,19 +205,33 @@ impl Journal {
         Ok(Some(running))
     }
 
-    /// The oldest report that waits.
-    pub fn untold(&self) -> Option<&Untold> {
-        self.content.untold.first()
+    /// The oldest report that may be told: not of an order that `waits`.
+    pub fn untold(&self, waits: impl Fn(OrderId) -> bool) -> Option<&Untold> {
+        self.content.untold.iter().find(|untold| !waits(untold.order))
     }
 
-    /// The oldest report was heard.
+    /// The oldest report of this order was heard.
     ///
     /// # Errors
     /// As the file system has them.
-    pub fn told(&mut self) -> io::Result<()> {
-        if !self.content.untold.is_empty() {
-            self.content.untold.remove(0);
+    pub fn told(&mut self, order: OrderId) -> io::Result<()> {
+        if let Some(at) = self.content.untold.iter().position(|untold| untold.order == order) {
+            self.content.untold.remove(at);
         }
+        self.write()
+    }
+
+    /// What waits to be told of this order is something else by now.
+    ///
+    /// # Errors
+    /// As the file system has them.
+    pub fn amend(&mut self, order: OrderId, change: impl FnOnce(OrderEvent) -> OrderEvent) -> io::Result<()> {
+        let Some(untold) = self.content.untold.iter_mut().find(|untold| untold.order == order) else { return Ok(()) };
+        let changed = change(untold.report.event.clone());
+        if changed == untold.report.event {
+            return Ok(());
+        }
+        untold.report.event = changed;
         self.write()
     }
 
@@ -314,9 +328,15 @@ mod tests {
         drop(journal);
         let mut journal = Journal::open(folder.path()).unwrap();
         let event = OrderEvent::Interrupted { bundle: Some(bundle), by_silence: false, receipted: Some(42) };
-        assert_eq!(journal.untold().unwrap().report.event, event);
-        journal.told().unwrap();
-        assert!(journal.untold().is_none());
+        assert_eq!(journal.untold(|_| false).unwrap().report.event, event);
+        // While its evidence waits, nothing is told of it; what is told then may be another thing.
+        assert!(journal.untold(|waits| waits == order.order).is_none());
+        journal.amend(order.order, |_| OrderEvent::Failed { message: "x".into() }).unwrap();
+        drop(journal);
+        let mut journal = Journal::open(folder.path()).unwrap();
+        assert!(matches!(journal.untold(|_| false).unwrap().report.event, OrderEvent::Failed { .. }));
+        journal.told(order.order).unwrap();
+        assert!(journal.untold(|_| false).is_none());
     }
 
     #[test]

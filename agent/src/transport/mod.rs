@@ -5,6 +5,8 @@ pub mod client;
 pub mod output;
 pub mod queue;
 pub mod receipts;
+pub mod sending;
+pub mod spool;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod upload;

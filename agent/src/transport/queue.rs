@@ -1,22 +1,25 @@
 //! Between the thread that writes a bundle and the one that uploads it: chunks and transport checkpoints, in order.
 //!
-//! What the server has not acknowledged is held in memory, at most [`HELD_BYTES_MAX`] of it: the writer then waits. A
-//! chunk ends where the writer flushes, which is where a transport checkpoint stands, or at its greatest length.
+//! What is neither on the server nor in the spool is held in memory, at most [`HELD_BYTES_MAX`] of it: the writer then
+//! waits. A chunk ends where the writer flushes, which is where a transport checkpoint stands, or at its greatest length.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bundle::write::Output;
+use bundle::write::{Happened, Output};
 use bytes::Bytes;
+use serde_json::Value;
 use tokio::sync::Notify;
 use wire::agent_api::CHUNK_BYTES_MAX;
 
 /// Bytes that may wait for the server's acknowledgement.
 pub const HELD_BYTES_MAX: usize = 16 << 20;
 /// At the end of a tier the writer waits this long for the receipt.
-const RECEIPT_WAIT: Duration = Duration::from_secs(30);
+const RECEIPT_SECS_MAX: u64 = 30;
+/// Names another time, for tests.
+const RECEIPT_VARIABLE: &str = "HOLDFAST_RECEIPT_SECS_MAX";
 
 /// What goes to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,11 +31,22 @@ pub enum Piece {
 }
 
 impl Piece {
-    fn len(&self) -> usize {
+    /// Its bytes, whatever they are.
+    pub fn bytes(&self) -> &Bytes {
         match self {
-            Self::Chunk(bytes) | Self::Line(bytes) => bytes.len(),
+            Self::Chunk(bytes) | Self::Line(bytes) => bytes,
         }
     }
+
+    fn len(&self) -> usize {
+        self.bytes().len()
+    }
+}
+
+/// How long the writer waits for a receipt.
+pub fn receipt_wait() -> Duration {
+    let named = std::env::var(RECEIPT_VARIABLE).ok().and_then(|secs| secs.parse().ok());
+    Duration::from_secs(named.unwrap_or(RECEIPT_SECS_MAX))
 }
 
 #[derive(Default)]
@@ -47,6 +61,10 @@ struct State {
     lines_answered: u64,
     closed: bool,
     failed: Option<String>,
+    /// For the custody log of the bundle.
+    happened: Vec<Happened>,
+    /// A tier's end has waited for its receipt for too long.
+    is_overdue: bool,
 }
 
 impl State {
@@ -78,13 +96,16 @@ impl State {
     }
 }
 
-#[derive(Default)]
 struct Shared {
+    /// How long the writer waits for a receipt.
+    patience: Duration,
     state: Mutex<State>,
     /// Signalled when bytes or lines were acknowledged, and when the upload failed.
     moved: Condvar,
     /// Signalled when there is something to send, and at the end.
     work: Notify,
+    /// Signalled when a receipt is overdue.
+    overdue: Notify,
 }
 
 impl Shared {
@@ -95,7 +116,8 @@ impl Shared {
 
 /// A queue: the bundle's output, its sidecar, and the end that uploads.
 pub fn queue() -> (Chunks, Lines, Outgoing) {
-    let shared = Arc::new(Shared::default());
+    let (state, moved, work, overdue) = Default::default();
+    let shared = Arc::new(Shared { patience: receipt_wait(), state, moved, work, overdue });
     (Chunks(Arc::clone(&shared)), Lines(Arc::clone(&shared)), Outgoing(shared))
 }
 
@@ -132,8 +154,9 @@ impl Write for Chunks {
 }
 
 impl Output for Chunks {
-    /// Waits for the answer to the last transport checkpoint. After [`RECEIPT_WAIT`] the run goes on: evidence that
-    /// waits on the host grows old, and what was collected stays in the queue.
+    /// Waits until the last transport checkpoint is answered for: with a receipt, or with a place in the spool. After
+    /// [`receipt_wait`] the run goes on: evidence that waits on the host grows old. What was collected then goes into the
+    /// spool, or stays in the queue where there is none.
     fn make_durable(&mut self) -> io::Result<()> {
         self.flush()?;
         let started = Instant::now();
@@ -141,15 +164,21 @@ impl Output for Chunks {
         let wanted = state.lines_put;
         while state.lines_answered < wanted {
             state.check()?;
-            let left = RECEIPT_WAIT.saturating_sub(started.elapsed());
+            let left = self.0.patience.saturating_sub(started.elapsed());
             if left.is_zero() {
                 let held = state.held;
-                tracing::warn!(secs = RECEIPT_WAIT.as_secs(), held, "no receipt for this tier yet: the run goes on");
+                tracing::warn!(secs = self.0.patience.as_secs(), held, "no receipt for this tier yet: the run goes on");
+                state.is_overdue = true;
+                self.0.overdue.notify_one();
                 return Ok(());
             }
             state = self.0.moved.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         Ok(())
+    }
+
+    fn happened(&mut self) -> Vec<Happened> {
+        std::mem::take(&mut self.0.lock().happened)
     }
 }
 
@@ -197,7 +226,33 @@ impl Outgoing {
         }
     }
 
-    /// The server has `piece`.
+    /// Waits until a tier's end has waited for its receipt for too long. It is told once.
+    pub async fn overdue(&self) {
+        loop {
+            if std::mem::take(&mut self.0.lock().is_overdue) {
+                return;
+            }
+            self.0.overdue.notified().await;
+        }
+    }
+
+    /// What was overdue is answered for.
+    pub fn forget_overdue(&self) {
+        self.0.lock().is_overdue = false;
+    }
+
+    /// Bytes that are held.
+    pub fn held(&self) -> usize {
+        self.0.lock().held
+    }
+
+    /// Something for the custody log of the bundle: it stands there with the next checkpoint.
+    pub fn happened<const N: usize>(&self, event: &'static str, details: [(&str, Value); N]) {
+        let details = details.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        self.0.lock().happened.push((event, details));
+    }
+
+    /// `piece` is where it survives this process: on the server, or in the spool.
     pub fn answered(&mut self, piece: &Piece) {
         let mut state = self.0.lock();
         state.held = state.held.saturating_sub(piece.len());

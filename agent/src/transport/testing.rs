@@ -34,7 +34,7 @@ pub(crate) enum Fault {
 }
 
 /// What the server saw.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Seen {
     /// The bundle.
     pub content: Vec<u8>,
@@ -52,6 +52,12 @@ pub(crate) struct Seen {
     pub lines: Vec<StreamLine>,
     /// Bytes that were acknowledged to the client.
     acknowledged: u64,
+    /// After so many PATCHes it is away: each request is answered with 503.
+    pub away_after: Option<usize>,
+    /// Opens what comes from a spool.
+    pub spool_key: Option<age::x25519::Identity>,
+    /// Offsets of what came from a spool.
+    pub spooled: Vec<u64>,
 }
 
 /// A server that lives as long as the process.
@@ -127,6 +133,10 @@ fn answer(stream: &TcpStream, seen: &Mutex<Seen>, key: &SigningKey) -> io::Resul
     let mut reader = BufReader::new(stream);
     let Some(request) = head(&mut reader)? else { return Ok(false) };
     let mut words = request.line.split(' ');
+    if seen.lock().unwrap().is_away() {
+        io::copy(&mut reader.take(request.length as u64), &mut io::sink())?;
+        return reply(stream, "503 Service Unavailable", "", b"");
+    }
     match (words.next().unwrap(), words.next().unwrap()) {
         ("PATCH", "/api/v1/uploads/1") => patch(stream, &mut reader, &request, seen),
         (method, path) => {
@@ -147,6 +157,11 @@ fn answer(stream: &TcpStream, seen: &Mutex<Seen>, key: &SigningKey) -> io::Resul
                 ("POST", "/api/v1/uploads/1/checkpoints") => {
                     let receipts = seen.take_lines(&body, key);
                     reply(stream, "200 OK", "", &serde_json::to_vec(&receipts).unwrap())
+                }
+                ("PATCH", "/api/v1/uploads/1/spooled") => {
+                    let offset: u64 = request.header("upload-offset").unwrap().parse().unwrap();
+                    seen.take_spooled(offset, &body);
+                    reply(stream, "204 No Content", &format!("Upload-Offset: {}\r\n", seen.content.len()), b"")
                 }
                 _ => reply(stream, "404 Not Found", "", b""),
             }
@@ -203,6 +218,21 @@ fn patch(stream: &TcpStream, reader: &mut impl Read, request: &Request, seen: &M
 }
 
 impl Seen {
+    fn is_away(&self) -> bool {
+        self.away_after.is_some_and(|patches| self.patches.len() >= patches)
+    }
+
+    fn take_spooled(&mut self, offset: u64, file: &[u8]) {
+        let content = age::decrypt(self.spool_key.as_ref().unwrap(), file).unwrap();
+        let there = self.content.len() as u64 - offset;
+        if there > 0 {
+            self.complaints.push(format!("{there} bytes from the spool were there"));
+        }
+        self.content.extend_from_slice(content.get(usize::try_from(there).unwrap()..).unwrap_or_default());
+        self.acknowledged = self.content.len() as u64;
+        self.spooled.push(offset);
+    }
+
     fn take_lines(&mut self, body: &[u8], key: &SigningKey) -> wire::agent_api::CheckpointsReply {
         let mut receipts = Vec::new();
         for line in body.split_inclusive(|byte| *byte == b'\n') {

@@ -1,4 +1,5 @@
-//! A bundle on its way up over the tus 1.0 protocol, while it is being written.
+//! A bundle on its way up over the tus 1.0 protocol: one request after the other. What is sent when is decided in
+//! [`super::sending`].
 //!
 //! Each chunk is one PATCH that ends where a transport checkpoint stands, with its checksum; the checkpoint follows when
 //! its bytes are acknowledged, and is answered with a receipt. After anything that went wrong the server is asked for its
@@ -16,9 +17,8 @@ use wire::{BundleId, OrderId, Sha256};
 
 use super::backoff::Backoff;
 use super::client::{Call, CallError, Client, Reply};
-use super::queue::{Outgoing, Piece};
 use super::receipts::{BadReceipt, Receipts};
-use crate::causes::with_causes;
+use super::spool::{Entry, Kind, NoRoom, Waiting};
 
 const UPLOADS: &str = "/api/v1/uploads";
 const OFFSET_TYPE: &str = "application/offset+octet-stream";
@@ -73,6 +73,29 @@ pub enum UploadError {
         /// How often.
         times: u32,
     },
+    /// A file of the spool cannot be read by the server.
+    #[error("what waited in {file} cannot be sent: the server holds {offset} bytes, and the rest is lost")]
+    Spooled {
+        /// The file's name in the bundle's folder of the spool.
+        file: String,
+        /// Bytes on the server.
+        offset: u64,
+        /// What it said.
+        #[source]
+        source: CallError,
+    },
+    /// The spool cannot be read by this host either.
+    #[error("the spool cannot be read")]
+    Unreadable(#[source] std::io::Error),
+    /// Neither the server nor the spool takes any more.
+    #[error("the server stayed away, and no more fits on this host: {waits} bytes of the bundle wait")]
+    NoRoom {
+        /// Bytes of the bundle in the spool.
+        waits: u64,
+        /// Why.
+        #[source]
+        source: NoRoom,
+    },
     /// A receipt is not for what was sent.
     #[error(transparent)]
     Receipt(#[from] BadReceipt),
@@ -84,55 +107,61 @@ pub enum UploadError {
     },
 }
 
+/// What came of sending a piece of the spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is on the server.
+    Sent,
+    /// There was none.
+    Nothing,
+}
+
 /// An upload under way.
 pub struct Upload<'a> {
+    /// The bundle that goes up.
+    pub subject: Subject,
     client: &'a Client,
-    subject: Subject,
-    location: String,
+    /// None before it was begun.
+    location: Option<String>,
     /// Bytes that the server has acknowledged.
     offset: u64,
+    /// The offset is what the server said last: nothing went wrong since.
+    is_certain: bool,
+    /// Answers in a row that moved nothing forward.
+    fruitless: u32,
     receipts: Receipts<'a>,
+    /// A server that stays away for longer than this ends one attempt.
+    pub away_max: Duration,
 }
 
-/// Uploads what comes out of `outgoing` until the seal; answers the length. `may_begin` comes before the first request.
-///
-/// # Errors
-/// [`UploadError`]; the writer's next call then fails as well.
-pub async fn upload(
-    client: &Client,
-    subject: Subject,
-    mut outgoing: Outgoing,
-    receipts: Receipts<'_>,
-    may_begin: impl Future<Output = Result<(), CallError>>,
-) -> Result<u64, UploadError> {
-    let run = async {
-        may_begin.await.map_err(|source| UploadError::Away { secs: client.away_max.as_secs(), source })?;
-        let mut upload = Upload { client, subject, location: String::new(), offset: 0, receipts };
-        let mut is_sealed = false;
-        // At once, while the first collectors are at work: their evidence then waits for no handshake.
-        upload.create().await?;
-        while let Some(piece) = outgoing.next().await {
-            match &piece {
-                Piece::Chunk(bytes) => upload.chunk(bytes).await?,
-                Piece::Line(line) => is_sealed = upload.line(line).await?,
-            }
-            outgoing.answered(&piece);
-        }
-        if !is_sealed {
-            return Err(UploadError::Unsealed { offset: upload.offset });
-        }
-        upload.end().await?;
-        Ok(upload.offset)
-    };
-    let ended = run.await;
-    tracing::info!(held_peak = outgoing.held_peak(), "upload ended");
-    if let Err(error) = &ended {
-        outgoing.fail(&with_causes(error));
+impl<'a> Upload<'a> {
+    /// An upload of which the server has heard nothing from this process.
+    pub fn new(client: &'a Client, subject: Subject, receipts: Receipts<'a>, away_max: Duration) -> Self {
+        let (location, offset, is_certain, fruitless) = (None, 0, false, 0);
+        Self { subject, client, location, offset, is_certain, fruitless, receipts, away_max }
     }
-    ended
-}
 
-impl Upload<'_> {
+    /// Bytes that the server has acknowledged.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Something went wrong, or was broken off: the server is asked for its offset before anything else.
+    pub fn doubt(&mut self) {
+        self.is_certain = false;
+    }
+
+    /// Begins the upload, or finds it again: the same bundle gives the same upload.
+    ///
+    /// # Errors
+    /// [`UploadError`].
+    pub async fn begin(&mut self) -> Result<(), UploadError> {
+        if self.location.is_none() {
+            self.create().await?;
+        }
+        Ok(())
+    }
+
     async fn create(&mut self) -> Result<(), UploadError> {
         let Subject { belongs_to, bundle, name, order, signer } = &self.subject;
         let mut pairs = vec![("bundle", bundle.to_string()), ("name", name.clone())];
@@ -143,26 +172,37 @@ impl Upload<'_> {
             pairs.iter().map(|(key, value)| format!("{key} {}", BASE64_STANDARD.encode(value))).collect();
         let call =
             tus(Method::POST, UPLOADS).header("upload-defer-length", "1").header("upload-metadata", pairs.join(","));
-        let reply = Patience::new(self.client).ask(self.client, &call).await?;
+        let reply = self.patience().ask(self.client, &call).await?;
         let location = reply.header("location").unwrap_or_default();
         // A path, or a whole address of the same server; the client goes nowhere else.
         let path = location.strip_prefix(self.client.server()).unwrap_or(location);
         if !path.starts_with('/') || path.starts_with("//") {
             return Err(UploadError::Refused(reply.bad("it names no place for the upload")));
         }
-        path.trim_end_matches('/').clone_into(&mut self.location);
+        self.location = Some(path.trim_end_matches('/').to_owned());
         Ok(())
     }
 
+    fn patience(&self) -> Patience {
+        Patience::new(self.away_max)
+    }
+
+    fn place(&self, below: &str) -> String {
+        format!("{}{below}", self.location.as_deref().unwrap_or(UPLOADS))
+    }
+
     /// Sends `bytes`, which stand at the offset that was acknowledged.
-    async fn chunk(&mut self, bytes: &Bytes) -> Result<(), UploadError> {
+    ///
+    /// # Errors
+    /// [`UploadError`].
+    pub async fn chunk(&mut self, bytes: &Bytes) -> Result<(), UploadError> {
         let start = self.offset;
         let end = start + bytes.len() as u64;
-        let mut patience = Patience::new(self.client);
+        let mut patience = self.patience();
         while self.offset < end {
             let rest = bytes.slice(usize::try_from(self.offset - start).unwrap_or(0)..);
             let checksum = BASE64_STANDARD.encode(Sha256::of(&rest).0);
-            let call = tus(Method::PATCH, &self.location)
+            let call = tus(Method::PATCH, &self.place(""))
                 .header("upload-offset", self.offset.to_string())
                 .header("upload-checksum", format!("sha256 {checksum}"))
                 .body(OFFSET_TYPE, rest);
@@ -192,15 +232,17 @@ impl Upload<'_> {
     }
 
     async fn head(&self, patience: &mut Patience) -> Result<u64, UploadError> {
-        offset_of(&patience.ask(self.client, &tus(Method::HEAD, &self.location)).await?)
+        offset_of(&patience.ask(self.client, &tus(Method::HEAD, &self.place(""))).await?)
     }
 
     /// Sends a transport checkpoint; answers whether it is the last.
-    async fn line(&mut self, line: &Bytes) -> Result<bool, UploadError> {
+    ///
+    /// # Errors
+    /// [`UploadError`].
+    pub async fn line(&mut self, line: &Bytes) -> Result<bool, UploadError> {
         let checkpoint = checkpoint(line);
-        let call = Call::new(Method::POST, format!("{}/checkpoints", self.location))
-            .body("application/x-ndjson", line.clone());
-        let reply = Patience::new(self.client).ask(self.client, &call).await?;
+        let call = Call::new(Method::POST, self.place("/checkpoints")).body("application/x-ndjson", line.clone());
+        let reply = self.patience().ask(self.client, &call).await?;
         let receipts = reply.json::<CheckpointsReply>().map_err(UploadError::Refused)?.receipts;
         let Some(checkpoint) = checkpoint else { return Ok(false) };
         // The answer to a line that was told before may be empty: its first answer was lost on the way.
@@ -213,19 +255,80 @@ impl Upload<'_> {
         Ok(checkpoint.is_final)
     }
 
+    /// Sends the oldest piece that waits in the spool. It loses its place there when a receipt covers it.
+    ///
+    /// # Errors
+    /// [`UploadError`]; after [`UploadError::Away`] the same piece is the oldest still.
+    pub async fn oldest(&mut self, waiting: &Waiting) -> Result<Step, UploadError> {
+        self.begin().await?;
+        if !self.is_certain {
+            self.offset = self.head(&mut self.patience()).await?;
+            self.is_certain = true;
+        }
+        let entries = waiting.entries().map_err(UploadError::Unreadable)?;
+        // Bytes that the server has acknowledged wait for their checkpoint's receipt, and are not sent again.
+        let is_there = |entry: &&Entry| entry.kind != Kind::Line && entry.end() <= self.offset;
+        let Some(entry) = entries.iter().find(|entry| !is_there(entry)).copied() else { return Ok(Step::Nothing) };
+        let content = Bytes::from(waiting.read(entry).map_err(UploadError::Unreadable)?);
+        match entry.kind {
+            Kind::Line => {
+                self.line(&content).await?;
+                waiting.covered(entry.offset).map_err(UploadError::Unreadable)?;
+            }
+            Kind::Chunk { .. } => self.spooled(entry, content).await?,
+        }
+        Ok(Step::Sent)
+    }
+
+    /// Sends a file of the spool, which begins at the server's offset or before it.
+    async fn spooled(&mut self, entry: Entry, file: Bytes) -> Result<(), UploadError> {
+        let lost = |held| UploadError::Lost { held, acknowledged: entry.offset, sent: entry.end() };
+        if entry.offset > self.offset {
+            return Err(lost(self.offset));
+        }
+        let call = tus(Method::PATCH, &self.place("/spooled"))
+            .header("upload-offset", entry.offset.to_string())
+            .body("application/octet-stream", file);
+        match self.client.call(&call).await {
+            Ok(reply) => {
+                let held = offset_of(&reply)?;
+                if held < entry.end() {
+                    return Err(lost(held));
+                }
+                (self.offset, self.fruitless) = (held, 0);
+                Ok(())
+            }
+            Err(source) => {
+                self.is_certain = false;
+                let is_moved = source.status() == Some(StatusCode::CONFLICT) && self.fruitless < FRUITLESS_MAX;
+                self.fruitless += u32::from(is_moved);
+                if source.status() == Some(StatusCode::BAD_REQUEST) {
+                    return Err(UploadError::Spooled { file: entry.name(), offset: self.offset, source });
+                }
+                if is_moved || source.may_pass() {
+                    return Err(UploadError::Away { secs: 0, source });
+                }
+                Err(UploadError::Refused(source))
+            }
+        }
+    }
+
     /// Says how long the upload is, now that it is known.
-    async fn end(&mut self) -> Result<(), UploadError> {
+    ///
+    /// # Errors
+    /// [`UploadError`].
+    pub async fn end(&mut self) -> Result<(), UploadError> {
         let offset = self.offset.to_string();
-        let call = tus(Method::PATCH, &self.location)
+        let call = tus(Method::PATCH, &self.place(""))
             .header("upload-offset", &offset)
             .header("upload-length", &offset)
             .body(OFFSET_TYPE, Bytes::new());
-        let mut patience = Patience::new(self.client);
+        let mut patience = self.patience();
         loop {
             let Err(error) = self.client.call(&call).await else { return Ok(()) };
             patience.after(error).await?;
             // The answer may have been lost, and not the request.
-            let held = patience.ask(self.client, &tus(Method::HEAD, &self.location)).await?;
+            let held = patience.ask(self.client, &tus(Method::HEAD, &self.place(""))).await?;
             if held.header("upload-length") == Some(offset.as_str()) {
                 return Ok(());
             }
@@ -233,7 +336,8 @@ impl Upload<'_> {
     }
 }
 
-fn checkpoint(line: &[u8]) -> Option<StreamCheckpoint> {
+/// What a line of transport checkpoints says. It is this agent's own word: nothing is checked.
+pub fn checkpoint(line: &[u8]) -> Option<StreamCheckpoint> {
     serde_json::from_slice::<StreamLine>(line).ok().map(|line| line.checkpoint)
 }
 
@@ -256,8 +360,8 @@ struct Patience {
 }
 
 impl Patience {
-    fn new(client: &Client) -> Self {
-        Self { backoff: Backoff::upload(), since: Instant::now(), away_max: client.away_max, fruitless: 0 }
+    fn new(away_max: Duration) -> Self {
+        Self { backoff: Backoff::upload(), since: Instant::now(), away_max, fruitless: 0 }
     }
 
     /// Waits after a failure, or gives up.

@@ -19,7 +19,9 @@ use crate::run::bind::bind;
 use crate::run::progress::Silent;
 use crate::state::Identity;
 use crate::transport::client::Credential;
+use crate::transport::spool::{Spool, Waiting, waiting_in};
 use crate::transport::testing::{Fault, TestServer};
+use crate::transport::upload::{Step, Upload};
 
 /// 20 MiB that do not shrink, in four files.
 fn tree() -> tempfile::TempDir {
@@ -60,8 +62,106 @@ async fn upload(server: &TestServer, signer: Option<&SigningKey>) -> (Result<Fin
     let receipts =
         Receipts::new(signer.map(SigningKey::public_line), Box::new(|receipt, _, _| offsets.push(receipt.offset)));
     let order = Some(OrderId::new(1, [0; 10]));
-    let ended = run(collection, &client, (order, own), receipts, std::future::ready(Ok(())), Silent).await;
+    let ready = std::future::ready(Ok(()));
+    let ended = run(collection, &client, (order, own), receipts, ready, Otherwise::Nowhere("a test"), Silent).await;
     (ended, offsets)
+}
+
+/// A server that goes away after so many PATCHes, and a host with a spool.
+struct Outage {
+    server: TestServer,
+    client: Client,
+    state: tempfile::TempDir,
+    tree: tempfile::TempDir,
+}
+
+impl Outage {
+    fn after(patches: usize) -> Self {
+        crate::transport::client::install_provider();
+        let ca = rcgen::generate_simple_self_signed(vec!["x".into()]).unwrap().cert.pem();
+        let server = TestServer::start(server_key(), &[]);
+        let mut client = Client::new(std::slice::from_ref(&server.address), &ca, Credential::None).unwrap();
+        client.away_max = Duration::from_millis(500);
+        server.seen().away_after = Some(patches);
+        server.seen().spool_key = Some(age::x25519::Identity::generate());
+        Self { server, client, state: tempfile::tempdir().unwrap(), tree: tree() }
+    }
+
+    async fn collect(&self, bytes_max: Option<u64>) -> Result<Finished, Failure> {
+        let recipient = self.server.seen().spool_key.as_ref().unwrap().to_public().to_string();
+        let mut spool = Spool::new(self.state.path(), &recipient, bytes_max).unwrap();
+        spool.after = Duration::from_millis(100);
+        let (collection, own) = collection(self.tree.path());
+        let receipts = Receipts::new(Some(server_key().public_line()), Box::new(|_, _, _| {}));
+        let otherwise = Otherwise::Spool(Arc::new(spool));
+        run(collection, &self.client, (None, own), receipts, std::future::ready(Ok(())), otherwise, Silent).await
+    }
+
+    fn waiting(&self) -> Waiting {
+        waiting_in(self.state.path()).pop().unwrap()
+    }
+
+    /// The server is back, and is sent what waits.
+    async fn drain(&self) -> u64 {
+        self.server.seen().away_after = None;
+        let waiting = self.waiting();
+        let receipts = Receipts::new(Some(server_key().public_line()), Box::new(|_, _, _| {}));
+        let mut upload = Upload::new(&self.client, waiting.about.subject(), receipts, Duration::ZERO);
+        while upload.oldest(&waiting).await.unwrap() == Step::Sent {}
+        assert_eq!(waiting.entries().unwrap(), []);
+        upload.offset()
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_is_away_for_waits_and_comes_later() {
+    for patches in [0, 2] {
+        let outage = Outage::after(patches);
+        let finished = outage.collect(None).await.unwrap_or_else(|error| panic!("{error:?}"));
+        assert!(outage.server.seen().lines.len() < 4);
+        assert!(outage.waiting().bytes() > 8 << 20, "{}", outage.waiting().bytes());
+        assert_eq!(outage.drain().await, finished.sealed.bytes);
+        let seen = outage.server.seen();
+        assert_eq!(seen.complaints, Vec::<String>::new());
+        assert_eq!(Sha256::of(&seen.content), finished.sealed.sha256);
+        assert!(seen.lines.last().unwrap().checkpoint.is_final);
+        // In the order of the stream.
+        assert!(!seen.spooled.is_empty() && seen.spooled.is_sorted());
+    }
+}
+
+#[tokio::test]
+async fn a_full_spool_ends_the_bundle_and_keeps_its_beginning() {
+    let outage = Outage::after(1);
+    let ended = outage.collect(Some(12 << 20)).await;
+    assert!(matches!(ended, Err(Failure::Upload(UploadError::NoRoom { .. }))), "{ended:?}");
+    let waiting = outage.waiting();
+    assert!(waiting.about.full.as_deref().unwrap().contains("the spool is full"), "{:?}", waiting.about);
+    let offset = outage.drain().await;
+    let seen = outage.server.seen();
+    let last = &seen.lines.last().unwrap().checkpoint;
+    assert_eq!(seen.content.len() as u64, offset);
+    assert_eq!((last.offset, last.sha256), (offset, Sha256::of(&seen.content)));
+    assert!(!last.is_final && offset < 12 << 20);
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_in_the_run_gets_the_rest_live() {
+    let outage = Outage::after(1);
+    let back = async {
+        while waiting_in(outage.state.path()).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        outage.server.seen().away_after = None;
+    };
+    let (ended, ()) = tokio::join!(outage.collect(None), back);
+    let finished = ended.unwrap_or_else(|error| panic!("{error:?}"));
+    if !waiting_in(outage.state.path()).is_empty() {
+        outage.drain().await;
+    }
+    let seen = outage.server.seen();
+    assert_eq!(Sha256::of(&seen.content), finished.sealed.sha256);
+    assert!(!seen.spooled.is_empty());
 }
 
 fn server_key() -> SigningKey {
