@@ -10,7 +10,7 @@ use tokio::time::{Instant as Deadline, timeout_at};
 use wire::agent_api::{Delivery, OrderReport, OrdersReply, POLL_WAIT_SECS_MAX};
 use wire::api::{LiveEvent, TimedEvent};
 use wire::order::{OrderEvent, OrderState};
-use wire::{AgentId, BundleId, Instant, OrderId, Sha256};
+use wire::{AgentId, BundleId, Instant, OrderId};
 
 use super::{Actor, App, Problem, ProblemKind, details};
 use crate::spool_key::SpoolKey;
