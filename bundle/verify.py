@@ -7,7 +7,7 @@ the signer is unknown, 64 usage, 65 no bundle or nothing verifiable, 74 input fa
 
 usage: verify.py BUNDLE [--signers ALLOWED_SIGNERS] [--stream FILE.stream.jsonl] [--json]
 """
-import argparse, base64, datetime, hashlib, json, mmap, os, re, struct, subprocess, sys, tempfile, unicodedata, uuid, zlib
+import argparse, base64, hashlib, json, mmap, os, re, struct, subprocess, sys, tempfile, unicodedata, uuid, zlib
 from datetime import datetime, timedelta, timezone
 
 NAMESPACE, FORMAT, DOS_EPOCH = "holdfast-bundle", "holdfast-bundle/1", 0x00210000
@@ -747,7 +747,7 @@ def trusted(v, signers):
     offset = clock.get("server_offset_ns") if isinstance(clock, dict) else None
     if isinstance(offset, str) and re.fullmatch("-?[0-9]{1,30}", offset):
         try:
-            moved = datetime.datetime.strptime(at, "%Y%m%d%H%M%S") + datetime.timedelta(seconds=int(offset) // 10**9)
+            moved = datetime.strptime(at, "%Y%m%d%H%M%S") + timedelta(seconds=int(offset) // 10**9)
             at = moved.strftime("%Y%m%d%H%M%S")
         except (ValueError, OverflowError):
             at = "19700101000000" if offset.startswith("-") else "99991231235959"
