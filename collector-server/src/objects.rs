@@ -10,17 +10,22 @@
 //! record is committed first has its segment, and the other's is an object that no record names (`holdfast-server scrub`
 //! lists those). Segments of older versions have no digest in their names.
 //!
-//! What was put is durable when the call returns: the file, its name and its folder have been synced. A put that is
-//! broken off leaves at most a file with a `#` in its name, which no list shows.
+//! They lie in a folder of this host or in a bucket ([`Bucket`]). What was put is durable when the call returns: in a folder
+//! the file, its name and its folder have been synced. A put that is broken off leaves there at most a file with a `#` in
+//! its name, which no list shows.
 
+mod credentials;
 mod range;
 mod reader;
+mod s3;
 
+use std::fmt::{self, Display};
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -30,12 +35,18 @@ use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutPayload};
 use wire::{AlertId, BundleId, LetterId, Sha256};
 
 pub use reader::SegmentReader;
+pub use s3::{Bucket, NoBucket};
 
 /// What is taken into memory at a time when segments are read.
 pub const PIECE_BYTES_MAX: u64 = 1 << 20;
 
-/// The folders at the top. They are made at the start, so that no put has to make them durable.
-const FOLDERS: [&str; 3] = ["alerts", "dead-letters", "evidence"];
+/// No object is longer: a segment is what one request brings.
+pub const OBJECT_BYTES_MAX: u64 = 64 << 20;
+
+/// The folders at the top. On a disk they are made at the start, so that no put has to make them durable.
+pub const FOLDERS: [&str; 3] = ["alerts", "dead-letters", "evidence"];
+/// The store must answer within this time, when it is only asked whether it does.
+const PING_SECS_MAX: u64 = 5;
 
 /// Why an object could not be put or read.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +85,20 @@ pub enum ObjectError {
         /// The first byte that is not there.
         offset: u64,
     },
+    /// Two servers over this store could change what was acknowledged.
+    #[error("{place} lets an object be overwritten: it does not honour If-None-Match")]
+    Overwrites {
+        /// The store.
+        place: String,
+    },
+    /// The store cannot be opened.
+    #[error("{place} cannot be used")]
+    Unusable {
+        /// The store.
+        place: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The backend failed.
     #[error("object {path}: the object store failed")]
     Backend {
@@ -111,6 +136,22 @@ impl Segment {
     }
 }
 
+impl ObjectError {
+    /// The next step, of a store that cannot be opened.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Overwrites { .. } => {
+                Some("choose a store that does: Amazon S3, or a server that says it has conditional writes")
+            }
+            Self::Unusable { .. } => Some(
+                "is the bucket there, and may this server list, read and write it? AWS_ENDPOINT_URL, AWS_REGION and \
+                 AWS_ACCESS_KEY_ID say where and who; an endpoint without TLS also needs AWS_ALLOW_HTTP=true",
+            ),
+            _ => None,
+        }
+    }
+}
+
 /// The path of an alert's bytes.
 pub fn alert_path(alert: AlertId) -> String {
     format!("alerts/{alert}")
@@ -124,9 +165,34 @@ pub fn letter_path(letter: LetterId) -> String {
 /// See the module. Clones share one store.
 #[derive(Clone, Debug)]
 pub struct Objects {
-    /// The folder, of the local backend.
-    root: PathBuf,
+    place: Place,
     store: Arc<dyn ObjectStore>,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Folder(PathBuf),
+    Bucket(Bucket),
+}
+
+impl Display for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Folder(root) => write!(f, "{}", root.display()),
+            Place::Bucket(bucket) => write!(f, "{bucket}"),
+        }
+    }
+}
+
+/// An object as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its length.
+    pub bytes: u64,
+    /// When it was put, in seconds since the epoch, by the clock of the store.
+    pub modified_secs: i64,
+    /// Its path.
+    pub path: String,
 }
 
 impl Objects {
@@ -143,16 +209,55 @@ impl Objects {
         rustix::fs::syncfs(File::open(root)?)?;
         // Since 0.14 the local backend can sync each file before it gets its name, and then the folder.
         let store = LocalFileSystem::new_with_prefix(root).map_err(io::Error::other)?.with_fsync(true);
-        Ok(Self { root: root.to_owned(), store: Arc::new(store) })
+        Ok(Self { place: Place::Folder(root.to_owned()), store: Arc::new(store) })
     }
 
-    /// Bytes that are free where the objects lie, for somebody who is not root (statvfs(3)).
+    /// The objects in a folder that is only read; nothing is made in it.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn free_bytes(&self) -> io::Result<u64> {
-        let there = rustix::fs::statvfs(&self.root)?;
-        Ok(there.f_bavail.saturating_mul(there.f_frsize))
+    pub fn to_read(root: &Path) -> io::Result<Self> {
+        let store = LocalFileSystem::new_with_prefix(root).map_err(io::Error::other)?;
+        Ok(Self { place: Place::Folder(root.to_owned()), store: Arc::new(store) })
+    }
+
+    /// The objects in this bucket, with what these variables say of it (`AWS_…`).
+    ///
+    /// # Errors
+    /// [`ObjectError::Unusable`], [`ObjectError::Overwrites`].
+    pub async fn in_bucket(
+        bucket: &Bucket,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ObjectError> {
+        Ok(Self { place: Place::Bucket(bucket.clone()), store: s3::open(bucket, variables).await? })
+    }
+
+    /// Bytes that are free where the objects lie, for somebody who is not root (statvfs(3)). A bucket has no such number.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn free_bytes(&self) -> io::Result<Option<u64>> {
+        let Place::Folder(root) = &self.place else { return Ok(None) };
+        let there = rustix::fs::statvfs(root)?;
+        Ok(Some(there.f_bavail.saturating_mul(there.f_frsize)))
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// [`ObjectError::Unusable`].
+    pub async fn ping(&self) -> Result<(), ObjectError> {
+        let unusable = |source| ObjectError::Unusable { place: self.to_string(), source };
+        match &self.place {
+            Place::Folder(_) => self.free_bytes().map(|_| ()).map_err(|error| unusable(error.into())),
+            Place::Bucket(_) => {
+                // Dead letters are few: one page of a list.
+                let mut letters = std::pin::pin!(self.list("dead-letters"));
+                let asked = tokio::time::timeout(Duration::from_secs(PING_SECS_MAX), letters.next());
+                let answer = asked.await.map_err(|late| unusable(late.into()))?;
+                answer.transpose().map(|_| ()).map_err(|error| unusable(error.into()))
+            }
+        }
     }
 
     /// Puts a new object, durably. The same bytes again are no error, so that a put can be repeated after a crash.
@@ -198,14 +303,35 @@ impl Objects {
         }
     }
 
-    /// The paths and lengths of the objects below `folder`, in no order.
-    pub fn list(&self, folder: &str) -> impl Stream<Item = Result<(String, u64), ObjectError>> + Send + use<> {
+    /// The length of an object, when it is there.
+    ///
+    /// # Errors
+    /// [`ObjectError::Backend`].
+    pub async fn length(&self, path: &str) -> Result<Option<u64>, ObjectError> {
+        match self.store.head(&ObjectPath::from(path)).await.map_err(|error| failure(path, error)) {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(ObjectError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The objects below `folder`, in no order.
+    pub fn listed(&self, folder: &str) -> impl Stream<Item = Result<Listed, ObjectError>> + Send + use<> {
         let folder = ObjectPath::from(folder);
         let name = folder.to_string();
         self.store.list(Some(&folder)).map(move |found| match found {
-            Ok(meta) => Ok((meta.location.to_string(), meta.size)),
+            Ok(meta) => Ok(Listed {
+                bytes: meta.size,
+                modified_secs: meta.last_modified.timestamp(),
+                path: meta.location.to_string(),
+            }),
             Err(error) => Err(failure(&name, error)),
         })
+    }
+
+    /// The paths and lengths of the objects below `folder`, in no order.
+    pub fn list(&self, folder: &str) -> impl Stream<Item = Result<(String, u64), ObjectError>> + Send + use<> {
+        self.listed(folder).map(|found| found.map(|listed| (listed.path, listed.bytes)))
     }
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<(), ObjectError> {
@@ -215,7 +341,9 @@ impl Objects {
     }
 
     async fn sync_folder_of(&self, path: &str) -> Result<(), ObjectError> {
-        let file = self.root.join(path);
+        // A bucket answers when an object is durable, for whoever put it.
+        let Place::Folder(root) = &self.place else { return Ok(()) };
+        let file = root.join(path);
         let synced = tokio::task::spawn_blocking(move || match file.parent() {
             Some(folder) => File::open(folder)?.sync_all(),
             None => Ok(()),

@@ -18,7 +18,7 @@ use crate::data_dir::DataDir;
 use crate::http;
 use crate::http::places::Places;
 use crate::http::tls::Acceptor;
-use crate::objects::Objects;
+use crate::objects::{Bucket, Objects};
 use crate::site::Site;
 use crate::store::sql::Database;
 use crate::witness::{self, Witness};
@@ -51,6 +51,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// The bucket of the objects; a folder of the data directory when absent.
+    pub objects: Option<Bucket>,
     /// Names under which others reach the server, the best first.
     pub names: Vec<String>,
     /// The folder of the site's own files.
@@ -106,7 +108,7 @@ impl Server {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let reach = Reach { ca_sha256: in_force.issuing.sha256(), servers: addresses(&config.names, address) };
-        let objects = Objects::in_folder(&dir.objects()).context("the folder of the objects cannot be used")?;
+        let objects = open_objects(&dir.objects(), config.objects.as_ref()).await?;
         let store = Database::in_file(&dir.database()).await.context("the records cannot be opened")?;
         let heads = Witness::new(dir.custody_heads(), dir.timestamps(), config.heads)
             .map_err(|why| anyhow::anyhow!("custody heads cannot leave: {why}"))?;
@@ -173,6 +175,24 @@ impl Server {
         let listened = self.listening.await;
         self.background.await?;
         listened?.context("listening failed")
+    }
+}
+
+/// The objects in this bucket, or in the folder. Who this server is to the bucket stands in its environment.
+///
+/// # Errors
+/// That they cannot be used.
+pub async fn open_objects(folder: &Path, bucket: Option<&Bucket>) -> anyhow::Result<Objects> {
+    match bucket {
+        Some(bucket) => {
+            // The first to use TLS as a client would choose for the whole process.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let variables = std::env::vars_os();
+            let texts =
+                variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+            Ok(Objects::in_bucket(bucket, texts).await?)
+        }
+        None => Objects::in_folder(folder).context("the folder of the objects cannot be used"),
     }
 }
 

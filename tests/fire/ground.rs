@@ -58,7 +58,8 @@ impl Ground {
         let near = line.as_ref().map(Line::near);
         let mut serve = vec!["--free-bytes-min".to_owned(), FLOOR.to_owned()];
         serve.extend(near.iter().flat_map(|near| ["--name".to_owned(), near.to_string()]));
-        let setup = Setup { cable_at: near.map(Into::into), disk_bytes: Some(SERVER_DISK_BYTES), serve };
+        let setup =
+            Setup { cable_at: near.map(Into::into), disk_bytes: Some(SERVER_DISK_BYTES), serve, ..Setup::default() };
         let site = Site::with(setup);
         let host_disk = Disk::mount(site.host(NAME).state(), HOST_DISK_BYTES);
         let host = site.enroll(NAME);

@@ -30,6 +30,8 @@ pub struct Setup {
     pub disk_bytes: Option<u64>,
     /// More words for `holdfast-server serve`.
     pub serve: Vec<String>,
+    /// More variables for it.
+    pub variables: Vec<(String, String)>,
 }
 
 /// See the module.
@@ -41,6 +43,7 @@ pub struct Site {
     address: SocketAddr,
     /// More words for `holdfast-server serve`.
     serve: Vec<String>,
+    variables: Vec<(String, String)>,
     /// What lies between the agents and the server.
     pub cable: Cable,
 }
@@ -64,7 +67,8 @@ impl Site {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let cable = setup.cable_at.map_or_else(|| Cable::to(address), |at| Cable::from(at, address));
         let disk = setup.disk_bytes.map(|bytes| Disk::mount(&folder.path().join("data"), bytes));
-        let mut site = Self { server: None, disk, folder, address, serve: setup.serve, cable };
+        let mut site =
+            Self { server: None, disk, folder, address, serve: setup.serve, variables: setup.variables, cable };
         site.start_server();
         site.write("responder.token", site.token("ada", "responder"));
         let login = ["login", &site.url(), "--ca-sha256", &site.ca_sha256(), "--token", &site.text("responder.token")];
@@ -119,6 +123,7 @@ impl Site {
     pub fn launch_server(&mut self, prefix: &[String]) {
         let mut serve = behind(prefix, server());
         serve.args(["serve", "--listen", &self.address.to_string(), "--data"]).arg(self.data()).args(&self.serve);
+        serve.envs(self.variables.iter().cloned());
         self.server = Some(Running::start(&mut serve));
     }
 

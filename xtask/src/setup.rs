@@ -88,7 +88,8 @@ fn apt(verb: &str) -> Command {
 }
 
 /// Programs that others wrote for the protocols that the server speaks, in a Python of their own among what cargo built.
-const FOREIGN: [&str; 2] = ["tuspy==1.1.0", "schemathesis==4.32.5"];
+const FOREIGN: [&str; 5] =
+    ["tuspy==1.1.0", "schemathesis==4.32.5", "moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"];
 
 /// The Python that has them.
 ///
@@ -106,7 +107,7 @@ pub fn foreign() -> anyhow::Result<PathBuf> {
     run(Command::new("python3").args(["-m", "venv", "--without-pip"]).arg(&folder))?;
     let mut pip = Command::new("pip3");
     pip.arg("--python").arg(&python).args(["install", "--quiet", "--disable-pip-version-check"]).args(FOREIGN);
-    run(&mut pip).context("tuspy and schemathesis come from PyPI: is it reached from here?")?;
+    run(&mut pip).context("tuspy, schemathesis and moto come from PyPI: is it reached from here?")?;
     std::fs::write(done, wanted)?;
     Ok(python)
 }

@@ -21,6 +21,11 @@ impl App {
             );
         }
         self.uploads.forget_idle(Duration::from_secs(self.limits.idle_secs));
+        if let Ok(Some(free)) = self.objects.free_bytes() {
+            // A gauge is a float: beyond 8 PiB it is off by a byte.
+            #[expect(clippy::cast_precision_loss, reason = "of that many bytes nobody misses one")]
+            metrics::gauge!("holdfast_objects_free_bytes").set(free as f64);
+        }
         metrics::gauge!("holdfast_agents_connected").set(u32::try_from(self.hub.connected()).unwrap_or(u32::MAX));
     }
 }

@@ -10,6 +10,7 @@ use wire::ByteSize;
 
 use super::{Failure, token};
 use crate::app::limits::Limits;
+use crate::objects::Bucket;
 use crate::process::{Config, Server};
 use crate::witness::To;
 
@@ -43,6 +44,9 @@ pub struct Serve {
     /// A name or address under which others reach the server, for its certificate and for tickets; may be repeated
     #[arg(long = "name", value_name = "HOST", value_parser = host_name)]
     names: Vec<String>,
+    /// Where the objects are: s3://BUCKET or s3://BUCKET/PREFIX; DATA/objects when absent. Keys come from the environment
+    #[arg(long, value_name = "URL")]
+    objects: Option<Bucket>,
     /// A time-stamping authority (RFC 3161) that is asked daily, and at the stop, to sign for the custody log's head
     #[arg(long, value_name = "URL", value_parser = authority)]
     timestamp_url: Option<reqwest::Url>,
@@ -90,7 +94,8 @@ impl Serve {
         };
         let site = self.site.or_else(|| Some(self.data.join("site")).filter(|folder| folder.is_dir()));
         let heads = To { elsewhere: self.heads_to, authority: self.timestamp_url };
-        let config = Config { data: self.data, heads, limits, listen: self.listen, names: self.names, site };
+        let Self { data, listen, names, objects, .. } = self;
+        let config = Config { data, heads, limits, listen, names, objects, site };
         let server = Server::start(config).await?;
         announce(&server, self.json)?;
         let hint = token::hint_without_tokens(&*server.app.store, server.folder()).await.unwrap_or_default();
@@ -120,6 +125,7 @@ fn announce(server: &Server, as_json: bool) -> std::io::Result<()> {
             "address": server.address,
             "ca_sha256": server.ca_sha256(),
             "data": server.folder(),
+            "objects": server.app.objects.to_string(),
             "server_signer": server.app.signer.public_line(),
             "servers": servers,
         });
@@ -130,6 +136,7 @@ fn announce(server: &Server, as_json: bool) -> std::io::Result<()> {
         writeln!(out, "ca sha256  {}", server.ca_sha256())?;
         writeln!(out, "ca file    {data}/ca.pem")?;
         writeln!(out, "data       {data}")?;
+        writeln!(out, "objects    {}", server.app.objects)?;
     }
     out.flush()
 }

@@ -21,7 +21,9 @@ pub fn count_from_now_on() -> Option<&'static PrometheusHandle> {
     METRICS
         .get_or_init(|| {
             let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS);
-            builder.ok()?.install_recorder().ok()
+            let handle = builder.ok()?.install_recorder().ok()?;
+            super::counters::describe();
+            Some(handle)
         })
         .as_ref()
 }
@@ -56,7 +58,7 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
         return Err(not_ready("the server stops: it"));
     }
     app.store.ping().await.map_err(|error| not_ready("the store").cause(format!("{error:?}")))?;
-    app.objects.free_bytes().map_err(|error| not_ready("the object store").cause(error))?;
+    app.objects.ping().await.map_err(|error| not_ready("the object store").cause(format!("{error:?}")))?;
     let warnings = app.witness.warnings();
     if warnings.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());

@@ -329,13 +329,13 @@ impl App {
         self.check_disk(0)
     }
 
-    /// Keeps the floor of free space, with `bytes` more.
+    /// Keeps the floor of free space, with `bytes` more. In a bucket there is none to keep.
     fn check_disk(&self, bytes: u64) -> Result<(), Problem> {
         let free = self
             .objects
             .free_bytes()
             .map_err(|error| Problem::new(ProblemKind::Internal, "the object store does not answer").cause(error))?;
-        if free >= self.limits.free_bytes_min.saturating_add(bytes) {
+        if free.is_none_or(|free| free >= self.limits.free_bytes_min.saturating_add(bytes)) {
             return Ok(());
         }
         Err(Problem::new(ProblemKind::Full, "the server has no room for more evidence")
