@@ -42,6 +42,9 @@ pub const KEPT: [&str; 9] = [
     "spool_key",
 ];
 
+/// Folders of files of that kind.
+pub const KEPT_FOLDERS: [&str; 1] = ["timestamps"];
+
 /// No file of the directory that is read whole is longer.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
@@ -336,18 +339,18 @@ impl DataDir {
         Ok(key)
     }
 
-    /// The text of a file that only the owner may read; `None` when it is not there.
+    /// The same key, while a server may have the directory; none is made.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn signer_in(folder: &Path) -> Result<SigningKey, DataDirError> {
+        let path = folder.join("server_key");
+        let text = read_private(&path)?.ok_or_else(|| io_at(&path)(io::ErrorKind::NotFound.into()))?;
+        SigningKey::from_openssh(&text).map_err(|source| DataDirError::BadKey { path, source })
+    }
+
     fn read(&self, name: &str) -> Result<Option<String>, DataDirError> {
-        let path = self.folder.join(name);
-        match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_at(&path)(error)),
-            Ok(_) => check_private(&path)?,
-        }
-        let mut text = String::new();
-        let file = File::open(&path).map_err(io_at(&path))?;
-        file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(io_at(&path))?;
-        Ok(Some(text))
+        read_private(&self.folder.join(name))
     }
 
     /// Writes a file whole or not at all.
@@ -365,7 +368,20 @@ impl DataDir {
     }
 }
 
-fn check_private(path: &Path) -> Result<(), DataDirError> {
+/// The text of a file that only the owner may read; `None` when it is not there.
+fn read_private(path: &Path) -> Result<Option<String>, DataDirError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_at(path)(error)),
+        Ok(_) => check_private(path)?,
+    }
+    let mut text = String::new();
+    let file = File::open(path).map_err(io_at(path))?;
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(io_at(path))?;
+    Ok(Some(text))
+}
+
+pub(crate) fn check_private(path: &Path) -> Result<(), DataDirError> {
     let meta = fs::symlink_metadata(path).map_err(io_at(path))?;
     let (uid, mode) = (meta.uid(), meta.mode() & 0o7777);
     if uid != rustix::process::geteuid().as_raw() || mode & 0o077 != 0 || meta.is_symlink() {

@@ -7,6 +7,7 @@ pub mod app;
 pub mod authority;
 pub mod commands;
 pub mod data_dir;
+pub mod holdings;
 pub mod http;
 pub mod objects;
 pub mod process;

@@ -1,19 +1,31 @@
 //! What operators type. Each command is one file.
 
+pub mod backup;
 pub mod ca;
+pub mod migrate;
+pub mod place;
+pub mod records;
+pub mod restore;
+pub mod scrub;
 pub mod serve;
 pub mod site;
 pub mod token;
 
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::data_dir::DataDirError;
+use crate::objects::ObjectError;
 use crate::process::SystemClock;
 use wire::profile::Mistakes;
 
+/// Something that was acknowledged is lost or was changed.
+pub const WRONG: u8 = 1;
+/// Nothing is wrong, and there are objects that no record names.
+pub const ORPHANS: u8 = 3;
 /// The command line cannot be understood (sysexits.h, EX_USAGE).
 pub const USAGE: u8 = 64;
 /// What was given is not there, or cannot be (EX_DATAERR).
@@ -33,6 +45,8 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Copy everything that the server holds, while it serves
+    Backup(backup::Backup),
     /// The server's certificate authority
     #[command(subcommand)]
     Ca(ca::Ca),
@@ -41,6 +55,12 @@ enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Bring the records to this version, or move everything to another place
+    Migrate(migrate::Migrate),
+    /// Bring a backup back, into an empty place
+    Restore(restore::Restore),
+    /// Read everything and compare it with what was written down of it; nothing is changed
+    Scrub(scrub::Scrub),
     /// Run the server
     Serve(serve::Serve),
     /// The site's own files: contacts
@@ -67,6 +87,8 @@ impl From<anyhow::Error> for Failure {
         let is_in_use = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
         let hint = if let Some(error) = error.downcast_ref::<DataDirError>() {
             Some(error.hint().to_owned())
+        } else if let Some(hint) = error.downcast_ref::<ObjectError>().and_then(ObjectError::hint) {
+            Some(hint.to_owned())
         } else if error.downcast_ref::<std::io::Error>().is_some_and(is_in_use) {
             Some("another holdfast-server? stop it, or choose another --listen ADDRESS:PORT".to_owned())
         } else {
@@ -74,6 +96,12 @@ impl From<anyhow::Error> for Failure {
         };
         let code = if error.is::<Mistakes>() { INPUT } else { UNAVAILABLE };
         Self { code, error, hint }
+    }
+}
+
+impl From<DataDirError> for Failure {
+    fn from(error: DataDirError) -> Self {
+        anyhow::Error::from(error).into()
     }
 }
 
@@ -95,8 +123,12 @@ impl Cli {
     ///
     /// # Errors
     /// [`Failure`].
-    pub fn run(self) -> Result<(), Failure> {
+    pub fn run(self) -> Result<ExitCode, Failure> {
         match self.command {
+            Command::Scrub(scrub) => return runtime()?.block_on(scrub.run(&SystemClock)),
+            Command::Backup(backup) => runtime()?.block_on(backup.run(&SystemClock)),
+            Command::Migrate(migrate) => runtime()?.block_on(migrate.run(&SystemClock)),
+            Command::Restore(restore) => runtime()?.block_on(restore.run(&SystemClock)),
             Command::Ca(ca) => runtime()?.block_on(ca.run(&SystemClock)),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
@@ -107,6 +139,7 @@ impl Cli {
             Command::Site(site) => site.run(),
             Command::Token(token) => runtime()?.block_on(token.run(&SystemClock)),
         }
+        .map(|()| ExitCode::SUCCESS)
     }
 }
 

@@ -11,6 +11,7 @@
 mod access;
 mod alerts;
 mod change;
+pub mod copy;
 mod custody;
 mod evidence;
 mod hosts;
@@ -25,6 +26,7 @@ mod value;
 mod writer;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -157,9 +159,18 @@ impl Opener {
     }
 }
 
+/// Options may hold a password.
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opener").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Database {
+    name: String,
+    opener: Opener,
     readers: AnyPool,
     writer: Writer,
 }
@@ -187,7 +198,7 @@ impl Database {
     async fn over(opener: Opener, name: String) -> Result<Self, OpenError> {
         let hint = "too many open files, or too many connections?";
         match opener.readers().await {
-            Ok(readers) => Ok(Self { readers, writer: Writer::start(opener) }),
+            Ok(readers) => Ok(Self { name, opener: opener.clone(), readers, writer: Writer::start(opener) }),
             Err(source) => Err(OpenError::Database { name, hint, source }),
         }
     }
@@ -198,8 +209,25 @@ impl Database {
         self.writer.close().await;
     }
 
+    /// The number of the last migration.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn schema(&self) -> Result<u64, StoreError> {
+        let sql = sqlx::query("SELECT MAX(version) AS version FROM _sqlx_migrations");
+        let found = value::one(&mut *self.reader().await?, sql, |row| row.count("version")).await?;
+        Ok(found.unwrap_or(0))
+    }
+
     async fn reader(&self) -> Result<PoolConnection<Any>, StoreError> {
         self.readers.acquire().await.map_err(backend)
+    }
+}
+
+/// Its name, without a password.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
     }
 }
 

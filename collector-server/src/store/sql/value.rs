@@ -64,6 +64,11 @@ pub(super) fn text(text: &str) -> String {
     text.replace(MARK, "\u{fdd0}\u{fdd0}").replace('\0', "\u{fdd0}0")
 }
 
+/// What [`text`] would have made of a text that an older version wrote.
+pub(super) fn without_nul(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fdd0}0") } else { text }
+}
+
 pub(super) fn text_or_null(value: Option<&String>) -> Option<String> {
     value.map(|value| text(value))
 }
