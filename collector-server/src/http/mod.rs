@@ -2,6 +2,7 @@
 
 pub mod agent;
 mod api;
+mod counters;
 pub mod credential;
 pub mod drain;
 pub mod endpoint;
