@@ -5,6 +5,9 @@ Written for those who have none of our software: FORMAT.md says what is checked 
 findings are those of `holdfast verify`: 0 sealed and trusted, 1 tampered with, 3 partial and trusted, 4 consistent but
 the signer is unknown, 64 usage, 65 no bundle or nothing verifiable, 74 input failed.
 
+Of a bundle that is encrypted with age it checks the transport checkpoints over the file as it is, which needs no key.
+What is inside is checked once it is decrypted: age -d -i KEY x.evidence.zip.age > x.evidence.zip
+
 usage: verify.py BUNDLE [--signers ALLOWED_SIGNERS] [--stream FILE.stream.jsonl] [--json]
 """
 import argparse, base64, hashlib, json, mmap, os, re, struct, subprocess, sys, tempfile, unicodedata, uuid, zlib
@@ -190,7 +193,7 @@ class Verifier:
         self.items, self.custody, self.events, self.last_event = 0, "0" * 64, 0, ""
         self.seq, self.prev, self.phase, self.since, self.block, self.gap = 0, None, 0, 0, None, False
         self.checkpoints, self.verified_to, self.boundary, self.stream_differs = [], 0, None, False
-        self.tag_manifest = b""
+        self.tag_manifest, self.vouched, self.is_final, self.last_word = b"", 0, False, None
 
     def found(self, code, subject, message, offset=None):
         if not any(f["code"] == code and f["subject"] == subject for f in self.findings):
@@ -209,7 +212,7 @@ class Verifier:
         """Entry after entry, then the central directory. True when it ends with the end record and nothing after it."""
         if not self.data:
             raise NoBundle("it is empty")
-        if self.data[:21] == b"age-encryption.org/v1" or self.data[:29] == b"-----BEGIN AGE ENCRYPTED FILE":
+        if self.data[:29] == b"-----BEGIN AGE ENCRYPTED FILE":
             raise NoBundle("it is encrypted with age: decrypt it first")
         if not b"PK\3\4".startswith(self.data[:4]):
             raise NoBundle("it does not begin as a ZIP file does")
@@ -453,6 +456,10 @@ class Verifier:
             beside = header.get("belongs_to")
             if beside is not None and uuid.UUID(beside) == uuid.UUID(header["bundle"]):
                 raise ValueError("it belongs to itself")
+            encryption = header.get("encryption")
+            if encryption is not None and (not isinstance(encryption["scheme"], str)
+                                           or not all(isinstance(line, str) for line in encryption["recipients"])):
+                raise ValueError("encryption is of another form")
             header["host"] = dict(header["host"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.bad_header = str(error)
@@ -596,6 +603,8 @@ class Verifier:
                 self.found("non_canonical", name, "it is not the directory that the entries ask for", e["offset"])
         elif part == 5 and (content.strip(b"\0") or len(content) >= 65536):
             self.found("non_canonical", name, "it is not fewer than 65536 zeros", e["offset"])
+        elif part == 5 and not ((self.header or {}).get("encryption") or {}).get("recipients"):
+            self.found("non_canonical", name, "only an encrypted bundle has one", e["offset"])
 
     def checkpoint(self, e, content):
         block, start = self.block, e["offset"]
@@ -666,13 +675,15 @@ class Verifier:
             self.found("trailing_bytes", "the file", "there are bytes after its end record")
         return True
 
-    def transport(self, path):
+    def transport(self, path, layer):
         """Holds the transport checkpoints against the signer and the bytes."""
         with open(path, "rb") as file:
             text = file.read(SIDECAR_MAX)
-        lines, reached, final, data = text.split(b"\n"), 0, False, self.data
+        lines, reached, final, data, inside = text.split(b"\n"), 0, False, self.data, 0
         if lines[-1] == b"" or is_cut(lines[-1]):
             lines.pop()
+        if layer == "age":
+            self.header = named_by(lines[0]) if lines else None
         running, hashed, differs = hashlib.sha256(), 0, False
         for number, line in enumerate(lines, 1):
             subject = f"transport checkpoint {number}"
@@ -682,32 +693,56 @@ class Verifier:
                 c = canonical(signed, lf=False)
                 again = dict(c, sig_ssh=shown["sig_ssh"], signed_b64=base64.b64encode(signed).decode())
                 again = json.dumps(again, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-                wrong = again != line or (c["v"], c["type"], c["layer"]) != (1, "evidence-stream-checkpoint", "zip")
+                wrong = again != line or (c["v"], c["type"], c["layer"]) != (1, "evidence-stream-checkpoint", layer)
                 offset, other = int(c["offset"]), c["bundle"] != self.header["bundle"]
+                zip_offset = int(c["zip_offset"]) if layer == "age" else 0
+                wrong |= zip_offset > offset or layer == "age" and not re.fullmatch("[0-9a-f]{64}", c["zip_sha256"])
             except (ValueError, KeyError, TypeError):
                 wrong, other = True, False
             if wrong or other:
-                message = "transport checkpoints of another bundle" if other else "what it shows is not what it signs"
+                message = "transport checkpoints of another bundle" if other else "it is of another form, or for another file"
                 self.found("sidecar_mismatch", subject, message, 0)
                 continue
             code = signed_by(self.header, signed, signature)
             if code:
                 self.found(code, subject, "its signature is not by the bundle's signer", 0)
                 continue
-            if final or c["seq"] != number or offset <= reached:
+            if final or c["seq"] != number or offset <= reached or zip_offset < inside:
                 self.found("sidecar_mismatch", subject, "it does not follow from the line before it", 0)
             elif offset <= len(data):
                 for at in range(hashed, offset, 1 << 20):
                     running.update(data[at:min(offset, at + (1 << 20))])
                 hashed = offset
-                if running.copy().hexdigest() != c["sha256"] and not differs:
+                if running.copy().hexdigest() != c["sha256"]:
+                    if not differs:
+                        message = f"the first {offset} bytes are not those it was signed for"
+                        self.found("transport_mismatch", subject, message, 0)
                     differs = True
-                    self.found("transport_mismatch", subject, f"the first {offset} bytes are not those it was signed for", 0)
-            reached, final = max(reached, offset), final or c["final"]
+                elif not differs:
+                    self.vouched, self.last_word = offset, (c["time"], signed, signature)
+                    if layer == "age" and c["zip_boundary"]:
+                        self.boundary = zip_offset
+            reached, final, inside = max(reached, offset), final or c["final"], max(inside, zip_offset)
+        self.is_final = final
         if reached > len(data):
             self.found("truncated", "the file", f"the signer reached offset {reached}, you hold {len(data)}", len(data))
         elif final and reached < len(data):
             self.found("trailing_bytes", "the file", f"the signer ended at offset {reached}", reached)
+
+
+def named_by(line):
+    """The bundle and the signer that a transport checkpoint names: all that an encrypted file shows of either."""
+    try:
+        shown = json.loads(line)
+        armour = shown["sig_ssh"].replace("\n", "")
+        blob = base64.b64decode(armour[len("-----BEGIN SSH SIGNATURE-----"):-len("-----END SSH SIGNATURE-----")])
+        size = struct.unpack_from(">I", blob, 10)[0]
+        if blob[:6] != b"SSHSIG" or blob[14:29] != b"\0\0\0\x0bssh-ed25519":
+            return None
+        key = base64.b64encode(blob[14:14 + size]).decode()
+        return {"bundle": shown["bundle"], "signer": "ssh-ed25519 " + key, "host": {}}
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error):
+        return None
 
 
 def is_cut(line):
@@ -740,9 +775,20 @@ def safe(text):
 def trusted(v, signers):
     """True when the file vouches for the key at the time of the last checkpoint, by the host's clock, or by the server's
     where the header says how far that is."""
-    if not signers or not v.checkpoints:
+    if not signers or not (v.checkpoints or v.last_word):
         return False
-    at = re.sub("[^0-9]", "", v.checkpoints[-1]["time"])[:14]
+    with open(signers, "rb") as file:
+        text = file.read()
+    if v.checkpoints:
+        time, principal = v.checkpoints[-1]["time"], v.header["signer_principal"]
+        json_name = f"checkpoints/{len(v.checkpoints):06}/checkpoint.json"
+        held = [v.entries[v.find(name)] for name in (json_name, json_name + ".sig")]
+        data, signature = (v.data[e["data_offset"]:e["data_offset"] + e["size"]] for e in held)
+    else:
+        # Whose name it is stands inside: any for which the key is trusted serves.
+        time, data, signature = v.last_word
+        principal = principal_of(signature, text, time)
+    at = re.sub("[^0-9]", "", time)[:14]
     clock = v.header.get("clock")
     offset = clock.get("server_offset_ns") if isinstance(clock, dict) else None
     if isinstance(offset, str) and re.fullmatch("-?[0-9]{1,30}", offset):
@@ -751,13 +797,21 @@ def trusted(v, signers):
             at = moved.strftime("%Y%m%d%H%M%S")
         except (ValueError, OverflowError):
             at = "19700101000000" if offset.startswith("-") else "99991231235959"
-    json_name = f"checkpoints/{len(v.checkpoints):06}/checkpoint.json"
-    held = [v.entries[v.find(name)] for name in (json_name, json_name + ".sig")]
-    data, signature = (v.data[e["data_offset"]:e["data_offset"] + e["size"]] for e in held)
-    with open(signers, "rb") as file:
-        text = file.read()
-    return keygen(["verify", "-n", NAMESPACE, "-I", v.header["signer_principal"], f"-Overify-time={at}"], data,
-                  [("-f", text), ("-s", signature)])
+    return principal is not None and keygen(
+        ["verify", "-n", NAMESPACE, "-I", principal, f"-Overify-time={at}"], data, [("-f", text), ("-s", signature)])
+
+
+def principal_of(signature, signers, time):
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [os.path.join(folder, name) for name in ("signature", "signers")]
+        for path, content in zip(paths, (signature, signers)):
+            with open(path, "wb") as file:
+                file.write(content)
+        at = re.sub("[^0-9]", "", time)[:14]
+        command = ["ssh-keygen", "-Y", "find-principals", "-s", paths[0], "-f", paths[1], f"-Overify-time={at}"]
+        found = subprocess.run(command, capture_output=True, env=dict(os.environ, TZ="UTC"), timeout=60)
+        names = found.stdout.decode(errors="replace").split() if found.returncode == 0 else []
+        return names[0].split(",")[0] if names else None
 
 
 def main():
@@ -776,12 +830,17 @@ def main():
                 data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.fstat(file.fileno()).st_size else b""
         beside = a.stream or (a.bundle + ".stream.jsonl" if os.path.exists(a.bundle + ".stream.jsonl") else None)
         v = Verifier(data)
-        whole = v.walk()
+        layer = "age" if data[:21] == b"age-encryption.org/v1" else "zip"
+        if layer == "age" and not beside:
+            raise NoBundle("it is encrypted with age: give its transport checkpoints (--stream), or decrypt it first")
+        whole = layer == "zip" and v.walk()
         changed = any(f["code"] == "content_changed" and f["subject"] == "bundle.json" for f in v.findings)
         if not v.header and (v.bad_header and not changed or v.entries and v.entries[0]["name"] != "bagit.txt"):
             raise NoBundle(f"its bundle.json cannot be used: {v.bad_header}")
-        if beside and v.header:
-            v.transport(beside)
+        if beside and (v.header or layer == "age"):
+            v.transport(beside, layer)
+        if layer == "age":
+            whole, v.verified_to = v.is_final and v.vouched == len(data), v.vouched
         trust = trusted(v, a.signers)
     except NoBundle as error:
         print(f"error: {safe(a.bundle)}: not a bundle that can be verified: {safe(error)}", file=sys.stderr)
@@ -792,28 +851,35 @@ def main():
     if v.findings:
         state, code = "tampered", 1
     elif whole:
-        state, code, v.verified_to, v.boundary, v.items = "sealed", 0 if trust else 4, len(data), len(data), v.status
-    elif v.checkpoints:
+        state, code, v.verified_to, v.items = "sealed", 0 if trust else 4, len(data), v.status
+        v.boundary = len(data) if layer == "zip" else v.boundary
+    elif v.checkpoints or v.header and layer == "age" and v.vouched:
         state, code = "partial", 3 if trust else 4
     else:
         state, code = "unverified", 65
     h = v.header or {}
     report = {"boundary": v.boundary, "bundle": h.get("bundle"), "bytes": len(data), "checkpoints": len(v.checkpoints),
               "cut_in": v.cut_in, "findings": v.findings, "host": h.get("host", {}).get("name"),
-              "incident": h.get("incident"), "items": v.items or {}, "not_proven": "that the kernel told the truth",
+              "incident": h.get("incident"), "items": v.items or {}, "layer": layer, "not_proven": "that the kernel told the truth",
               "principal": h.get("signer_principal"), "signer": h.get("signer"), "started": h.get("started"),
               "state": state, "trusted": trust, "v": 1, "verified_to": v.verified_to}
     if a.json:
         print(json.dumps(report, sort_keys=True, separators=(",", ":")))
         return code
-    for field in ("state", "bundle", "host", "incident", "started", "items", "checkpoints", "bytes", "verified_to", "boundary"):
+    fields = ("state", "bundle", "host", "incident", "started", "items", "checkpoints", "bytes", "verified_to", "boundary")
+    for field in fields if layer == "zip" else ("state", "bundle", "bytes", "verified_to"):
         print(f"{field + ':':<13}{safe(report[field])}")
     for f in v.findings:
         print(f"{'finding:':<13}{f['code']} at byte {f['offset']}: {safe(f['subject'])}: {safe(f['message'])}")
     vouch = f"trusted by {a.signers}" if trust else "which nobody here vouches for: give --signers"
-    print(f"{'sealed by:':<13}key {safe(h.get('signer'))} ({safe(h.get('signer_principal'))}), {vouch}")
+    principal = h.get("signer_principal") or "its name stands inside"
+    print(f"{'sealed by:':<13}key {safe(h.get('signer'))} ({safe(principal)}), {vouch}")
     print(f"{'held by:':<13}nobody but you, as far as this shows: no receipt given")
     print(f"{'not proven:':<13}that the kernel told the truth")
+    if layer == "age" and code != 1:
+        cut = f" | head -c {v.boundary}" if state == "partial" and v.boundary else ""
+        print("the content is encrypted and was not looked at; with a key of a recipient:\n"
+              f"  age -d -i KEY {safe(a.bundle)}{cut} > FILE.evidence.zip; python3 verify.py FILE.evidence.zip")
     return code
 
 

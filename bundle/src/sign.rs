@@ -189,9 +189,17 @@ impl AllowedSigners {
 
     /// True when `key` may sign as `principal` in `namespace` at the time `at`.
     pub fn allow(&self, key: &PublicKey, principal: &str, namespace: &str, at: Instant) -> bool {
-        self.0.iter().any(|signer| {
+        self.of(key, namespace, at).any(|signer| matches(&signer.principals, principal))
+    }
+
+    /// The patterns of the names as which `key` may sign in `namespace` at the time `at`: of the first line that lets it.
+    pub fn principals_of(&self, key: &PublicKey, namespace: &str, at: Instant) -> Option<&str> {
+        self.of(key, namespace, at).next().map(|signer| signer.principals.as_str())
+    }
+
+    fn of(&self, key: &PublicKey, namespace: &str, at: Instant) -> impl Iterator<Item = &AllowedSigner> {
+        self.0.iter().filter(move |signer| {
             signer.key.key_data() == key.key_data()
-                && matches(&signer.principals, principal)
                 && signer.namespaces.as_deref().is_none_or(|patterns| matches(patterns, namespace))
                 && signer.valid_after.is_none_or(|after| at >= after)
                 && signer.valid_before.is_none_or(|before| at < before)

@@ -4,9 +4,14 @@
 //! refused: age wraps its file key with them by a padding of another age, and everybody who has one can make a better
 //! one.
 
+mod decrypt;
+mod keys;
 mod recipients;
 mod stream;
 
+pub(crate) use decrypt::Ending;
+pub use decrypt::{DecryptError, Decrypted, decrypt};
+pub use keys::{BadKeys, KEYS_BYTES_MAX, Keys};
 pub use recipients::{BadRecipient, RECIPIENTS_MAX, Recipient, read_recipients};
 pub(crate) use stream::AgeStream;
 

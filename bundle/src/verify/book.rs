@@ -257,8 +257,11 @@ impl Book {
                 }
             }
             Role::Zeros { only } => {
+                let is_encrypted = self.header.as_ref().is_some_and(|header| !header.recipients.is_empty());
                 if !only || content.size >= PAD_BYTES_MAX {
                     self.findings.add(code::NON_CANONICAL, &name, offset, "it is not fewer than 65536 zeros");
+                } else if !is_encrypted {
+                    self.findings.add(code::NON_CANONICAL, &name, offset, "only an encrypted bundle has one");
                 }
             }
         }

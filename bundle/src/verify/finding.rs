@@ -54,6 +54,8 @@ pub mod code {
     pub const SIDECAR_MISMATCH: &str = "sidecar_mismatch";
     /// The bytes are not those that a transport checkpoint was signed for.
     pub const TRANSPORT_MISMATCH: &str = "transport_mismatch";
+    /// A block of an encrypted file does not authenticate, or its header does not.
+    pub const DECRYPTION_FAILED: &str = "decryption_failed";
     /// A limit of the verifier was met.
     pub const LIMIT: &str = "limit";
 }

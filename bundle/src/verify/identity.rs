@@ -5,7 +5,7 @@ use serde::Deserialize;
 use ssh_key::PublicKey;
 use wire::{BundleId, Sha256};
 
-use crate::header::{Continues, FORMAT};
+use crate::header::{Continues, Encryption, FORMAT};
 use crate::time::Instant;
 
 /// What `bundle.json` says. All of it comes from a host: escape it before a screen.
@@ -21,6 +21,8 @@ pub struct Identity {
     pub belongs_to: Option<BundleId>,
     /// The incident that it was collected for.
     pub incident: Option<String>,
+    /// The public keys that it was encrypted to.
+    pub recipients: Vec<String>,
     /// Digest of the signed order that it answers.
     pub order_sha256: Option<Sha256>,
     /// The profile that asked for it.
@@ -63,6 +65,8 @@ struct Raw {
     continues: Option<Continues>,
     #[serde(default)]
     belongs_to: Option<BundleId>,
+    #[serde(default)]
+    encryption: Option<Encryption>,
     #[serde(default)]
     incident: Option<String>,
     /// Of any type: it says nothing about whether the bundle holds.
@@ -120,6 +124,7 @@ impl Identity {
             continues: raw.continues,
             belongs_to: raw.belongs_to,
             incident: raw.incident,
+            recipients: raw.encryption.map(|encryption| encryption.recipients).unwrap_or_default(),
             order_sha256: raw.order_sha256.as_str().and_then(|digest| digest.parse().ok()),
             profile: raw.profile.map(|profile| profile.name),
             host: raw.host.name,

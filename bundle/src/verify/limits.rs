@@ -27,7 +27,7 @@ pub const FINDINGS_PER_CODE_MAX: usize = 12;
 pub const NON_CANONICAL_MAX: usize = 3;
 /// Content that is written with known sizes; what is longer is streamed with a descriptor (FORMAT.md, "ZIP profile").
 pub const KNOWN_BYTES_MAX: u64 = 1 << 20;
-/// `pad`: what is missing to the next 64 KiB boundary.
+/// `pad`: what is missing to the byte behind the next 64 KiB boundary.
 pub const PAD_BYTES_MAX: u64 = 64 << 10;
 /// `tagmanifest-sha256.txt`: held, because its signature is over all of it.
 pub const TAG_MANIFEST_BYTES_MAX: usize = 256 << 20;

@@ -7,14 +7,17 @@
 //! Data that ends early is not tampering: a bundle streams from a host that may be wiped at any moment. It is `Partial`
 //! up to its last checkpoint. It *is* tampering when a transport checkpoint says that the signer had come further.
 //!
-//! Known limits: encrypted bundles are refused, server receipts are not read, and a part is checked for itself, not
-//! against the part that it continues.
+//! Of an encrypted file, [`check_transport`] checks without a key what its signer said of the bytes as they are, and
+//! [`check_encrypted`] all of it, both layers in one pass.
+//!
+//! Known limits: server receipts are not read, and a part is checked for itself, not against the part that it continues.
 
 mod book;
 mod chain;
 mod content;
 mod custody;
 mod directory;
+mod envelope;
 mod finding;
 mod identity;
 mod items;
@@ -27,23 +30,27 @@ mod report;
 mod sidecar;
 mod stream;
 mod table;
+mod transport;
 mod walk;
 
 use std::io::Read;
 
 pub use chain::CheckpointSummary;
+pub use envelope::check_encrypted;
 pub use finding::{Finding, Findings, code};
 pub use identity::Identity;
 pub use read::{ReadError, read_entries};
-pub use report::{Content, NotVerified, Report, State, Trust, Verified};
+pub use report::{Content, Envelope, NotVerified, Report, State, Transport, TransportReport, Trust, Verified};
 pub use sidecar::{BadLine, Sidecar, SidecarSummary, believe_line};
 pub use table::EntryRecord;
+pub use transport::{Announced, check_transport};
 
-use crate::checkpoint::NAMESPACE;
+use crate::checkpoint::{Layer, NAMESPACE};
 use crate::sign::AllowedSigners;
 use crate::time::Instant;
 use book::Book;
 use identity::BadIdentity;
+use sidecar::{Expected, Seen};
 use stream::Stream;
 use walk::{Ended, walk};
 
@@ -56,6 +63,11 @@ pub struct Against<'a> {
     pub sidecar: Option<&'a Sidecar>,
 }
 
+/// What the bytes of a file are, by its beginning.
+pub fn layer_of(beginning: &[u8]) -> Layer {
+    if beginning.starts_with(b"age-encryption.org/v1") { Layer::Age } else { Layer::Zip }
+}
+
 /// Verifies a bundle, whole or partial, in one pass.
 ///
 /// # Errors
@@ -63,39 +75,65 @@ pub struct Against<'a> {
 pub fn check(bundle: impl Read, against: Against) -> Result<Verified, NotVerified> {
     let marks = against.sidecar.map(Sidecar::marks).unwrap_or_default();
     let mut stream = Stream::new(bundle, marks);
-    let mut book = Book::new();
-    let ended = walk(&mut stream, &mut book)?;
-    let read_to = stream.position();
-    stream.skip(u64::MAX)?;
-    let bytes = stream.position();
-    let Some(header) = book.header.clone() else { return Err(without_header(book, ended, bytes)) };
-    let sidecar = against.sidecar.map(|sidecar| sidecar.judge(&header, stream.reached(), bytes, &mut book.findings));
-    let is_sealed = ended == Ended::Whole && read_to == bytes && book.findings.is_empty();
-    let state = match (is_sealed, book.checkpoints.is_empty()) {
-        (true, _) => State::Sealed,
-        (false, false) => State::Partial,
-        (false, true) => State::Unverified,
-    };
-    if is_sealed {
-        book.progress.entries = book.table.records().len();
-        book.progress.verified_to = bytes;
-        book.progress.boundary = Some(bytes);
+    let pass = Pass::over(&mut stream)?;
+    let seen = Seen { reached: stream.reached(), held: pass.bytes, zip: None };
+    pass.conclude(against, None, seen)
+}
+
+/// One pass over the ZIP, and what it found.
+struct Pass {
+    book: Book,
+    ended: Ended,
+    /// True when nothing comes after the end record.
+    is_all: bool,
+    bytes: u64,
+}
+
+impl Pass {
+    fn over<R: Read>(stream: &mut Stream<R>) -> Result<Self, NotVerified> {
+        let mut book = Book::new();
+        let ended = walk(stream, &mut book)?;
+        let read_to = stream.position();
+        stream.skip(u64::MAX)?;
+        let bytes = stream.position();
+        Ok(Self { book, ended, is_all: read_to == bytes, bytes })
     }
-    let mut report = report(&book, state, ended, bytes);
-    report.sidecar = sidecar;
-    report.trust = trust(&header, &report, against.signers);
-    report.header = Some(header.clone());
-    if !report.findings.is_empty() {
-        Err(NotVerified::Rejected(Box::new(report)))
-    } else if state == State::Unverified {
-        Err(NotVerified::Unverified(Box::new(report)))
-    } else {
-        Ok(Verified::new(report, header, book.table.into_records()))
+
+    /// The verdict, with the transport checkpoints held against the bytes that were `seen`.
+    fn conclude(self, against: Against, envelope: Option<Envelope>, seen: Seen) -> Result<Verified, NotVerified> {
+        let Self { mut book, ended, is_all, bytes } = self;
+        let Some(header) = book.header.clone() else { return Err(without_header(book, ended, bytes, envelope)) };
+        let layer = Some(if envelope.is_some() { Layer::Age } else { Layer::Zip });
+        let expected = Expected { bundle: header.bundle, signer: &header.signer, layer };
+        let sidecar = against.sidecar.map(|sidecar| sidecar.judge(expected, seen, &mut book.findings));
+        let is_sealed = ended == Ended::Whole && is_all && book.findings.is_empty();
+        let state = match (is_sealed, book.checkpoints.is_empty()) {
+            (true, _) => State::Sealed,
+            (false, false) => State::Partial,
+            (false, true) => State::Unverified,
+        };
+        if is_sealed {
+            book.progress.entries = book.table.records().len();
+            book.progress.verified_to = bytes;
+            book.progress.boundary = Some(bytes);
+        }
+        let mut report = report(&book, state, ended, bytes);
+        report.envelope = envelope;
+        report.sidecar = sidecar;
+        report.trust = trust(&header, &report, against.signers);
+        report.header = Some(header.clone());
+        if !report.findings.is_empty() {
+            Err(NotVerified::Rejected(Box::new(report)))
+        } else if state == State::Unverified {
+            Err(NotVerified::Unverified(Box::new(report)))
+        } else {
+            Ok(Verified::of_content(report, header, book.table.into_records()))
+        }
     }
 }
 
 /// Without a readable bundle.json there is no signer to hold anything against.
-fn without_header(book: Book, ended: Ended, bytes: u64) -> NotVerified {
+fn without_header(book: Book, ended: Ended, bytes: u64, envelope: Option<Envelope>) -> NotVerified {
     let began_as_a_bundle = book.table.records().first().is_none_or(|entry| entry.name() == "bagit.txt");
     let was_changed = book.findings.names(code::CONTENT_CHANGED, "bundle.json");
     match book.bad_header {
@@ -103,11 +141,12 @@ fn without_header(book: Book, ended: Ended, bytes: u64) -> NotVerified {
         Some(BadIdentity::Unreadable(why)) if !was_changed => {
             return NotVerified::NotABundle(format!("its bundle.json cannot be used: {why}"));
         }
-        Some(_) => return NotVerified::Rejected(Box::new(report(&book, State::Unverified, ended, bytes))),
-        None => {}
+        _ => {}
     }
-    let report = report(&book, State::Unverified, ended, bytes);
+    let is_bad = book.bad_header.is_some();
+    let report = Report { envelope, ..report(&book, State::Unverified, ended, bytes) };
     match report.cut_in {
+        _ if is_bad => NotVerified::Rejected(Box::new(report)),
         _ if !began_as_a_bundle => NotVerified::NotABundle("it is a ZIP file without a bundle.json".to_owned()),
         _ if !report.findings.is_empty() => NotVerified::Rejected(Box::new(report)),
         _ => NotVerified::Unverified(Box::new(report)),
@@ -127,6 +166,7 @@ fn report(book: &Book, state: State, ended: Ended, bytes: u64) -> Report {
         custody_events: book.progress.custody_events,
         checkpoints: book.checkpoints.clone(),
         cut_in: if let Ended::Cut(inside) = ended { inside } else { None },
+        envelope: None,
         sidecar: None,
         findings: book.findings.clone(),
     }

@@ -1,13 +1,16 @@
 //! What a verification found out, and the one type that stands for a bundle that nobody changed.
 
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
+
+use ssh_key::PublicKey;
+use wire::BundleId;
 
 use super::chain::CheckpointSummary;
 use super::finding::Findings;
 use super::identity::Identity;
 use super::sidecar::SidecarSummary;
 use super::table::EntryRecord;
+use crate::checkpoint::Layer;
 use crate::item::Status;
 
 /// How far a bundle goes.
@@ -58,68 +61,138 @@ pub struct Report {
     pub checkpoints: Vec<CheckpointSummary>,
     /// The entry in which the data ends, when it ends inside one.
     pub cut_in: Option<String>,
+    /// The age file around it, when it was opened on the way. All other numbers are of the ZIP inside.
+    pub envelope: Option<Envelope>,
     /// What the transport checkpoints say, when they were given.
     pub sidecar: Option<SidecarSummary>,
     /// What is wrong.
     pub findings: Findings,
 }
 
-/// The whole content was checked: every entry, checkpoint and signature. (A server that has only seen the transport
-/// checkpoints of an encrypted upload knows less, and will say so with another marker.)
-#[derive(Clone, Copy, Debug)]
-pub enum Content {}
+/// An encrypted file, as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Its length.
+    pub bytes: u64,
+    /// True when its last block is there.
+    pub is_whole: bool,
+}
 
-/// A bundle, or the part of one that arrived, in which nothing was changed after it was signed. There is no other way to
-/// one than [`super::check`].
+impl Report {
+    /// Length of the file, encrypted or not.
+    pub fn file_bytes(&self) -> u64 {
+        self.envelope.map_or(self.bytes, |envelope| envelope.bytes)
+    }
+}
+
+/// What the transport checkpoints alone show of a file.
 #[derive(Clone, Debug)]
-pub struct Verified<What = Content> {
+pub struct TransportReport {
+    /// The bundle that they are of.
+    pub bundle: Option<BundleId>,
+    /// The key that signed them.
+    pub signer: Option<PublicKey>,
+    /// What the file is.
+    pub layer: Layer,
+    /// How far it goes; only believable without findings.
+    pub state: State,
+    /// Whether the signer is trusted.
+    pub trust: Trust,
+    /// Length of the data.
+    pub bytes: u64,
+    /// What the transport checkpoints say.
+    pub sidecar: SidecarSummary,
+    /// What is wrong.
+    pub findings: Findings,
+}
+
+/// The whole content was checked: every entry, checkpoint and signature.
+#[derive(Clone, Debug)]
+pub struct Content {
     report: Report,
     header: Identity,
     entries: Vec<EntryRecord>,
-    what: PhantomData<What>,
 }
 
-impl<What> Verified<What> {
-    pub(super) fn new(report: Report, header: Identity, mut entries: Vec<EntryRecord>) -> Self {
+/// The bytes are those that their signer uploaded; what is in them was not looked at. It is all that whoever has no key
+/// can know of an encrypted bundle.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    report: TransportReport,
+}
+
+/// A bundle, or the part of one that arrived, in which nothing was changed after it was signed. There is no other way to
+/// one than [`super::check`], [`super::check_encrypted`] and [`super::check_transport`].
+#[derive(Clone, Debug)]
+pub struct Verified<What = Content> {
+    what: What,
+}
+
+impl Verified<Content> {
+    pub(super) fn of_content(report: Report, header: Identity, mut entries: Vec<EntryRecord>) -> Self {
         entries.truncate(usize::try_from(report.entries).unwrap_or(usize::MAX));
-        Self { report, header, entries, what: PhantomData }
+        Self { what: Content { report, header, entries } }
     }
 
     /// `bundle.json`.
     pub fn header(&self) -> &Identity {
-        &self.header
+        &self.what.header
     }
 
     /// Sealed or partial.
     pub fn state(&self) -> State {
-        self.report.state
+        self.what.report.state
     }
 
     /// Whether somebody here vouches for the signing key.
     pub fn trust(&self) -> &Trust {
-        &self.report.trust
+        &self.what.report.trust
     }
 
     /// Everything else that the verification found out.
     pub fn report(&self) -> &Report {
-        &self.report
+        &self.what.report
     }
 
     /// The verified entries, in the order of the stream.
     pub fn entries(&self) -> &[EntryRecord] {
-        &self.entries
+        &self.what.entries
+    }
+}
+
+impl Verified<Transport> {
+    pub(super) fn of_transport(report: TransportReport) -> Self {
+        Self { what: Transport { report } }
+    }
+
+    /// Sealed: to the signer's last word. Partial: to one before it.
+    pub fn state(&self) -> State {
+        self.what.report.state
+    }
+
+    /// Whether somebody here vouches for the signing key.
+    pub fn trust(&self) -> &Trust {
+        &self.what.report.trust
+    }
+
+    /// Everything else that the verification found out.
+    pub fn report(&self) -> &TransportReport {
+        &self.what.report
     }
 }
 
 /// Why there is no [`Verified`]. One variant for each thing that a caller can do about it.
 #[derive(Debug, thiserror::Error)]
-pub enum NotVerified {
+pub enum NotVerified<R: std::fmt::Debug = Report> {
     /// Something else was given.
     #[error("not an evidence bundle: {0}")]
     NotABundle(String),
     /// It must be decrypted first.
-    #[error("the bundle is encrypted with age, which this version does not decrypt")]
+    #[error("the bundle is encrypted with age")]
     Encrypted,
+    /// It is encrypted to others.
+    #[error("the bundle is encrypted to others: none of the keys opens it")]
+    NoKey,
     /// A later version of the format, or a kind of key that is not known here.
     #[error("the bundle is not supported by this version: {0}")]
     Unsupported(String),
@@ -128,8 +201,8 @@ pub enum NotVerified {
     Io(#[from] std::io::Error),
     /// Somebody or something changed it.
     #[error("the bundle was changed after it was signed")]
-    Rejected(Box<Report>),
+    Rejected(Box<R>),
     /// It ends before its first checkpoint.
     #[error("the bundle ends before its first checkpoint: nothing in it is signed")]
-    Unverified(Box<Report>),
+    Unverified(Box<R>),
 }

@@ -5,14 +5,14 @@ use std::io::{self, Read};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
-use ssh_key::PublicKey;
-use wire::{BundleId, Sha256};
+use ssh_key::{PublicKey, SshSig};
+use wire::{BundleId, Phase, Sha256};
 
 use super::finding::{Findings, code};
-use super::identity::Identity;
 use super::limits::{SIDECAR_BYTES_MAX, SIDECAR_LINE_BYTES_MAX};
 use crate::checkpoint::{Layer, NAMESPACE, StreamCheckpoint};
 use crate::sign::{verifies, verifies_itself};
+use crate::time::Instant;
 
 /// The transport checkpoints as read; nothing of them is believed yet.
 #[derive(Debug, Default)]
@@ -40,18 +40,47 @@ pub struct BadLine {
 }
 
 /// The transport checkpoint in one line (without its LF), when `signer` signed it for this bundle: the rules by which a
-/// whole sidecar is judged, for whoever is given it line by line. Number, offset and digest are the caller's to compare.
+/// whole sidecar is judged, for whoever is given it line by line. Number, offset, layer and digest are the caller's to
+/// compare.
 ///
 /// # Errors
 /// [`BadLine`].
 pub fn believe_line(line: &[u8], bundle: BundleId, signer: &PublicKey) -> Result<StreamCheckpoint, BadLine> {
     let line = Line::parse(line);
-    line.believe(bundle, signer).cloned().map_err(|(code, message)| BadLine { code, message })
+    let expected = Expected { bundle, signer, layer: None };
+    line.believe(expected).cloned().map_err(|(code, message)| BadLine { code, message })
+}
+
+/// Whose transport checkpoints are wanted, and for which bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Expected<'a> {
+    pub bundle: BundleId,
+    pub signer: &'a PublicKey,
+    /// `None` for whoever has not seen the bytes.
+    pub layer: Option<Layer>,
+}
+
+/// The bytes that are here.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    /// Digests at the marks.
+    pub reached: &'a [(u64, Sha256)],
+    pub held: u64,
+    /// Of an encrypted file that was opened: the same of the ZIP inside.
+    pub zip: Option<(&'a [(u64, Sha256)], u64)>,
 }
 
 /// What the transport checkpoints say, once they are held against the bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SidecarSummary {
+    /// The bytes before this offset are the signer's.
+    pub verified_to: u64,
+    /// When the signer vouched for them, by the host's clock.
+    pub verified_at: Option<Instant>,
+    /// The phases that are complete in them.
+    pub phases: Vec<Phase>,
+    /// The longest of them that hold an ordinary ZIP file, and, of an encrypted file, its length.
+    pub boundary: Option<(u64, Option<u64>)>,
     /// Whole lines.
     pub lines: u64,
     /// How far the signer reached.
@@ -85,21 +114,36 @@ impl Sidecar {
 
     /// The offsets at which the digest of the bytes is wanted, increasing.
     pub(super) fn marks(&self) -> Vec<u64> {
-        let mut marks: Vec<u64> =
-            self.lines.iter().filter_map(|line| line.parsed.as_ref().ok()).map(|line| line.offset).collect();
+        self.marks_of(|checkpoint| Some(checkpoint.offset))
+    }
+
+    /// The same of the ZIP in an encrypted file.
+    pub(super) fn zip_marks(&self) -> Vec<u64> {
+        self.marks_of(|checkpoint| checkpoint.zip_offset)
+    }
+
+    fn marks_of(&self, of: impl Fn(&StreamCheckpoint) -> Option<u64>) -> Vec<u64> {
+        let parsed = self.lines.iter().filter_map(|line| line.parsed.as_ref().ok());
+        let mut marks: Vec<u64> = parsed.filter_map(of).collect();
         marks.sort_unstable();
         marks.dedup();
         marks
     }
 
-    /// Holds every line against the signer and the bytes: `reached` are the digests at the marks, `held` is the length.
-    pub(super) fn judge(
-        &self,
-        header: &Identity,
-        reached: &[(u64, Sha256)],
-        held: u64,
-        findings: &mut Findings,
-    ) -> SidecarSummary {
+    /// The bundle and the signer that the first line names, for whoever knows neither.
+    pub(super) fn names(&self) -> Option<(BundleId, PublicKey)> {
+        let first = self.lines.first()?;
+        let signature = SshSig::from_pem(first.signature.as_bytes()).ok()?;
+        Some((first.parsed.as_ref().ok()?.bundle, PublicKey::from(signature.public_key().clone())))
+    }
+
+    /// True when there is no whole line in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Holds every line against the signer and the bytes.
+    pub(super) fn judge(&self, expected: Expected, seen: Seen, findings: &mut Findings) -> SidecarSummary {
         let mut summary = SidecarSummary {
             lines: self.lines.len() as u64,
             cut_in_line: self.cut_in_line,
@@ -108,30 +152,35 @@ impl Sidecar {
         if self.too_long {
             findings.add(code::LIMIT, "transport checkpoints", 0, "they are longer than this version takes");
         }
-        let mut differs = false;
+        let (mut differs, mut zip_reached) = (false, 0);
         for (number, line) in self.lines.iter().enumerate() {
             let subject = format!("transport checkpoint {}", number + 1);
-            let checkpoint = match line.believe(header.bundle, &header.signer) {
+            let checkpoint = match line.believe(expected) {
                 Ok(checkpoint) => checkpoint,
                 Err((code, message)) => {
                     findings.add(code, &subject, 0, message);
                     continue;
                 }
             };
-            let offset = checkpoint.offset;
-            if summary.is_final || checkpoint.seq != number as u64 + 1 || offset <= summary.reached {
+            let (offset, zip_offset) = (checkpoint.offset, checkpoint.zip_offset.unwrap_or(0));
+            let follows = checkpoint.seq == number as u64 + 1 && offset > summary.reached && zip_offset >= zip_reached;
+            if summary.is_final || !follows {
                 let message = "its number or offset does not follow from the line before it";
                 findings.add(code::SIDECAR_MISMATCH, &subject, offset, message);
             }
             summary.reached = summary.reached.max(offset);
+            zip_reached = zip_reached.max(zip_offset);
             summary.is_final |= checkpoint.is_final;
-            let found = reached.binary_search_by_key(&offset, |(there, _)| *there).ok().map(|at| reached[at].1);
-            if found.is_some_and(|found| found != checkpoint.sha256) && !differs {
-                differs = true;
-                let message = format!("the first {offset} bytes are not those that it was signed for");
-                findings.add(code::TRANSPORT_MISMATCH, &subject, offset, message);
+            match seen.differs(checkpoint) {
+                Some(message) if !differs => {
+                    differs = true;
+                    findings.add(code::TRANSPORT_MISMATCH, &subject, offset, message);
+                }
+                None if !differs && offset <= seen.held => summary.verify(checkpoint),
+                _ => {}
             }
         }
+        let held = seen.held;
         if summary.reached > held {
             let message = format!("the signer reached offset {}, you hold {held}", summary.reached);
             findings.add(code::TRUNCATED, "the file", held, message);
@@ -141,6 +190,39 @@ impl Sidecar {
             findings.add(code::TRAILING_BYTES, "the file", summary.reached, message);
         }
         summary
+    }
+}
+
+impl SidecarSummary {
+    /// The bytes up to this checkpoint are those that it was signed for.
+    fn verify(&mut self, checkpoint: &StreamCheckpoint) {
+        self.verified_to = checkpoint.offset;
+        self.verified_at = Some(checkpoint.time);
+        if checkpoint.phase_complete && !self.phases.contains(&checkpoint.phase) {
+            self.phases.push(checkpoint.phase);
+        }
+        if checkpoint.zip_boundary {
+            self.boundary = Some((checkpoint.offset, checkpoint.zip_offset));
+        }
+    }
+}
+
+impl Seen<'_> {
+    /// How the bytes differ from those that the checkpoint was signed for, where they are here.
+    fn differs(&self, checkpoint: &StreamCheckpoint) -> Option<String> {
+        let at = |reached: &[(u64, Sha256)], offset: u64| {
+            reached.binary_search_by_key(&offset, |(there, _)| *there).ok().and_then(|at| Some(reached.get(at)?.1))
+        };
+        let offset = checkpoint.offset;
+        if at(self.reached, offset).is_some_and(|found| found != checkpoint.sha256) {
+            return Some(format!("the first {offset} bytes are not those that it was signed for"));
+        }
+        let ((reached, length), zip_offset, zip_sha256) = (self.zip?, checkpoint.zip_offset?, checkpoint.zip_sha256?);
+        if offset > self.held || zip_offset == 0 {
+            return None;
+        }
+        let holds = zip_offset <= length && at(reached, zip_offset).is_none_or(|found| found == zip_sha256);
+        (!holds).then(|| format!("the first {zip_offset} bytes of the ZIP inside are not those that it was signed for"))
     }
 }
 
@@ -175,7 +257,8 @@ impl Line {
     }
 
     /// The checkpoint, when the bundle's signer signed it for this bundle.
-    fn believe(&self, bundle: BundleId, signer: &PublicKey) -> Result<&StreamCheckpoint, (&'static str, String)> {
+    fn believe(&self, expected: Expected) -> Result<&StreamCheckpoint, (&'static str, String)> {
+        let Expected { bundle, signer, layer } = expected;
         let checkpoint = self.parsed.as_ref().map_err(|why| (code::SIDECAR_MISMATCH, (*why).to_owned()))?;
         if (checkpoint.v, checkpoint.kind.as_str()) != (1, "evidence-stream-checkpoint") {
             return Err((code::SIDECAR_MISMATCH, "its type or version is another".to_owned()));
@@ -184,8 +267,16 @@ impl Line {
             let message = format!("transport checkpoints of another bundle, {}", checkpoint.bundle);
             return Err((code::SIDECAR_MISMATCH, message));
         }
-        if checkpoint.layer != Layer::Zip {
-            return Err((code::SIDECAR_MISMATCH, "it is for the encrypted file, and this one is not".to_owned()));
+        if layer.is_some_and(|layer| checkpoint.layer != layer) {
+            let message = match checkpoint.layer {
+                Layer::Age => "it is for the encrypted file, and this one is not",
+                Layer::Zip => "it is for a file that is not encrypted, and this one is",
+            };
+            return Err((code::SIDECAR_MISMATCH, message.to_owned()));
+        }
+        let zip = checkpoint.zip_offset.zip(checkpoint.zip_sha256);
+        if checkpoint.layer == Layer::Age && zip.is_none_or(|(offset, _)| offset > checkpoint.offset) {
+            return Err((code::SIDECAR_MISMATCH, "it does not say how much of the ZIP inside it is for".to_owned()));
         }
         let signature = self.signature.as_bytes();
         if verifies(signer, NAMESPACE, &self.signed, signature) {

@@ -1,7 +1,7 @@
 //! The bytes of a bundle, in order and once: looked at in a window, and hashed as they are consumed.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use sha2::{Digest as _, Sha256 as Hasher};
 use wire::Sha256;
@@ -100,6 +100,32 @@ impl<R: Read> Stream<R> {
     /// The marks that were reached, with the digest at each.
     pub fn reached(&self) -> &[(u64, Sha256)] {
         &self.reached
+    }
+
+    /// Where the bytes come from; what was read ahead is lost to it.
+    pub fn source(&self) -> &R {
+        &self.source
+    }
+}
+
+/// For whoever decrypts what goes by.
+impl<R: Read> Read for Stream<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let window = self.fill_buf()?;
+        let bytes = window.len().min(buffer.len());
+        buffer[..bytes].copy_from_slice(&window[..bytes]);
+        self.consume(bytes);
+        Ok(bytes)
+    }
+}
+
+impl<R: Read> BufRead for Stream<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.peek(1)
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        Self::consume(self, bytes);
     }
 }
 

@@ -6,6 +6,7 @@
 
 #![allow(dead_code, missing_docs, clippy::pedantic, clippy::unwrap_used, reason = "each test uses its part of it")]
 
+pub mod encrypted;
 pub mod files;
 pub mod vectors;
 
@@ -47,6 +48,10 @@ pub struct Composer {
     pub sidecar: Vec<u8>,
     pub key: SigningKey,
     with_index: bool,
+    /// To whom the bundle says that it is encrypted: it then has a `pad`.
+    recipient: Option<String>,
+    /// Where the ZIP that ends with the index ends.
+    pub boundary: usize,
     changes: Vec<Change>,
     entries: Vec<(Entry, EntryPlace, Sha256)>,
     since: usize,
@@ -63,11 +68,19 @@ pub struct Composer {
 ///
 /// Without an index the bundle is smaller, and has one transport checkpoint only.
 pub fn compose(with_index: bool, changes: &[Change]) -> (Vec<u8>, Vec<u8>) {
+    let composer = composed(with_index, None, changes);
+    (composer.out, composer.sidecar)
+}
+
+/// The same, as one who has composed it.
+pub fn composed(with_index: bool, recipient: Option<String>, changes: &[Change]) -> Composer {
     let mut composer = Composer {
         out: Vec::new(),
         sidecar: Vec::new(),
         key: key(),
         with_index,
+        recipient,
+        boundary: 0,
         changes: changes.to_vec(),
         entries: Vec::new(),
         since: 0,
@@ -80,7 +93,7 @@ pub fn compose(with_index: bool, changes: &[Change]) -> (Vec<u8>, Vec<u8>) {
         sidecar_seq: 0,
     };
     composer.whole_bundle();
-    (composer.out, composer.sidecar)
+    composer
 }
 
 impl Composer {
@@ -88,7 +101,8 @@ impl Composer {
         self.file("bagit.txt", b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n");
         self.file("uac.log", b"holdfast-bundle/1 vector\n");
         let header = json!({
-            "bundle": BUNDLE, "continues": null, "encryption": null, "format": "holdfast-bundle/1",
+            "bundle": BUNDLE, "continues": null,
+            "encryption": self.recipient.as_ref().map(|line| json!({"recipients": [line], "scheme": "age-v1"})), "format": "holdfast-bundle/1",
             "host": {"name": "web-1"}, "incident": "INC-2026-0007", "part": 1, "profile": {"name": "test"},
             "signer": key().public_line(), "signer_principal": "agent:web-1-abc", "started": TIME,
             "type": "evidence-bundle", "v": 1,
@@ -302,6 +316,12 @@ impl Composer {
             self.directory(self.out.len() + 30 + name.len(), &mut bytes);
             self.file(&name, &bytes);
             self.vouch(false);
+            self.boundary = self.out.len();
+            if self.recipient.is_some() {
+                let name = format!("{folder}pad");
+                let zeros = (65_536 + 1) - (self.out.len() + 30 + name.len());
+                self.file(&name, &vec![0; zeros]);
+            }
         }
     }
 
@@ -328,7 +348,7 @@ impl Composer {
         end(out, place);
     }
 
-    fn vouch(&mut self, is_final: bool) {
+    pub fn vouch(&mut self, is_final: bool) {
         self.sidecar_seq += 1;
         let checkpoint = json!({"bundle": BUNDLE, "final": is_final, "layer": "zip", "offset": self.out.len(),
             "phase": if is_final { "final" } else { "volatile" }, "phase_complete": true, "seq": self.sidecar_seq,
@@ -336,10 +356,15 @@ impl Composer {
             "zip_boundary": true});
         let mut signed = checkpoint.to_string().into_bytes();
         self.at(&format!("sidecar {}", self.sidecar_seq), &mut signed);
-        let signature = self.key.sign(NAMESPACE, &signed).unwrap();
-        let mut line: Value = serde_json::from_slice(&signed).unwrap();
-        line["sig_ssh"] = json!(signature);
-        line["signed_b64"] = json!(BASE64_STANDARD.encode(&signed));
-        self.sidecar.extend((to_sorted_json(&line) + "\n").into_bytes());
+        self.sidecar.extend(line_of(&self.key, &signed));
     }
+}
+
+/// A signed line of the transport checkpoints.
+pub fn line_of(key: &SigningKey, signed: &[u8]) -> Vec<u8> {
+    let signature = key.sign(NAMESPACE, signed).unwrap();
+    let mut line: Value = serde_json::from_slice(signed).unwrap();
+    line["sig_ssh"] = json!(signature);
+    line["signed_b64"] = json!(BASE64_STANDARD.encode(signed));
+    (to_sorted_json(&line) + "\n").into_bytes()
 }

@@ -15,6 +15,18 @@ pub struct Vector {
     pub exit: u8,
     pub state: &'static str,
     pub findings: &'static [&'static str],
+    /// Of an encrypted bundle.
+    pub age: Option<Age>,
+}
+
+/// How an encrypted bundle is made of the one that is there, and what shows when it is opened.
+pub struct Age {
+    /// Its first bytes only.
+    pub cut: Option<usize>,
+    /// The byte whose lowest bit is flipped.
+    pub flip: Option<usize>,
+    /// Exit code, state and findings of whoever has the key; `None` where nobody is asked.
+    pub opened: Option<(u8, &'static str, &'static [&'static str])>,
 }
 
 /// A rule, broken: the vector's name, what it shows, the changes, the codes that must be found.
@@ -23,14 +35,14 @@ type Broken =
 
 const CHECKPOINT_2: &str = "checkpoint 2";
 
-fn edit(bytes: &mut Vec<u8>, from: &str, to: &str) {
+pub fn edit(bytes: &mut Vec<u8>, from: &str, to: &str) {
     let text = String::from_utf8(bytes.clone()).unwrap();
     assert!(text.contains(from), "{from:?} is not in {text:?}");
     *bytes = text.replacen(from, to, 1).into_bytes();
 }
 
 /// Sets a field of a JSON object, whether or not a line ends it.
-fn set(bytes: &mut Vec<u8>, pointer: &str, value: Value) {
+pub fn set(bytes: &mut Vec<u8>, pointer: &str, value: Value) {
     let ends = bytes.ends_with(b"\n");
     let mut object: Value = serde_json::from_slice(bytes).unwrap();
     *object.pointer_mut(pointer).unwrap() = value;
@@ -40,7 +52,7 @@ fn set(bytes: &mut Vec<u8>, pointer: &str, value: Value) {
     }
 }
 
-const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+pub const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 #[rustfmt::skip]
 const BROKEN: &[Broken] = &[
@@ -97,6 +109,7 @@ const BROKEN: &[Broken] = &[
     ("signer-changed", "a checkpoint signed by another key", &[(CHECKPOINT_2, |c, _| c.key = other_key()), ("content tagmanifest-sha256.txt", |c, _| c.key = super::key())], &["signer_changed"]),
     ("seal-signature-damaged", "the seal's signature does not verify", &[("signature tagmanifest-sha256.txt.sig", |_, b| b[90] ^= 1)], &["seal_bad", "signature_bad"]),
     ("added-after-the-seal", "an entry after the seal", &[("directory", |c, b| { let directory = std::mem::take(b); c.file("data/added", b"x"); *b = directory; })], &["entry_added", "non_canonical"]),
+    ("pad-in-the-clear", "a pad in a bundle that is not encrypted", &[("before [root]/etc/passwd", |c, _| c.file("checkpoints/000001/pad", &[0; 9]))], &["non_canonical"]),
     ("trailing-bytes", "bytes after the end", &[("after the end", |_, b| b.extend(b"x"))], &["trailing_bytes"]),
 ];
 
@@ -117,6 +130,7 @@ pub fn all() -> Vec<Vector> {
     vectors.extend(cuts(&good));
     vectors.extend(transport(&good, &sidecar));
     vectors.extend(siblings());
+    vectors.extend(super::encrypted::all(&good));
     for (name, shows, sites, findings) in BROKEN {
         let changes: Vec<Change> = sites.iter().map(|(site, change)| Change { site, change: *change }).collect();
         let (bundle, _) = compose(false, &changes);
@@ -125,7 +139,7 @@ pub fn all() -> Vec<Vector> {
     vectors
 }
 
-fn vector(
+pub fn vector(
     name: &'static str,
     shows: &'static str,
     bundle: Vec<u8>,
@@ -134,7 +148,7 @@ fn vector(
     state: &'static str,
     findings: &'static [&'static str],
 ) -> Vector {
-    Vector { name, shows, bundle, sidecar, exit, state, findings }
+    Vector { name, shows, bundle, sidecar, exit, state, findings, age: None }
 }
 
 /// Bundles that stand beside another one.
