@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bundle::coverage::Outcome;
-use bundle::header::{Agent, Authority, ClockState, FORMAT, Header, HostIdentity, ProfileIdentity};
+use bundle::encryption::Recipient;
+use bundle::header::{Agent, Authority, ClockState, Encryption, FORMAT, Header, HostIdentity, ProfileIdentity};
 use bundle::time::{Clock as _, Instant};
 use bundle::write::{Output, World, WriteError, Writer};
 use serde_json::{Map, Value, json};
@@ -40,6 +41,8 @@ pub struct Mandate {
     pub last_receipt: Option<Signed>,
     /// Digest of the signed order.
     pub order_sha256: Option<Sha256>,
+    /// Who can read the bundles: this host's own word, never an order's. Nobody means that they are not encrypted.
+    pub recipients: Vec<Recipient>,
     /// The server's clock minus this host's, in nanoseconds.
     pub server_offset_ns: Option<i128>,
 }
@@ -124,7 +127,7 @@ impl Collection {
                 server_offset_ns: mandate.server_offset_ns.map(|offset| offset.to_string()),
             },
             continues: None,
-            encryption: None,
+            encryption: Encryption::to(&mandate.recipients),
             format: FORMAT.into(),
             hash: "sha256".into(),
             host: who,
@@ -142,7 +145,7 @@ impl Collection {
             v: 1,
             values: plan.values.clone(),
         };
-        let name = bundle::name::of_bundle(&header.host.name, started, bundle);
+        let name = name_of(&header);
         let (interrupted, log) = ends;
         let approved: Arc<[Sensitive]> = mandate.approved.into();
         let (limits, tiers, values) = (plan.limits, plan.tiers, Arc::new(plan.values));
@@ -161,7 +164,7 @@ impl Collection {
         let mut main = begin(name, header.clone(), steps);
         if !apart.is_empty() {
             let header = Header { belongs_to: Some(bundle), bundle: new_id(started)?, ..header };
-            let name = bundle::name::of_bundle(&header.host.name, started, header.bundle);
+            let name = name_of(&header);
             let gate = Gate::default();
             let mut sibling = begin(name.replace(".evidence.zip", ".memory.evidence.zip"), header, apart);
             main.opener = Some(Opener(gate.clone()));
@@ -221,6 +224,12 @@ impl Collection {
         }
         self.run.execute(writer, &mut Opens { opener, inner: progress })
     }
+}
+
+/// The name of a bundle's file.
+fn name_of(header: &Header) -> String {
+    let name = bundle::name::of_bundle(&header.host.name, header.started, header.bundle);
+    if header.encryption.is_some() { name + ".age" } else { name }
 }
 
 /// A new bundle's id.

@@ -3,6 +3,7 @@
 //! The name of a profile is what the order's signer says; what the profile may do is bound by `collectors_denied`,
 //! `sensitive` and the ceilings, whatever it is called.
 
+use bundle::encryption::{BadRecipient, RECIPIENTS_MAX, Recipient};
 use serde::Deserialize;
 use wire::ByteSize;
 use wire::order::{Order, VALID_SECS_MAX};
@@ -19,6 +20,8 @@ pub const TEXT_BYTES_MAX: u64 = 64 << 10;
 pub struct Policy {
     /// What may be collected.
     pub collect: Collect,
+    /// To whom bundles are encrypted.
+    pub encryption: Encryption,
     /// Which orders are taken.
     pub orders: Orders,
     /// What may wait on this host while the server is away.
@@ -39,6 +42,28 @@ pub struct Collect {
     pub bytes_max: Option<ByteSize>,
     /// The longest that one order may run.
     pub wall_secs_max: Option<u64>,
+}
+
+/// `[encryption]`: holds for whatever is collected on this host, ordered or not. No order and no server says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Encryption {
+    /// Public keys: `age1…` or `ssh-ed25519 AAAA…`. Nobody else can read the bundles then, this host included.
+    recipients: Vec<String>,
+}
+
+impl Encryption {
+    /// Who can read what is collected; nobody, where it is not encrypted.
+    pub fn recipients(&self) -> Vec<Recipient> {
+        self.recipients.iter().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    fn check(&self) -> Result<(), BadRecipient> {
+        if self.recipients.len() > RECIPIENTS_MAX {
+            return Err(BadRecipient::TooMany);
+        }
+        self.recipients.iter().try_for_each(|line| line.parse::<Recipient>().map(|_| ()))
+    }
 }
 
 /// `[orders]`
@@ -94,6 +119,9 @@ pub enum PolicyError {
         /// The nearest one.
         hint: String,
     },
+    /// It encrypts to somebody who does not exist: evidence would go out that they cannot read.
+    #[error("the policy's recipients: {0}")]
+    Recipient(#[from] BadRecipient),
 }
 
 impl Policy {
@@ -103,6 +131,7 @@ impl Policy {
     /// [`PolicyError`].
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let policy: Self = toml::from_str(text)?;
+        policy.encryption.check()?;
         for name in &policy.collect.collectors_denied {
             if Collector::named(name).is_none() {
                 let hint = did_you_mean(name, COLLECTORS.iter().map(|collector| collector.name));
@@ -177,6 +206,9 @@ mod tests {
         assert_eq!(Policy::parse("").unwrap(), Policy::default());
         let spool = Policy::parse("[spool]\nbytes_max = \"64MiB\"\n").unwrap().spool;
         assert_eq!((spool.bytes_max, spool.age_secs_max), (Some(ByteSize(64 << 20)), 7 * 24 * 3600));
+        let team = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+        let policy = Policy::parse(&format!("[encryption]\nrecipients = [\"{team}\"]\n")).unwrap();
+        assert_eq!(policy.encryption.recipients(), [team.parse().unwrap()]);
         for (bad, wanted) in [
             ("[collect]\nprofile = []\n", "unknown field `profile`"),
             ("[contain]\n", "unknown field `contain`"),
@@ -184,6 +216,9 @@ mod tests {
             ("[collect]\nbytes_max = \"8GB\"\n", "is not a size"),
             ("[collect]\ncollectors_denied = [\"proceses\"]\n", "did you mean `processes`?"),
             ("[collect\n", "line 1"),
+            ("[encryption]\nrecipient = []\n", "unknown field `recipient`"),
+            ("[encryption]\nrecipients = [\"ssh-rsa AAAA\"]\n", "is an `ssh-rsa` key"),
+            ("[encryption]\nrecipients = [\"\"]\n", "neither an age public key"),
         ] {
             let error = Policy::parse(bad).unwrap_err().to_string();
             assert!(error.contains(wanted), "{bad:?} gave {error:?}");

@@ -74,25 +74,34 @@ impl Trust {
     /// # Errors
     /// [`TrustError`].
     pub fn load(site: &Path, state: &Path) -> Result<Self, TrustError> {
-        let first = |name: &str, bytes_max: u64| {
-            for folder in [site, state] {
-                let path = folder.join(name);
-                match file::get_trusted(&path, bytes_max) {
-                    Ok(None) => {}
-                    Ok(Some(text)) => return Ok(Some((path, text))),
-                    Err(source) => return Err(TrustError::File { path, source }),
-                }
-            }
-            Ok(None)
-        };
-        let (path, text) = first(SIGNERS_FILE, SIGNERS_BYTES_MAX)?.ok_or(TrustError::NoSigners)?;
+        let (path, text) = first(site, state, SIGNERS_FILE, SIGNERS_BYTES_MAX)?.ok_or(TrustError::NoSigners)?;
         let signers = parse_signers(&path, &text)?;
-        let policy = match first(POLICY_FILE, policy::TEXT_BYTES_MAX)? {
-            Some((path, text)) => parse_policy(&path, &text)?,
-            None => Policy::default(),
-        };
-        Ok(Self { signers, policy })
+        Ok(Self { signers, policy: load_policy(site, state)? })
     }
+}
+
+/// The policy alone: part of it holds for what is collected at the console, too.
+///
+/// # Errors
+/// [`TrustError`]: a policy that cannot be read may say that bundles are encrypted.
+pub fn load_policy(site: &Path, state: &Path) -> Result<Policy, TrustError> {
+    match first(site, state, POLICY_FILE, policy::TEXT_BYTES_MAX)? {
+        Some((path, text)) => parse_policy(&path, &text),
+        None => Ok(Policy::default()),
+    }
+}
+
+/// The site's file, else the enrolled one.
+fn first(site: &Path, state: &Path, name: &str, bytes_max: u64) -> Result<Option<(PathBuf, String)>, TrustError> {
+    for folder in [site, state] {
+        let path = folder.join(name);
+        match file::get_trusted(&path, bytes_max) {
+            Ok(None) => {}
+            Ok(Some(text)) => return Ok(Some((path, text))),
+            Err(source) => return Err(TrustError::File { path, source }),
+        }
+    }
+    Ok(None)
 }
 
 /// Texts that a person gave, read and valid, to be stored.

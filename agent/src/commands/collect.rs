@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bundle::coverage::Outcome;
+use bundle::encryption::Recipient;
 use bundle::write::WriteError;
 use clap::{ArgGroup, Args};
 use serde_json::json;
 use wire::{BundleId, ByteSize, IncidentId};
 
 use super::asked::{Asked, Chosen};
+use super::recipients::Recipients;
 use super::ticket::Ticketed;
 use super::{Refusal, exit, print};
 use crate::collection::{Collection, Mandate, Plan};
@@ -31,10 +33,12 @@ use crate::transport::output::{Opened, Target, leave_signer};
 pub struct Collect {
     #[command(flatten)]
     asked: Asked,
+    #[command(flatten)]
+    recipients: Recipients,
     /// Send it to the server of an upload ticket, which is read from this file or standard input (-)
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["output", "stream", "incident"])]
     ticket: Option<String>,
-    /// A folder, a file ending in .zip, or - for standard output
+    /// A folder, a file ending in .zip (.zip.age when it is encrypted), or - for standard output
     #[arg(long, default_value = ".", value_name = "DIR|FILE|-")]
     output: String,
     /// The file for the transport checkpoints, where it is not to lie beside the bundle
@@ -54,7 +58,8 @@ pub struct Collect {
 impl Collect {
     pub(super) fn run(self, log: &Log) -> Result<ExitCode, Refusal> {
         if let Some(ticket) = &self.ticket {
-            return Ticketed { asked: &self.asked, json: self.json, quiet: self.quiet }.run(ticket, log);
+            let Self { asked, json, quiet, recipients, .. } = &self;
+            return Ticketed { asked, json: *json, quiet: *quiet, recipients }.run(ticket, log);
         }
         let target = Target::parse(&self.output);
         if target == Target::Stdout && self.json {
@@ -62,6 +67,12 @@ impl Collect {
             return Err(Refusal { code: exit::USAGE, message, hint: Some("write the bundle to a folder".into()) });
         }
         let Chosen { profile, version, values, steps } = self.asked.choose(None)?;
+        let recipients = self.recipients.all()?;
+        target.fits(!recipients.is_empty()).map_err(|why| Refusal {
+            code: exit::USAGE,
+            message: why.into(),
+            hint: None,
+        })?;
         let host = Arc::new(self.asked.host()?);
         let who = identity(&host);
         // An image has no key: whoever examines it seals.
@@ -70,7 +81,8 @@ impl Collect {
         let interrupted = flag_on_signals().map_err(|error| Refusal::new(exit::IO, &error))?;
         let plan = Plan::of(&profile, version, steps, values);
         let last_receipt = journal::last_receipt(&state::folder()).map(|kept| kept.receipt);
-        let mandate = Mandate { incident: self.incident, last_receipt, ..Mandate::default() };
+        let (incident, recipients_of) = (self.incident, recipients.clone());
+        let mandate = Mandate { incident, last_receipt, recipients: recipients_of, ..Mandate::default() };
         let mut collection = Collection::new(&host, who, &agent, plan, mandate, (interrupted, log.clone()))?;
         if target == Target::Stdout {
             collection.leave_out_sibling("its bundle is one of its own, and standard output takes one: give a folder");
@@ -101,7 +113,9 @@ impl Collect {
             beside.iter().map(Beside::exit_code).chain([finished.exit_code()]).max_by_key(|code| (*code == 1, *code));
         let code = code.unwrap_or_default();
         let (finished, server) = (&finished, None);
-        let told = Told { agent: &agent, beside, bundle, code, finished, path, server, signers, stream_path };
+        let recipients = &recipients[..];
+        let told =
+            Told { agent: &agent, beside, bundle, code, finished, path, recipients, server, signers, stream_path };
         if self.json {
             told.as_json();
         } else {
@@ -211,6 +225,8 @@ pub(super) struct Told<'a> {
     pub(super) code: u8,
     pub(super) finished: &'a Finished,
     pub(super) path: Option<PathBuf>,
+    /// Who can read it; nobody, where it is not encrypted.
+    pub(super) recipients: &'a [Recipient],
     /// The address of the server that has it.
     pub(super) server: Option<&'a str>,
     pub(super) signers: Option<PathBuf>,
@@ -232,6 +248,7 @@ impl Told<'_> {
             "items": sealed.items,
             "path": self.path,
             "principal": self.agent.id.principal(),
+            "recipients": self.recipients.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "server": self.server,
             "sha256": sealed.sha256,
             "sibling": self.beside.as_ref().map(Beside::as_json),
@@ -261,6 +278,9 @@ impl Told<'_> {
             sealed.sha256,
             self.agent.id.principal(),
         );
+        if !self.recipients.is_empty() {
+            let _ = writeln!(text, "  readable by {} recipients alone: it is encrypted", self.recipients.len());
+        }
         let sum = |of: fn(&bundle::coverage::Collected) -> u64| coverage.collectors.iter().map(of).sum::<u64>();
         let _ = writeln!(
             text,
@@ -277,6 +297,9 @@ impl Told<'_> {
         }
         if let (Some(path), Some(signers)) = (&self.path, &self.signers) {
             let _ = write!(text, "verify it: holdfast verify {} --signers {}", path.display(), signers.display());
+            if !self.recipients.is_empty() {
+                text.push_str(" --identity KEY");
+            }
         }
         if self.path.is_some() || self.server.is_some() {
             print(&text);

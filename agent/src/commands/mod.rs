@@ -7,6 +7,7 @@ mod completions;
 mod enroll;
 mod plan;
 mod profiles;
+mod recipients;
 mod run;
 mod status;
 mod ticket;

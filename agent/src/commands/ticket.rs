@@ -8,6 +8,7 @@ use wire::ticket::{Ticket, TicketKind};
 
 use super::asked::{Asked, Chosen};
 use super::collect::Told;
+use super::recipients::Recipients;
 use super::{Refusal, exit, runtime};
 use crate::collection::{Collection, Mandate, Plan};
 use crate::daemon::stop::flag_on_signals;
@@ -30,6 +31,7 @@ pub(super) struct Ticketed<'a> {
     pub(super) asked: &'a Asked,
     pub(super) json: bool,
     pub(super) quiet: bool,
+    pub(super) recipients: &'a Recipients,
 }
 
 impl Ticketed<'_> {
@@ -41,6 +43,7 @@ impl Ticketed<'_> {
         }
         let otherwise = if self.asked.is_empty() { ticket.profile.as_deref() } else { None };
         let Chosen { profile, version, values, steps } = self.asked.choose(otherwise)?;
+        let recipients = self.recipients.all()?;
         let host = Arc::new(self.asked.host()?);
         let who = identity(&host);
         let here = if host.is_live() { who.name.clone() } else { identity(&Host::live()).name };
@@ -50,7 +53,8 @@ impl Ticketed<'_> {
         runtime()?.block_on(async {
             let ca_pem = Client::fetch_ca(&ticket.servers, ticket.ca_sha256).await?;
             let client = Client::new(&ticket.servers, &ca_pem, Credential::Ticket(ticket.secret.clone()))?;
-            let mandate = Mandate { incident: ticket.incident.clone(), ..Mandate::default() };
+            let incident = ticket.incident.clone();
+            let mandate = Mandate { incident, recipients: recipients.clone(), ..Mandate::default() };
             let plan = Plan::of(&profile, version, steps, values);
             let mut collection = Collection::new(&host, who, &agent, plan, mandate, (interrupted, log.clone()))?;
             collection.leave_out_sibling("its bundle is one of its own, and an upload ticket lets one in");
@@ -75,6 +79,7 @@ impl Ticketed<'_> {
                 code,
                 finished: &finished,
                 path: None,
+                recipients: &recipients,
                 server,
                 signers: None,
                 stream_path: None,

@@ -76,7 +76,7 @@ impl Daemon {
     }
 
     async fn execute(&self, checked: Checked, server_offset_ns: i128) {
-        let Checked { order, order_sha256, principal, steps, limits, .. } = checked;
+        let Checked { order, order_sha256, principal, steps, limits, recipients, .. } = checked;
         let mut plan = Plan::of(&order.profile, &order.profile_version, steps, order.values.clone());
         plan.limits = limits;
         let mandate = Mandate {
@@ -91,6 +91,7 @@ impl Daemon {
             incident: Some(order.incident.clone()),
             last_receipt: journal::last_receipt(&self.folder).map(|kept| kept.receipt),
             order_sha256: Some(order_sha256),
+            recipients,
             server_offset_ns: Some(server_offset_ns),
         };
         let ends = (self.stop.flag(), self.log.clone());

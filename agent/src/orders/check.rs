@@ -13,6 +13,7 @@
 //! that were signed before and wait still: when an order was signed is only its signer's word, and whoever stole the key
 //! would say that it was before. Such an order is signed again, with a key that counts. The file is read for each order.
 
+use bundle::encryption::Recipient;
 use bundle::sign::{AllowedSigners, NotSigned, open};
 use wire::order::{ORDER_TYPE, Order, PROFILE_BYTES_MAX, RefusalReason, VALID_SECS_MAX, VALUES_BYTES_MAX};
 use wire::profile::{Limits, STEPS_MAX};
@@ -54,6 +55,8 @@ pub struct Checked {
     pub steps: Vec<BoundStep>,
     /// What its run is held to.
     pub limits: Limits,
+    /// Who can read what it collects, by this host's policy.
+    pub recipients: Vec<Recipient>,
     /// True when the server's clock was believed, because the host's is too far off.
     pub is_skewed: bool,
 }
@@ -99,7 +102,8 @@ pub fn check(envelope: &Signed, context: &Context<'_>) -> Result<Checked, Refusa
     let limits = context.policy.permit(&order).map_err(|why| refuse(RefusalReason::Policy, why))?;
     let steps = steps(&order)?;
     let order_sha256 = Sha256::of(&message);
-    Ok(Checked { order, order_sha256, principal: envelope.principal.clone(), steps, limits, is_skewed })
+    let recipients = context.policy.encryption.recipients();
+    Ok(Checked { order, order_sha256, principal: envelope.principal.clone(), steps, limits, recipients, is_skewed })
 }
 
 fn parse(message: &[u8], context: &Context<'_>) -> Result<Order, Refusal> {

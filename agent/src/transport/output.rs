@@ -25,12 +25,25 @@ pub enum Target {
 }
 
 impl Target {
-    /// `-` is standard output; a name that ends in `.zip` a file; anything else a folder.
+    /// `-` is standard output; a name that ends in `.zip` or `.zip.age` a file; anything else a folder.
     pub fn parse(text: &str) -> Self {
         match text {
             "-" => Self::Stdout,
-            file if file.ends_with(".zip") => Self::File(file.into()),
+            file if file.ends_with(".zip") || file.ends_with(".zip.age") => Self::File(file.into()),
             folder => Self::Folder(folder.into()),
+        }
+    }
+
+    /// A file's name says whether it is encrypted: every tool goes by it.
+    ///
+    /// # Errors
+    /// What is wrong with the name, in a sentence.
+    pub fn fits(&self, is_encrypted: bool) -> Result<(), &'static str> {
+        let Self::File(path) = self else { return Ok(()) };
+        match (path.extension().is_some_and(|end| end == "age"), is_encrypted) {
+            (false, true) => Err("the bundle is encrypted: give it a name that ends in .evidence.zip.age, or a folder"),
+            (true, false) => Err("nobody is named to encrypt the bundle to: add --recipient KEY, or leave out .age"),
+            _ => Ok(()),
         }
     }
 }
@@ -65,8 +78,9 @@ impl Target {
         match self {
             Self::File(path) => {
                 let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                let stem = name.trim_end_matches(".zip").trim_end_matches(".evidence");
-                Self::File(path.with_file_name(format!("{stem}.memory.evidence.zip")))
+                let age = if name.ends_with(".age") { ".age" } else { "" };
+                let stem = name.trim_end_matches(".age").trim_end_matches(".zip").trim_end_matches(".evidence");
+                Self::File(path.with_file_name(format!("{stem}.memory.evidence.zip{age}")))
             }
             other => other.clone(),
         }
@@ -194,6 +208,10 @@ mod tests {
             assert_eq!(Target::parse(name).beside(), Target::File("a/x.memory.evidence.zip".into()));
         }
         assert_eq!(Target::parse("out").beside(), Target::Folder("out".into()));
+        let encrypted = Target::parse("a/x.evidence.zip.age");
+        assert_eq!(encrypted.beside(), Target::File("a/x.memory.evidence.zip.age".into()));
+        assert!(encrypted.fits(true).is_ok() && encrypted.fits(false).is_err());
+        assert!(Target::parse("x.zip").fits(true).is_err() && Target::parse("out").fits(true).is_ok());
     }
 
     #[test]
