@@ -486,6 +486,10 @@ pub struct EvidenceView {
     /// What the signer said beside what this server has receipted: the first of them, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contradictions: Vec<Contradiction>,
+    /// True when it is encrypted to analysts. The server holds it as it came: its bytes are verified by the transport
+    /// checkpoints, and what is in them, and to whom it is encrypted, is not known here.
+    #[serde(default)]
+    pub encrypted: bool,
     /// The first findings of the verification, where it was rejected.
     pub findings: Vec<String>,
     /// What the rules made of its rows, once they were applied.

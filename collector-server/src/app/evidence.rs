@@ -85,11 +85,12 @@ impl App {
     /// How much of a bundle can be had, and under which name.
     ///
     /// # Errors
-    /// [`ProblemKind::NotFound`]; [`ProblemKind::Conflict`] where nothing is verified that is a ZIP file of its own.
+    /// [`ProblemKind::NotFound`]; [`ProblemKind::Conflict`] where nothing is verified that is a ZIP file of its own, or
+    /// where it is encrypted.
     pub async fn content(&self, bundle: BundleId, which: Content) -> Result<Available, Problem> {
         let record = self.evidence_record(bundle).await?;
         match which {
-            Content::Raw => Ok(Available { bytes: record.offset, file_name: file_name(&record.view.name, bundle) }),
+            Content::Raw => Ok(Available { bytes: record.offset, file_name: file_name(&record.view) }),
             Content::Bounded => self.bounded(&record).await,
         }
     }
@@ -98,7 +99,10 @@ impl App {
     /// checkpoint that stands at such a place within the verified bytes.
     pub(super) async fn bounded(&self, record: &EvidenceRecord) -> Result<Available, Problem> {
         let bundle = record.view.bundle;
-        let name = file_name(&record.view.name, bundle);
+        if record.view.encrypted {
+            return Err(sealed(bundle));
+        }
+        let name = file_name(&record.view);
         let bytes = match record.view.state {
             EvidenceState::Sealed => record.offset,
             EvidenceState::Partial => {
@@ -152,7 +156,7 @@ impl App {
         let record = self.evidence_record(bundle).await?;
         let lines =
             self.store.checkpoints(bundle).await?.into_iter().map(|checkpoint| checkpoint.line + "\n").collect();
-        Ok((format!("{}.stream.jsonl", file_name(&record.view.name, bundle)), lines))
+        Ok((format!("{}.stream.jsonl", file_name(&record.view)), lines))
     }
 
     /// The signed receipts: the file's name and one JSON object a line.
@@ -167,7 +171,7 @@ impl App {
             .await?
             .into_iter()
             .map(|checkpoint| format!("{}\n", json!(checkpoint.envelope)));
-        Ok((format!("{}.receipts.jsonl", file_name(&record.view.name, bundle)), lines.collect()))
+        Ok((format!("{}.receipts.jsonl", file_name(&record.view)), lines.collect()))
     }
 
     pub(super) async fn tell_custody(
@@ -204,16 +208,25 @@ fn last_boundary(checkpoints: &[CheckpointRecord], verified_to: u64) -> u64 {
         .unwrap_or(0)
 }
 
+/// What the server says when it is asked to look into what it cannot read.
+pub(super) fn sealed(bundle: BundleId) -> Problem {
+    Problem::new(ProblemKind::Conflict, format!("bundle {bundle} is encrypted: the server holds it and cannot read it"))
+        .hint(format!(
+            "take it home and open it: holdfast evidence get {bundle}, then holdfast evidence open FILE --identity KEY"
+        ))
+}
+
 /// A name that is one on every system: it came from the host that the evidence is about.
-fn file_name(name: &str, bundle: BundleId) -> String {
-    let plain: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).take(200).collect();
+fn file_name(view: &EvidenceView) -> String {
+    let end = if view.encrypted { ".evidence.zip.age" } else { ".evidence.zip" };
+    let plain: String = view
+        .name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
+        .take(200)
+        .collect();
     let plain = plain.trim_start_matches(['.', '-']);
-    if plain.ends_with(".evidence.zip") && plain.len() > ".evidence.zip".len() {
-        plain.to_owned()
-    } else {
-        format!("{bundle}.evidence.zip")
-    }
+    if plain.ends_with(end) && plain.len() > end.len() { plain.to_owned() } else { format!("{}{end}", view.bundle) }
 }
 
 #[cfg(test)]
@@ -222,13 +235,20 @@ mod tests {
 
     #[test]
     fn a_file_name_from_a_host_is_made_plain() {
-        let bundle = BundleId::new(1, [2; 10]);
-        let own = format!("{bundle}.evidence.zip");
+        let mut view = crate::ui::samples::evidence(EvidenceState::Sealed);
+        let own = format!("{}.evidence.zip", view.bundle);
+        let mut of = |name: &str, encrypted: bool| {
+            view.name = name.to_owned();
+            view.encrypted = encrypted;
+            file_name(&view)
+        };
         let good = "web-1_20261121T174548Z_0a1b2c3d.evidence.zip";
-        assert_eq!(file_name(good, bundle), good);
-        assert_eq!(file_name("../../x\"\r\n.evidence.zip", bundle), "_.._x___.evidence.zip");
+        assert_eq!(of(good, false), good);
+        assert_eq!(of(&format!("{good}.age"), true), format!("{good}.age"));
+        assert_eq!(of(good, true), format!("{own}.age"));
+        assert_eq!(of("../../x\"\r\n.evidence.zip", false), "_.._x___.evidence.zip");
         for bad in ["", ".evidence.zip", "x.exe", &"x".repeat(300)] {
-            assert_eq!(file_name(bad, bundle), own);
+            assert_eq!(of(bad, false), own);
         }
     }
 }

@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use wire::BundleId;
 use wire::finding::FindingsReport;
 
+use super::evidence::sealed;
+use super::ingest::Outcome;
 use super::{Actor, App, Problem, ProblemKind, details};
 use crate::objects::{Objects, Segment, SegmentReader};
 use crate::store::{Change, EvidenceRecord, FindingsRecord, NewLeaf};
@@ -91,6 +93,9 @@ impl App {
     /// [`ProblemKind::NotFound`]; [`ProblemKind::Conflict`] before they were applied.
     pub async fn bundle_findings(&self, bundle: BundleId) -> Result<FindingsReport, Problem> {
         let record = self.evidence_record(bundle).await?;
+        if record.view.encrypted {
+            return Err(sealed(bundle));
+        }
         match self.store.findings(bundle).await? {
             Some(findings) => Ok(findings.report),
             None => Err(Problem::new(
@@ -129,7 +134,10 @@ impl App {
         let started = std::time::Instant::now();
         let checkpoints = self.store.checkpoints(bundle).await?;
         let Some((outcome, _)) = self.verify(record, &checkpoints).await? else { return Ok(None) };
-        let verified = outcome.map_err(|error| failed(error.to_string()))?;
+        let verified = match outcome {
+            Outcome::Content(checked) => checked.map_err(|error| failed(error.to_string()))?,
+            Outcome::Transport(_) => return Err(sealed(bundle)),
+        };
         let source = Source {
             bundle,
             objects: self.objects.clone(),

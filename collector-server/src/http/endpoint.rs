@@ -95,7 +95,7 @@ pub enum Answer {
     /// 200 and bytes of this media type.
     Bytes(&'static str),
     /// 200, and bytes of this media type; 206 for a part of them.
-    Ranges(&'static str),
+    Ranges(&'static [&'static str]),
 }
 
 /// A header that a request may or must have.

@@ -160,7 +160,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new(Get, "/api/v1/evidence/{bundle}/content", Who::Analyst, |verb| on(verb, evidence::content), "A bundle's bytes. Each download is in custody.")
         .query(properties::<evidence::View>)
         .headers(&[RANGE], &[416])
-        .answers(Answer::Ranges("application/zip")),
+        .answers(Answer::Ranges(&["application/zip", "application/octet-stream"])),
     Endpoint::new(Get, "/api/v1/evidence/{bundle}/stream", Who::Analyst, |verb| on(verb, evidence::stream), "The transport checkpoints that lie beside a bundle, one a line.")
         .answers(Answer::Bytes("application/x-ndjson")),
     Endpoint::new(Get, "/api/v1/evidence/{bundle}/receipts", Who::Analyst, |verb| on(verb, evidence::receipts), "The signed receipts of a bundle, one a line.")

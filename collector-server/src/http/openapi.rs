@@ -214,9 +214,13 @@ fn responses(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
         Answer::Bytes(media_type) => {
             responses.insert("200".to_owned(), json!({ "description": "The bytes.", "content": bytes(media_type) }));
         }
-        Answer::Ranges(media_type) => {
-            responses.insert("200".to_owned(), json!({ "description": "The bytes.", "content": bytes(media_type) }));
-            responses.insert("206".to_owned(), json!({ "description": "A part.", "content": bytes(media_type) }));
+        Answer::Ranges(media_types) => {
+            let mut content = Map::new();
+            for media_type in media_types {
+                content.extend(bytes(media_type).as_object().cloned().unwrap_or_default());
+            }
+            responses.insert("200".to_owned(), json!({ "description": "The bytes.", "content": content }));
+            responses.insert("206".to_owned(), json!({ "description": "A part.", "content": content }));
         }
     }
     for status in error_statuses(endpoint) {

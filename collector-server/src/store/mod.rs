@@ -553,7 +553,7 @@ pub trait Store: Send + Sync {
     async fn findings(&self, bundle: BundleId) -> Result<Option<FindingsRecord>, StoreError>;
     /// The same in numbers.
     async fn found(&self, bundle: BundleId) -> Result<Option<Found>, StoreError>;
-    /// Bundles that are sealed or partial and of which the rules did not see all bytes, the newest first.
+    /// Bundles that are sealed or partial, not encrypted, and of which the rules did not see all bytes, the newest first.
     async fn evidence_without_findings(&self, limit: u32) -> Result<Vec<EvidenceRecord>, StoreError>;
 
     /// The dead letter of this id.

@@ -2,7 +2,7 @@
 
 use super::samples::{HOSTILE, frame, me, now};
 use maud::Markup;
-use wire::api::{ErrorBody, EvidenceState, Page, SignerTrust};
+use wire::api::{ErrorBody, EvidenceState, EvidenceView, Page, SignerTrust};
 
 use super::evidence::{Search, Shown};
 use super::{
@@ -10,11 +10,15 @@ use super::{
 };
 
 fn evidence_page(state: EvidenceState) -> String {
-    let complete = state == EvidenceState::Sealed;
+    page_of_evidence(&samples::evidence(state))
+}
+
+fn page_of_evidence(evidence: &EvidenceView) -> String {
+    let complete = evidence.state == EvidenceState::Sealed;
     let (coverage, footprint) = (samples::coverage(), samples::footprint());
     let shown = Shown {
         coverage: complete.then_some(&coverage),
-        evidence: &samples::evidence(state),
+        evidence,
         findings: None,
         footprint: complete.then_some(&footprint),
         unread: 0,
@@ -22,6 +26,31 @@ fn evidence_page(state: EvidenceState) -> String {
         search: &Search { q: "a&\"b".into(), ..Search::default() },
     };
     evidence::page(frame(&me()), &shown).into_string()
+}
+
+#[test]
+fn of_what_is_encrypted_nothing_is_claimed() {
+    let mut sealed = samples::evidence(EvidenceState::Sealed);
+    (sealed.encrypted, sealed.name) = (true, "db-1_20261121T030000Z_0a1b2c3d.evidence.zip.age".into());
+    let page = page_of_evidence(&sealed);
+    let name = "db-1_20261121T030000Z_0a1b2c3d.evidence.zip";
+    holds(
+        &page,
+        &[
+            "This server has none of them",
+            "no rules were applied",
+            &format!("holdfast evidence open {name}.age --identity KEY"),
+            &format!("age -d -i KEY {name}.age &gt; {name}"),
+            &format!("unzip -q {name} -d D"),
+            "Held by this server since",
+        ],
+    );
+    for absent in ["id=\"coverage\"", "id=\"items\"", "id=\"findings\"", "nothing in it was changed"] {
+        assert!(!page.contains(absent), "{absent}");
+    }
+    sealed.state = EvidenceState::Partial;
+    let page = page_of_evidence(&sealed);
+    assert!(page.contains("head -c $(jq .zip_offset sc.json)") && !page.contains("Bounded view"));
 }
 
 fn incident_page() -> String {

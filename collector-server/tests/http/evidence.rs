@@ -36,6 +36,7 @@ async fn hold_these(server: &Server, held: &[u8], stream: &str, state: EvidenceS
         bundle,
         bytes: 0,
         contradictions: Vec::new(),
+        encrypted: false,
         findings: vec![],
         found: None,
         host: "web-1".into(),

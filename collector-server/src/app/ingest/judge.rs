@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use bundle::verify::{Identity, NotVerified, Report, State, Verified};
+use bundle::verify::{Finding, Identity, NotVerified, Report, State, Transport, TransportReport, Verified};
 use serde_json::Value;
 use wire::api::{EvidenceState, EvidenceView, SignerTrust};
 use wire::{AgentId, Phase, Sha256, Tier};
 
+use super::Outcome;
 use crate::store::{CheckpointRecord, EvidenceRecord, HostRecord, OrderRecord};
 
 const FINDINGS_MAX: usize = 20;
@@ -24,6 +25,12 @@ impl Findings {
         }
     }
 
+    fn found(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            self.add(&format!("{}: {}: {}", finding.code, finding.subject, finding.message));
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -38,10 +45,14 @@ pub(super) struct Judged {
     pub view: EvidenceView,
 }
 
-/// The agent that the bundle names as its signer.
-pub(super) fn agent_of(outcome: &Result<Verified, NotVerified>) -> Option<AgentId> {
-    let (report, _) = report_of(outcome);
-    report?.header.as_ref()?.principal.strip_prefix("agent:")?.parse().ok()
+/// The agent that the bundle names as its signer; of an encrypted one, which names nobody here, the agent that brought
+/// it.
+pub(super) fn agent_of(record: &EvidenceRecord, outcome: &Outcome) -> Option<AgentId> {
+    let principal = match outcome {
+        Outcome::Content(outcome) => &report_of(outcome).0?.header.as_ref()?.principal,
+        Outcome::Transport(_) => &record.view.brought_by,
+    };
+    principal.strip_prefix("agent:")?.parse().ok()
 }
 
 /// The name of the custody leaf for a state.
@@ -72,6 +83,7 @@ pub(super) fn judge(
     let state = state_of(outcome, checkpoints, record, &mut findings);
     let mut view = EvidenceView {
         bytes: record.offset,
+        encrypted: false,
         findings: Vec::new(),
         items: BTreeMap::new(),
         sha256,
@@ -83,9 +95,7 @@ pub(super) fn judge(
     };
     let mut mismatches = Findings::default();
     if let Some(report) = report {
-        for finding in report.findings.kept() {
-            findings.add(&format!("{}: {}: {}", finding.code, finding.subject, finding.message));
-        }
+        findings.found(report.findings.kept());
         view.verified_to = report.verified_to;
         view.items = report.items.iter().map(|(status, count)| (word(status), *count)).collect();
         if let Some(header) = &report.header {
@@ -98,6 +108,55 @@ pub(super) fn judge(
     }
     view.findings = findings.0;
     Judged { mismatches, view }
+}
+
+/// The same of an encrypted bundle, of which only the bytes are known.
+pub(super) fn judge_sealed(
+    record: &EvidenceRecord,
+    checkpoints: &[CheckpointRecord],
+    host: Option<&HostRecord>,
+    outcome: &Result<Verified<Transport>, NotVerified<TransportReport>>,
+    sha256: Option<Sha256>,
+) -> Judged {
+    let mut findings = Findings::default();
+    let (state, report) = match outcome {
+        Ok(verified) if verified.state() == State::Sealed => (EvidenceState::Sealed, Some(verified.report())),
+        Ok(verified) => {
+            let rest = record.offset.saturating_sub(verified.report().sidecar.verified_to);
+            if rest > 0 {
+                findings.add(&format!("the last {rest} bytes came without a transport checkpoint"));
+            }
+            (EvidenceState::Partial, Some(verified.report()))
+        }
+        Err(NotVerified::Rejected(report)) => (EvidenceState::Rejected, Some(&**report)),
+        Err(error) => {
+            findings.add(&error.to_string());
+            (EvidenceState::Unverified, None)
+        }
+    };
+    findings.found(report.map(|report| report.findings.kept()).unwrap_or_default());
+    let is_enrolled = host.is_some_and(|host| record.signer.as_ref() == Some(&host.signer));
+    let trust = match (is_enrolled, record.view.brought_by.starts_with("ticket:")) {
+        (true, _) => SignerTrust::Enrolled,
+        (false, true) => SignerTrust::Unenrolled,
+        _ => SignerTrust::Unknown,
+    };
+    let view = EvidenceView {
+        bytes: record.offset,
+        encrypted: true,
+        findings: findings.0,
+        host: host.map_or_else(|| record.view.host.clone(), |host| shown(&host.facts.name, NAME_CHARS_MAX)),
+        items: BTreeMap::new(),
+        sha256,
+        signer: record.signer.clone(),
+        signer_principal: host.filter(|_| is_enrolled).map(|host| host.agent.principal()),
+        state,
+        tiers: tiers(checkpoints),
+        trust: report.map(|_| trust),
+        verified_to: report.map_or(0, |report| report.sidecar.verified_to),
+        ..record.view.clone()
+    };
+    Judged { mismatches: Findings::default(), view }
 }
 
 /// What was found out, as far as there is something, and in a sentence why there is not more.

@@ -6,12 +6,16 @@
 mod judge;
 mod queue;
 
-use std::io::{self, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::sync::Arc;
 
-use bundle::verify::{Against, NotVerified, Sidecar, Verified, check};
+use bundle::checkpoint::Layer;
+use bundle::verify::{
+    Against, Announced, NotVerified, Sidecar, Transport, TransportReport, Verified, check, check_transport, layer_of,
+};
 use serde_json::json;
 use sha2::Digest as _;
+use ssh_key::PublicKey;
 use tokio_util::sync::CancellationToken;
 use wire::api::{EvidenceState, LiveEvent};
 use wire::order::OrderState;
@@ -23,7 +27,26 @@ use judge::{Findings, Judged};
 pub use queue::Queue;
 
 /// What a verification gave.
-pub(super) type Outcome = Result<Verified, NotVerified>;
+pub(super) enum Outcome {
+    /// Of all that is in a bundle.
+    Content(Result<Verified, NotVerified>),
+    /// Of the bytes of an encrypted one: nobody here has a key.
+    Transport(Result<Verified<Transport>, NotVerified<TransportReport>>),
+}
+
+impl Outcome {
+    fn nothing(why: &str) -> Self {
+        Self::Content(Err(NotVerified::NotABundle(why.to_owned())))
+    }
+
+    /// Without those that say nothing about the bundle.
+    fn or_unread(self) -> io::Result<Self> {
+        match self {
+            Self::Content(Err(NotVerified::Io(error))) | Self::Transport(Err(NotVerified::Io(error))) => Err(error),
+            outcome => Ok(outcome),
+        }
+    }
+}
 
 impl App {
     /// Looks after the queue until the server stops: at most two verifications at a time.
@@ -102,29 +125,38 @@ impl App {
         let reader = Counted { hasher: sha2::Sha256::new(), reader, stop: self.stop.clone() };
         let sidecar: String = checkpoints.iter().flat_map(|checkpoint| [checkpoint.line.as_str(), "\n"]).collect();
         let with_sidecar = !checkpoints.is_empty();
+        let signer = record.signer.as_deref().and_then(|line| PublicKey::from_openssh(line).ok());
         let verified = tokio::task::spawn_blocking(move || {
-            let mut reader = reader;
+            let mut reader = BufReader::new(reader);
             let sidecar = Sidecar::read(sidecar.as_bytes())?;
-            let against = Against { signers: None, sidecar: with_sidecar.then_some(&sidecar) };
-            let outcome = check(&mut reader, against);
+            let outcome = match layer_of(reader.fill_buf()?) {
+                Layer::Zip => {
+                    let against = Against { signers: None, sidecar: with_sidecar.then_some(&sidecar) };
+                    Outcome::Content(check(&mut reader, against))
+                }
+                Layer::Age => {
+                    let announced = Announced { bundle: Some(bundle), signer: signer.as_ref() };
+                    Outcome::Transport(check_transport(&mut reader, &sidecar, announced, None))
+                }
+            };
+            let outcome = outcome.or_unread()?;
             io::copy(&mut reader, &mut io::sink())?;
-            Ok::<_, io::Error>((outcome, Sha256(reader.hasher.finalize().into())))
+            Ok::<_, io::Error>((outcome, Sha256(reader.into_inner().hasher.finalize().into())))
         });
         let failed = |error: &dyn std::fmt::Debug| {
             Problem::new(ProblemKind::Internal, format!("bundle {bundle} could not be read"))
                 .cause(format!("{error:?}"))
         };
         match verified.await {
-            Ok(Ok((Err(NotVerified::Io(error)), _)) | Err(error)) => {
+            Ok(Err(error)) => {
                 if self.stop.is_cancelled() {
                     return Ok(None);
                 }
                 // Asking again does not bring them back; people must see it.
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) {
                     tracing::error!(%bundle, error = format!("{error:?}"), "bytes that were acknowledged are lost");
-                    let why =
-                        "the server has lost bytes that it acknowledged; its operator finds more in the log".to_owned();
-                    return Ok(Some((Err(NotVerified::NotABundle(why)), None)));
+                    let why = "the server has lost bytes that it acknowledged; its operator finds more in the log";
+                    return Ok(Some((Outcome::nothing(why), None)));
                 }
                 Err(failed(&error))
             }
@@ -132,8 +164,7 @@ impl App {
             // The verifier must not fall over foreign bytes. If it does, it does so each time.
             Err(panic) => {
                 tracing::error!(%bundle, %panic, "the verifier fell over this bundle");
-                let why = "the verifier itself failed on it; tell the makers".to_owned();
-                Ok(Some((Err(NotVerified::NotABundle(why)), None)))
+                Ok(Some((Outcome::nothing("the verifier itself failed on it; tell the makers"), None)))
             }
         }
     }
@@ -146,12 +177,17 @@ impl App {
         sha256: Option<Sha256>,
     ) -> Result<Judged, Problem> {
         let order = self.order_of(record).await?;
-        let named = judge::agent_of(&outcome);
+        let named = judge::agent_of(record, &outcome);
         let host = match &named {
             Some(agent) => self.store.host(agent).await?,
             None => None,
         };
-        Ok(judge::judge(record, checkpoints, order.as_ref(), host.as_ref(), &outcome, sha256))
+        Ok(match &outcome {
+            Outcome::Content(outcome) => {
+                judge::judge(record, checkpoints, order.as_ref(), host.as_ref(), outcome, sha256)
+            }
+            Outcome::Transport(outcome) => judge::judge_sealed(record, checkpoints, host.as_ref(), outcome, sha256),
+        })
     }
 
     async fn keep_judgement(&self, before: &EvidenceRecord, judged: Judged) -> Result<(), Problem> {

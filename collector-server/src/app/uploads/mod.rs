@@ -346,17 +346,20 @@ impl App {
         let now = self.now();
         let unix_ms = u64::try_from(now.0 / 1_000_000).unwrap_or(0);
         let name = new.name.as_deref().map(plain_name).filter(|name| !name.is_empty());
+        let name = name.unwrap_or_else(|| format!("{}.evidence.zip", new.bundle));
         let view = EvidenceView {
             brought_by: by.to_string(),
             bundle: new.bundle,
             bytes: 0,
             contradictions: Vec::new(),
+            // Until its first bytes were seen.
+            encrypted: name.ends_with(".age"),
             findings: Vec::new(),
             found: None,
             host: String::new(),
             incident: origin.incident.clone(),
             items: std::collections::BTreeMap::new(),
-            name: name.unwrap_or_else(|| format!("{}.evidence.zip", new.bundle)),
+            name,
             order: new.order.filter(|_| matches!(by, Actor::Agent { .. })),
             profile: None,
             receipts: Vec::new(),

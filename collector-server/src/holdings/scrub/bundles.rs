@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bundle::checkpoint::{StreamCheckpoint, StreamLine};
 use bundle::sign::open_by_anybody;
-use bundle::verify::{Against, NotVerified, Sidecar, State, check};
+use bundle::verify::{Against, Announced, Findings, NotVerified, Sidecar, State, check, check_transport};
 use bytes::{Buf as _, Bytes};
 use futures_util::StreamExt as _;
 use sha2::Digest as _;
@@ -44,7 +44,7 @@ impl Work<'_> {
         segments.retain(|segment| segment.offset < record.offset);
         self.contiguous(record, &segments);
         let is_sealed = record.view.state == EvidenceState::Sealed;
-        let (verifier, verified) = if is_sealed { verifier(&checkpoints) } else { (None, None) };
+        let (verifier, verified) = if is_sealed { verifier(record, &checkpoints) } else { (None, None) };
         let content = self.read(bundle, &segments, &checkpoints, verifier).await;
         for checkpoint in &checkpoints {
             if let Err(what) = self.receipt(checkpoint, &content) {
@@ -188,30 +188,41 @@ impl Work<'_> {
 
 type Outcome = JoinHandle<Result<(), String>>;
 
-/// A verifier on a thread of its own, and the way to it.
-fn verifier(checkpoints: &[CheckpointRecord]) -> (Option<mpsc::Sender<Bytes>>, Option<Outcome>) {
+/// A verifier on a thread of its own, and the way to it. Of what is encrypted, it sees the bytes as they came.
+fn verifier(
+    record: &EvidenceRecord,
+    checkpoints: &[CheckpointRecord],
+) -> (Option<mpsc::Sender<Bytes>>, Option<Outcome>) {
     let sidecar: String = checkpoints.iter().flat_map(|checkpoint| [checkpoint.line.as_str(), "\n"]).collect();
-    let with_sidecar = !checkpoints.is_empty();
+    let (with_sidecar, is_encrypted) = (!checkpoints.is_empty(), record.view.encrypted);
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
     let verified = tokio::task::spawn_blocking(move || {
         let sidecar = Sidecar::read(sidecar.as_bytes()).map_err(|error| error.to_string())?;
-        let against = Against { signers: None, sidecar: with_sidecar.then_some(&sidecar) };
-        match check(Pieces { piece: Bytes::new(), pieces }, against) {
-            Ok(verified) if verified.state() == State::Sealed => Ok(()),
-            Ok(_) => Err("it was sealed, and now it ends before its seal".to_owned()),
-            Err(NotVerified::Rejected(report)) => {
-                let first = report
-                    .findings
-                    .kept()
-                    .first()
-                    .map(|finding| format!(": {}: {}", finding.subject.escape_debug(), finding.message));
-                let first = first.unwrap_or_default();
-                Err(format!("it was sealed, and now it does not verify{first}"))
-            }
-            Err(error) => Err(format!("it was sealed, and now it does not verify: {error}")),
+        let pieces = Pieces { piece: Bytes::new(), pieces };
+        if is_encrypted {
+            let checked = check_transport(pieces, &sidecar, Announced::default(), None);
+            return still_sealed(checked.map(|verified| verified.state()), |report| &report.findings);
         }
+        let against = Against { signers: None, sidecar: with_sidecar.then_some(&sidecar) };
+        still_sealed(check(pieces, against).map(|verified| verified.state()), |report| &report.findings)
     });
     (Some(sender), Some(verified))
+}
+
+fn still_sealed<R: std::fmt::Debug>(
+    checked: Result<State, NotVerified<R>>,
+    findings: impl Fn(&R) -> &Findings,
+) -> Result<(), String> {
+    match checked {
+        Ok(State::Sealed) => Ok(()),
+        Ok(_) => Err("it was sealed, and now it ends before its seal".to_owned()),
+        Err(NotVerified::Rejected(report)) => {
+            let first = findings(&report).kept().first();
+            let first = first.map(|finding| format!(": {}: {}", finding.subject.escape_debug(), finding.message));
+            Err(format!("it was sealed, and now it does not verify{}", first.unwrap_or_default()))
+        }
+        Err(error) => Err(format!("it was sealed, and now it does not verify: {error}")),
+    }
 }
 
 /// What comes over the channel, for plain blocking code.

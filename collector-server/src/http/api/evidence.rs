@@ -24,6 +24,7 @@ use crate::http::extract::{Caller, Path, Query};
 use crate::http::range::{self, Asked};
 
 const ZIP: &str = "application/zip";
+const OCTETS: &str = "application/octet-stream";
 const LINES: &str = "application/x-ndjson";
 const Q_CHARS_MAX: usize = 200;
 
@@ -137,7 +138,8 @@ pub async fn content(
     } else {
         Body::from_stream(app.download(&by, bundle, part, view).await?)
     };
-    let mut response = file(&available.file_name, ZIP, body);
+    let kind = if available.file_name.ends_with(".age") { OCTETS } else { ZIP };
+    let mut response = file(&available.file_name, kind, body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));

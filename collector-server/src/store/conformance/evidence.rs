@@ -1,7 +1,7 @@
 //! Bundles on their way in, and after.
 
 use futures_util::future::join_all;
-use wire::api::EvidenceState;
+use wire::api::{EvidenceState, EvidenceView};
 use wire::{BundleId, Sha256};
 
 use super::fixtures::{at, checkpoint, evidence, findings, random};
@@ -144,7 +144,12 @@ pub async fn the_last_findings_of_a_bundle_are_kept(store: &dyn Store) {
     done(store, vec![put(&found)]).await;
     assert_eq!(store.findings(bundle).await.unwrap(), Some(found));
     assert!(!is_without().await);
+    done(store, vec![advance(bundle, 10, 1)]).await;
+    assert!(is_without().await);
+    let sealed = EvidenceView { encrypted: true, ..record.view.clone() };
+    done(store, vec![Change::PutEvidenceView(sealed.into())]).await;
+    assert!(!is_without().await, "nobody here can look into it");
     record.view.state = EvidenceState::Receiving;
-    done(store, vec![Change::PutEvidenceView(record.view.into()), advance(bundle, 10, 1)]).await;
+    done(store, vec![Change::PutEvidenceView(record.view.into()), advance(bundle, 11, 1)]).await;
     assert!(!is_without().await, "it is to be verified first");
 }

@@ -157,6 +157,7 @@ pub fn evidence(n: u64, incident: &IncidentId) -> EvidenceRecord {
             bundle: BundleId::new(1_795_283_148_123, random(n)),
             bytes: 0,
             contradictions: Vec::new(),
+            encrypted: false,
             findings: vec![HOSTILE.into()],
             found: None,
             host: HOSTILE.into(),

@@ -238,12 +238,14 @@ pub(super) async fn found(connection: &mut AnyConnection, bundle: BundleId) -> R
     value::one(connection, sql, |row| row.json("found")).await
 }
 
+/// What is encrypted is told by its view: as text, since quotes within a name are escaped there.
 pub(super) async fn without_findings(
     connection: &mut AnyConnection,
     limit: u32,
 ) -> Result<Vec<EvidenceRecord>, StoreError> {
     let sql = sqlx::query(
-        "SELECT * FROM evidence WHERE state IN ('sealed', 'partial') AND NOT EXISTS (SELECT 1 FROM findings \
+        "SELECT * FROM evidence WHERE state IN ('sealed', 'partial') AND view NOT LIKE '%\"encrypted\":true%' \
+         AND NOT EXISTS (SELECT 1 FROM findings \
          WHERE findings.bundle = evidence.bundle AND findings.byte_offset = evidence.byte_offset) \
          ORDER BY received DESC, bundle DESC LIMIT $1",
     )

@@ -45,10 +45,10 @@ pub fn page(frame: Frame<'_>, shown_bundle: &Shown<'_>) -> Markup {
         div data-live=[live.then(|| format!("/api/v1/incidents/{}/events", evidence.incident))] {
             (heading(evidence))
             (proof::section(evidence))
-            (findings::section(evidence.state, shown_bundle.findings))
+            @if evidence.encrypted { (encrypted()) } @else { (findings::section(evidence.state, shown_bundle.findings)) }
             div.columns {
                 div {
-                    (coverage::section(evidence.state, shown_bundle.coverage))
+                    @if !evidence.encrypted { (coverage::section(evidence.state, shown_bundle.coverage)) }
                     (receipts(evidence))
                 }
                 div {
@@ -57,7 +57,7 @@ pub fn page(frame: Frame<'_>, shown_bundle: &Shown<'_>) -> Markup {
                     (coverage::footprint(shown_bundle.footprint))
                 }
             }
-            (items::section(shown_bundle))
+            @if !evidence.encrypted { (items::section(shown_bundle)) }
             (by_hand::section(evidence))
         }
     };
@@ -80,6 +80,24 @@ pub const fn warning(state: EvidenceState) -> Option<&'static str> {
             "It was changed after it was signed. It is kept as it came, to be examined as a trace of whoever changed \
              it; it is no evidence of what was on the host.",
         ),
+    }
+}
+
+/// What is known of a bundle that only its recipients can read.
+fn encrypted() -> Markup {
+    html! {
+        section #encrypted .panel aria-labelledby="h-encrypted" {
+            h2 #h-encrypted { "Encrypted" }
+            p {
+                "It was encrypted on the host, to keys that stand in the policy there or were given at its console. "
+                "This server has none of them, and does not know whose they are."
+            }
+            p.quiet {
+                "That its bytes are those that the signer uploaded is verified. What is in them is not: no coverage, no "
+                "items, and no rules were applied. Whoever holds a key takes it home and opens it, as "
+                a href="#by-hand" { "the commands below" } " show."
+            }
+        }
     }
 }
 
@@ -120,7 +138,11 @@ fn heading(evidence: &EvidenceView) -> Markup {
             }
             p.verdict {
                 strong { (verdict(evidence.state)) } " "
-                (warning(evidence.state).unwrap_or("All of it arrived, and nothing in it was changed after it was signed."))
+                (warning(evidence.state).unwrap_or(if evidence.encrypted {
+                    "All of it arrived as its signer sent it. What is in it, only those can check whom it is encrypted to."
+                } else {
+                    "All of it arrived, and nothing in it was changed after it was signed."
+                }))
             }
             @if let Some(doubt) = doubt(evidence) { p.alarm.warn { (doubt) } }
             @if !evidence.contradictions.is_empty() { (contradictions(evidence)) }
@@ -188,7 +210,7 @@ fn downloads(evidence: &EvidenceView) -> Markup {
                 } @else {
                     li { a.button href=(of("content")) download { "Bundle" } " " (bytes(evidence.bytes)) }
                 }
-                @if evidence.state == EvidenceState::Partial {
+                @if evidence.state == EvidenceState::Partial && !evidence.encrypted {
                     li {
                         a href=(of("content?view=bounded")) download { "Bounded view" }
                         " – an ordinary ZIP file: the verified part up to its last boundary"

@@ -142,7 +142,8 @@ fn evidence(frame: Frame<'_>, evidence: &[EvidenceView]) -> Markup {
                                 (evidence_state(bundle.state)) " "
                                 a.title href={ "/evidence/" (bundle.bundle) } {
                                     (shown(&bundle.host)) " · "
-                                    (shown(bundle.profile.as_deref().unwrap_or("profile not known yet")))
+                                    @let unknown = if bundle.encrypted { "encrypted" } else { "profile not known yet" };
+                                    (shown(bundle.profile.as_deref().unwrap_or(unknown)))
                                 }
                                 span.push.quiet { (age(bundle.received, frame.now)) }
                             }
