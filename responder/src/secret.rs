@@ -57,6 +57,17 @@ impl Secret {
     }
 }
 
+impl Secret {
+    /// Asks for the passphrase of a key on the terminal, which shows nothing.
+    pub fn passphrase(prompt: &str) -> Result<Self, Failure> {
+        let line = from_terminal(prompt).map_err(|failure| {
+            failure
+                .hint("on a terminal it is asked for; a key without one serves anywhere: ssh-keygen -p on a copy of it")
+        })?;
+        Ok(Self::new(line.trim_end_matches(['\r', '\n'])))
+    }
+}
+
 fn first_line(source: impl Read) -> Result<String, Failure> {
     let mut line = String::new();
     BufReader::new(source.take(BYTES_MAX))
@@ -101,7 +112,7 @@ impl Drop for Echo<'_> {
 
 fn from_terminal(prompt: &str) -> Result<String, Failure> {
     let no_terminal = |error: io::Error| {
-        Failure::new(USAGE, anyhow::Error::new(error).context("there is no terminal to ask for the token"))
+        Failure::new(USAGE, anyhow::Error::new(error).context("there is no terminal to ask on"))
             .hint("--token FILE reads it from a file, --token - from standard input")
     };
     let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(no_terminal)?;

@@ -10,17 +10,18 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bundle::checkpoint::StreamLine;
-use bundle::verify::{Against, Identity, NotVerified, check};
+use bundle::checkpoint::{Layer, StreamLine};
+use bundle::verify::{Against, Announced, Identity, NotVerified, check, check_transport, layer_of};
 use reqwest::Method;
 use reqwest::blocking::Response;
 use reqwest::header::{CONTENT_TYPE, LOCATION};
+use ssh_key::PublicKey;
 use wire::agent_api::CHUNK_BYTES_MAX;
 use wire::api::{EvidenceState, EvidenceView, SignerTrust};
 use wire::{BundleId, IncidentId, Sha256};
 
 use crate::api::{self, Api};
-use crate::commands::verify::beside;
+use crate::commands::verify::{beside, read_sidecar};
 use crate::commands::{Failure, INPUT, IO, UNAVAILABLE};
 use crate::show::{print, remark};
 
@@ -33,9 +34,9 @@ const ATTEMPTS_MAX: u32 = 4;
 
 /// Uploads, and says what the server makes of it.
 pub fn add(api: &Api, incident: &IncidentId, path: &Path, stream: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
-    let header = identity(path)?;
-    is_free(api, incident, header.bundle)?;
     let stream = stream.or_else(|| beside(path).filter(|path| path.exists()));
+    let header = named(path, stream.as_deref())?;
+    is_free(api, incident, header.bundle)?;
     let lines = match &stream {
         Some(stream) => lines(stream)?,
         None => {
@@ -86,22 +87,53 @@ fn belongs(view: &EvidenceView, incident: &IncidentId) -> Result<(), Failure> {
         .hint(format!("holdfast evidence list {other}")))
 }
 
-/// Who made the bundle. One that was changed is brought all the same: the server keeps it, with its findings.
-fn identity(path: &Path) -> Result<Identity, Failure> {
-    let file = File::open(path).map_err(|error| cannot(path, error))?;
-    let report = match check(BufReader::new(file), Against::default()) {
-        Ok(verified) => return Ok(verified.header().clone()),
+/// Which bundle it is, and whose.
+struct Named {
+    bundle: BundleId,
+    signer: PublicKey,
+}
+
+/// Who made the bundle. One that was changed is brought all the same: the server keeps it, with its findings. An
+/// encrypted one says it in its transport checkpoints only.
+fn named(path: &Path, stream: Option<&Path>) -> Result<Named, Failure> {
+    let mut file = BufReader::new(File::open(path).map_err(|error| cannot(path, error))?);
+    if layer_of(file.fill_buf().map_err(|error| cannot(path, error))?) == Layer::Age {
+        return named_outside(path, file, stream);
+    }
+    let report = match check(file, Against::default()) {
+        Ok(verified) => return Ok(named_by(verified.header())),
         Err(NotVerified::Rejected(report) | NotVerified::Unverified(report)) => report,
         Err(error) => {
             let error = anyhow::Error::new(error).context(path.display().to_string());
             return Err(Failure::new(INPUT, error).hint("holdfast verify says more"));
         }
     };
-    let header = report.header.clone();
-    header.ok_or_else(|| {
+    report.header.as_ref().map(named_by).ok_or_else(|| {
         Failure::new(INPUT, anyhow!("{} does not say which bundle it is", path.display()))
             .hint("holdfast verify says more")
     })
+}
+
+fn named_by(header: &Identity) -> Named {
+    Named { bundle: header.bundle, signer: header.signer.clone() }
+}
+
+fn named_outside(path: &Path, file: impl Read, stream: Option<&Path>) -> Result<Named, Failure> {
+    let unknown = || {
+        Failure::new(
+            INPUT,
+            anyhow!("{} is encrypted: which bundle it is stands in its transport checkpoints", path.display()),
+        )
+        .hint("give --stream FILE, the .stream.jsonl that lay beside it")
+    };
+    let sidecar = read_sidecar(stream.ok_or_else(unknown)?)?;
+    let (bundle, signer) = match check_transport(file, &sidecar, Announced::default(), None) {
+        Ok(verified) => (verified.report().bundle, verified.report().signer.clone()),
+        Err(NotVerified::Rejected(report) | NotVerified::Unverified(report)) => (report.bundle, report.signer.clone()),
+        Err(NotVerified::Io(error)) => return Err(cannot(path, error)),
+        Err(_) => return Err(unknown()),
+    };
+    bundle.zip(signer).map(|(bundle, signer)| Named { bundle, signer }).ok_or_else(unknown)
 }
 
 /// The transport checkpoints: the offset of each, and its line. Whether they hold is for the server to say.
@@ -127,7 +159,7 @@ fn lines(path: &Path) -> Result<Vec<(u64, String)>, Failure> {
 fn create(
     api: &Api,
     incident: &IncidentId,
-    header: &Identity,
+    header: &Named,
     path: &Path,
     length: u64,
 ) -> Result<(String, u64), Failure> {
@@ -319,7 +351,7 @@ mod tests {
     #[test]
     fn the_token_goes_nowhere_else() {
         let fake = Fake::serve(|_| Answer::new(201, &[("location", "https://elsewhere.example/api/v1/uploads/u")], ""));
-        let header = identity(&vector("good.evidence.zip")).unwrap();
+        let header = named(&vector("good.evidence.zip"), None).unwrap();
         let incident = "INC-1".parse().unwrap();
         let failure = create(&Api::of_test(&fake.url), &incident, &header, Path::new("x"), 1).unwrap_err();
         assert!(failure.error.to_string().ends_with("an upload without a place"));

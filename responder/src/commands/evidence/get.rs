@@ -64,11 +64,15 @@ pub fn get(api: &Api, bundle: BundleId, dir: &Path, json: bool) -> Result<u8, Fa
 /// The name under which the bundle was uploaded, where it is a plain one: it comes from a host.
 fn file_name(view: &EvidenceView) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    let is_bundle = [".evidence.zip", ".evidence.zip.age"].iter().any(|end| view.name.ends_with(end));
-    if is_bundle && view.name.len() <= 200 && view.name.bytes().all(plain) && !view.name.starts_with(['.', '-']) {
+    let end = if view.encrypted { ".evidence.zip.age" } else { ".evidence.zip" };
+    if view.name.ends_with(end)
+        && view.name.len() <= 200
+        && view.name.bytes().all(plain)
+        && !view.name.starts_with(['.', '-'])
+    {
         view.name.clone()
     } else {
-        format!("{}.evidence.zip", view.bundle)
+        format!("{}{end}", view.bundle)
     }
 }
 

@@ -1,5 +1,5 @@
-//! `holdfast evidence`: what to collect, and the bundles on the server. List them, take one home and verify it, bring
-//! one.
+//! `holdfast evidence`: what to collect, and the bundles on the server. List them, take one home and verify it, open one
+//! that is encrypted, bring one.
 
 mod add;
 mod get;
@@ -13,11 +13,12 @@ use wire::finding::Found;
 use wire::{BundleId, IncidentId, Instant};
 
 use super::Failure;
+use super::verify::Verify;
 use crate::api::{self, Api};
 use crate::config::Config;
 use crate::show::{Look, Table, ago, bytes, now, print, remark};
 
-/// Plan a collection, list bundles, take one home and verify it, or bring one.
+/// Plan a collection, list bundles, take one home and verify it, open one, or bring one.
 #[derive(clap::Args)]
 pub struct Evidence {
     #[command(subcommand)]
@@ -46,6 +47,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Decrypt a bundle here, and verify both the file and what is in it; needs no server
+    Open {
+        #[command(flatten)]
+        verify: Box<Verify>,
+        /// The file for what is decrypted: of a bundle that was cut, the part that is an ordinary ZIP file.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Say what to collect for a type of incident, and the command for it; needs no server
     Plan(plan::Plan),
     /// Attach a bundle that came on another way, through the same verification
@@ -66,13 +75,15 @@ enum Command {
 impl Evidence {
     /// Runs the sub-command.
     pub fn run(self) -> Result<u8, Failure> {
-        // Needs no server, so no configuration either.
-        if let Command::Plan(plan) = &self.command {
-            return plan.run().map(|()| 0);
-        }
+        // Some need no server, so no configuration either.
+        let command = match self.command {
+            Command::Plan(plan) => return plan.run().map(|()| 0),
+            Command::Open { verify, output } => return verify.opening(output)?.run(),
+            command => command,
+        };
         let config = Config::load()?;
         let api = Api::of(&config)?;
-        match self.command {
+        match command {
             Command::List { incident, json } => {
                 let path = match incident {
                     Some(incident) => format!("/api/v1/evidence?incident={incident}"),
@@ -80,7 +91,7 @@ impl Evidence {
                 };
                 list(&api, &path, json).map(|()| 0)
             }
-            Command::Plan(plan) => plan.run().map(|()| 0),
+            Command::Plan(_) | Command::Open { .. } => Ok(0),
             Command::Get { bundle, output, json } => get::get(&api, bundle, &output, json),
             Command::Add { incident, bundle, stream, json } => add::add(&api, &incident, &bundle, stream, json),
         }
@@ -122,6 +133,7 @@ pub fn table(bundles: &[EvidenceView], look: Look, indent: &str, now: Instant) -
             0 => state,
             count => format!("{state}, CONTRADICTED {count}×"),
         };
+        let state = if bundle.encrypted { format!("{state}, encrypted") } else { state };
         table.row([
             bundle.bundle.to_string().into(),
             bundle.host.as_str().into(),
