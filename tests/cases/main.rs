@@ -6,6 +6,7 @@ mod access_times;
 mod commodity;
 mod coverage;
 mod cut;
+mod encrypted;
 mod ends;
 mod findings;
 mod footprint;

@@ -23,6 +23,8 @@ pub const UNZIP: Tool = Tool("unzip", "unzip");
 pub const SSH_KEYGEN: Tool = Tool("ssh-keygen", "openssh-client");
 /// Is a time-stamping authority, and checks what one signed.
 pub const OPENSSL: Tool = Tool("openssl", "openssl");
+/// Opens what is encrypted to analysts.
+pub const AGE: Tool = Tool("age", "age");
 /// Sends alerts, as the products do that raise them.
 pub const CURL: Tool = Tool("curl", "curl");
 /// What an analyst sees.
