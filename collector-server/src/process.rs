@@ -51,10 +51,10 @@ pub struct Config {
     pub limits: Limits,
     /// Where to listen.
     pub listen: SocketAddr,
-    /// The bucket of the objects; a folder of the data directory when absent.
-    pub objects: Option<Bucket>,
     /// Names under which others reach the server, the best first.
     pub names: Vec<String>,
+    /// The bucket of the objects; a folder of the data directory when absent.
+    pub objects: Option<Bucket>,
     /// The folder of the site's own files.
     pub site: Option<PathBuf>,
 }

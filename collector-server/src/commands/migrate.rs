@@ -192,7 +192,7 @@ fn not_empty(error: impl Into<anyhow::Error>) -> Failure {
 
 /// A server that is started as before must not go on with records that are continued elsewhere.
 fn set_aside(file: &Path) -> Result<(), Failure> {
-    let aside = (0_u32..).map(|n| file.with_extension(format!("db.moved-{n}"))).find(|path| !path.exists());
+    let aside = (0..=u16::MAX).map(|n| file.with_extension(format!("db.moved-{n}"))).find(|path| !path.exists());
     let aside = aside.context("there is no name for the old records")?;
     std::fs::rename(file, &aside).with_context(|| format!("{} cannot be set aside", file.display()))?;
     Ok(writeln!(std::io::stdout(), "kept       the old records as {}", aside.display())?)

@@ -86,10 +86,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Some(folder.path().to_owned());
         assert!(Files { home: home.clone(), ..Files::default() }.read().unwrap().is_none());
-        let file = Some(folder.path().join("keys"));
-        let files = Files { file: file.clone(), home, profile: Some("site".to_owned()) };
+        let file = folder.path().join("keys");
+        let files = Files { file: Some(file.clone()), home, profile: Some("site".to_owned()) };
         assert!(files.read().is_err());
-        std::fs::write(file.unwrap(), TEXT).unwrap();
+        std::fs::write(file, TEXT).unwrap();
         assert_eq!(files.read().unwrap().unwrap().key_id, "C");
     }
 }
