@@ -99,6 +99,9 @@ impl Migrate {
             Some(To::Elsewhere(address)) => Some(Database::at(address).await),
         };
         let target = target.transpose().context("the other database cannot be opened")?;
+        if let Some(target) = &target {
+            target.check_empty().await.map_err(not_empty)?;
+        }
         let objects = match &to_objects {
             None => None,
             Some(To::Embedded) if objects_before.is_none() => return Err(is_there("objects")),

@@ -112,6 +112,7 @@ pub async fn restore(
     records: &Database,
     objects: &Objects,
 ) -> Result<Transfer, RestoreError> {
+    records.check_empty().await?;
     no_objects(objects).await?;
     let before = folder.join("objects");
     let source = Objects::to_read(&before).map_err(at(&before))?;

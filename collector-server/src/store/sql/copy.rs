@@ -170,6 +170,24 @@ impl Database {
     }
 }
 
+impl Database {
+    /// Refuses a database with something in it, before anything else is done for a copy.
+    ///
+    /// # Errors
+    /// [`CopyError::NotEmpty`], or that it cannot be read.
+    pub async fn check_empty(&self) -> Result<(), CopyError> {
+        let mut connection = self.opener.connect().await?;
+        for table in &TABLES {
+            let sql = format!("SELECT COUNT(*) AS count FROM {}", table.name);
+            let there: i64 = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut connection).await?.try_get("count")?;
+            if there > i64::from(MADE_WITH_A_ROW.contains(&table.name)) {
+                return Err(CopyError::NotEmpty { database: self.to_string(), table: table.name });
+            }
+        }
+        Ok(())
+    }
+}
+
 async fn only_known_tables(connection: &mut AnyConnection, kind: Kind) -> Result<(), CopyError> {
     let sql = match kind {
         Kind::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
@@ -400,6 +418,7 @@ mod tests {
         let empty: Vec<_> = copied.iter().filter(|table| table.rows == 0).map(|table| table.table).collect();
         assert_eq!(empty, [""; 0], "the conformance suite leaves a row in every table");
         assert_eq!(conformance::everything(&copy).await, conformance::everything(&source).await);
+        assert!(copy.check_empty().await.is_err());
         let again = source.copy_to(&copy).await;
         assert!(matches!(again, Err(CopyError::NotEmpty { table: "incidents", .. })), "{again:?}");
         // The copy goes on by itself, and a copy of it is the same.
@@ -415,6 +434,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = async |name: &str| Database::in_file(&folder.path().join(name)).await.unwrap();
         let (source, copy) = (open("source.db").await, open("copy.db").await);
+        copy.check_empty().await.unwrap();
         let mut connection = source.opener.connect().await.unwrap();
         sqlx::raw_sql("CREATE TABLE more (id TEXT) STRICT").execute(&mut connection).await.unwrap();
         let refused = source.copy_to(&copy).await;
