@@ -92,12 +92,12 @@ pub enum ObjectError {
         place: String,
     },
     /// The store cannot be opened.
-    #[error("{place} cannot be used")]
+    #[error("{place} cannot be used: {why}")]
     Unusable {
         /// The store.
         place: String,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        /// Why, with all causes: the texts of a store's errors hold those of their causes already.
+        why: String,
     },
     /// The backend failed.
     #[error("object {path}: the object store failed")]
@@ -247,15 +247,15 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::Unusable`].
     pub async fn ping(&self) -> Result<(), ObjectError> {
-        let unusable = |source| ObjectError::Unusable { place: self.to_string(), source };
+        let unusable = |why: &dyn Display| ObjectError::Unusable { place: self.to_string(), why: why.to_string() };
         match &self.place {
-            Place::Folder(_) => self.free_bytes().map(|_| ()).map_err(|error| unusable(error.into())),
+            Place::Folder(_) => self.free_bytes().map(|_| ()).map_err(|error| unusable(&error)),
             Place::Bucket(_) => {
                 // Dead letters are few: one page of a list.
                 let mut letters = std::pin::pin!(self.list("dead-letters"));
                 let asked = tokio::time::timeout(Duration::from_secs(PING_SECS_MAX), letters.next());
-                let answer = asked.await.map_err(|late| unusable(late.into()))?;
-                answer.transpose().map(|_| ()).map_err(|error| unusable(error.into()))
+                let answer = asked.await.map_err(|late| unusable(&late))?;
+                answer.transpose().map(|_| ()).map_err(|error| unusable(&error))
             }
         }
     }

@@ -22,7 +22,7 @@ use super::{ObjectError, credentials};
 
 /// A request is repeated for so long. Agents and sources repeat theirs after that.
 const RETRY_SECS_MAX: u64 = 20;
-const RETRIES_MAX: usize = 5;
+const RETRIES_MAX: usize = 10;
 /// An object of which only the name counts: it is put at each start, and must be refused.
 const PROBE: &str = "probe/written-once";
 
@@ -75,7 +75,7 @@ pub(super) async fn open(
     bucket: &Bucket,
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Arc<dyn ObjectStore>, ObjectError> {
-    let unusable = |source| ObjectError::Unusable { place: bucket.to_string(), source };
+    let unusable = |why: &dyn Display| ObjectError::Unusable { place: bucket.to_string(), why: why.to_string() };
     let retry = RetryConfig {
         max_retries: RETRIES_MAX,
         retry_timeout: Duration::from_secs(RETRY_SECS_MAX),
@@ -100,7 +100,7 @@ pub(super) async fn open(
             builder = builder.with_config(key, value);
         }
     }
-    if !names_itself && let Some(found) = files.read().map_err(|error| unusable(error.into()))? {
+    if !names_itself && let Some(found) = files.read().map_err(|error| unusable(&error))? {
         builder = builder.with_access_key_id(found.key_id).with_secret_access_key(found.secret);
         if let Some(token) = found.token {
             builder = builder.with_token(token);
@@ -113,7 +113,7 @@ pub(super) async fn open(
         .with_unsigned_payload(false)
         .with_skip_signature(false)
         .with_retry(retry);
-    let store = builder.build().map_err(|error| unusable(error.into()))?;
+    let store = builder.build().map_err(|error| unusable(&error))?;
     let store: Arc<dyn ObjectStore> = if bucket.prefix.is_empty() {
         Arc::new(store)
     } else {
@@ -126,7 +126,7 @@ pub(super) async fn open(
         match put.await {
             Ok(_) => {}
             Err(object_store::Error::AlreadyExists { .. }) => return Ok(store),
-            Err(error) => return Err(unusable(error.into())),
+            Err(error) => return Err(unusable(&error)),
         }
     }
     Err(ObjectError::Overwrites { place: bucket.to_string() })
