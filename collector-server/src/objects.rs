@@ -255,7 +255,7 @@ impl Objects {
                 let mut letters = std::pin::pin!(self.list("dead-letters"));
                 let asked = tokio::time::timeout(Duration::from_secs(PING_SECS_MAX), letters.next());
                 let answer = asked.await.map_err(|late| unusable(&late))?;
-                answer.transpose().map(|_| ()).map_err(|error| unusable(&error))
+                answer.transpose().map(|_| ()).map_err(|error| unusable(&format!("{error:?}")))
             }
         }
     }
