@@ -14,6 +14,7 @@ const KEY: &str = "s3-key-of-the-tests";
 /// See the module. It forgets everything when it is dropped.
 pub struct S3 {
     address: String,
+    bucket: &'static str,
     _server: Running,
 }
 
@@ -25,17 +26,22 @@ impl S3 {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
         let mut command = Command::new(python);
         command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port]);
-        let s3 = Self { address: format!("http://127.0.0.1:{port}"), _server: Running::start(&mut command) };
+        let address = format!("http://127.0.0.1:{port}");
+        let s3 = Self { address, bucket: "evidence", _server: Running::start(&mut command) };
         let client = reqwest::blocking::Client::builder().timeout(DEADLINE).build().unwrap();
         until("moto has a bucket", DEADLINE, || {
-            client.put(format!("{}/evidence", s3.address)).send().ok().filter(|answer| answer.status().is_success())
+            client.put(s3.at("")).send().ok().filter(|answer| answer.status().is_success())
         });
         Some(s3)
     }
 
     /// An address in the bucket.
     pub fn url(&self, prefix: &str) -> String {
-        format!("s3://evidence/{prefix}")
+        format!("s3://{}/{prefix}", self.bucket)
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}/{}/{path}", self.address, self.bucket)
     }
 
     /// What a process needs in its environment to use it.
@@ -53,13 +59,13 @@ impl S3 {
 
     /// An object as the store holds it; none when it is not there.
     pub fn object(&self, path: &str) -> Option<Vec<u8>> {
-        let answer = reqwest::blocking::get(format!("{}/evidence/{path}", self.address)).unwrap();
+        let answer = reqwest::blocking::get(self.at(path)).unwrap();
         answer.status().is_success().then(|| answer.bytes().unwrap().to_vec())
     }
 
     /// The paths of the objects below a prefix.
     pub fn paths(&self, prefix: &str) -> Vec<String> {
-        let url = format!("{}/evidence?list-type=2&prefix={prefix}", self.address);
+        let url = self.at(&format!("?list-type=2&prefix={prefix}"));
         let listed = reqwest::blocking::get(url).unwrap().text().unwrap();
         let keys = listed.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
         keys.map(str::to_owned).collect()
@@ -68,7 +74,7 @@ impl S3 {
     /// Puts other bytes in the place of an object, as somebody does who has the keys.
     pub fn change(&self, path: &str, bytes: Vec<u8>) {
         let client = reqwest::blocking::Client::new();
-        let put = client.put(format!("{}/evidence/{path}", self.address)).body(bytes).send().unwrap();
+        let put = client.put(self.at(path)).body(bytes).send().unwrap();
         assert!(put.status().is_success(), "{put:?}");
     }
 }
