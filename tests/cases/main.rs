@@ -23,6 +23,7 @@ mod path_broken;
 mod profiles;
 mod seal;
 mod sibling;
+mod spool;
 mod tampered;
 mod trust;
 mod unprivileged;

@@ -7,10 +7,10 @@ use harness::{Lab, Random, Running, Site, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_mins(2);
+pub const SOON: Duration = Duration::from_mins(2);
 
 /// The volatile tier, then a tree that takes some seconds at the rate that its profile allows.
-fn slow(lab: &Lab, files: usize, rate: &str) -> String {
+pub fn slow(lab: &Lab, files: usize, rate: &str) -> String {
     let mut random = Random::seeded();
     for number in 0..files {
         lab.plant(&number.to_string(), random.bytes(1 << 20));
@@ -21,12 +21,12 @@ fn slow(lab: &Lab, files: usize, rate: &str) -> String {
     lab.profile(&profile).into_os_string().into_string().unwrap()
 }
 
-fn incident(site: &Site) -> String {
+pub fn incident(site: &Site) -> String {
     site.alert("edr", &json!({"event_type": "malware", "host": "web-1", "details": "one"}))
 }
 
 /// Waits until the server holds some of the files tier, and returns the bundle as it then is.
-fn in_the_files_tier(site: &Site, incident: &str, bytes: u64) -> Value {
+pub fn in_the_files_tier(site: &Site, incident: &str, bytes: u64) -> Value {
     until("the files tier is on its way", SOON, || {
         let evidence = site.api(&format!("evidence?incident={incident}"))["items"][0].clone();
         let has_volatile = evidence["tiers"].as_array()?.contains(&json!("volatile"));
@@ -34,14 +34,14 @@ fn in_the_files_tier(site: &Site, incident: &str, bytes: u64) -> Value {
     })
 }
 
-fn only_bundle(site: &Site, incident: &str) -> Value {
+pub fn only_bundle(site: &Site, incident: &str) -> Value {
     let bundles = site.api(&format!("evidence?incident={incident}"));
     assert_eq!(bundles["items"].as_array().unwrap().len(), 1, "{bundles}");
     bundles["items"][0].clone()
 }
 
 /// The bundle, once the server has verified it.
-fn verified(site: &Site, incident: &str) -> Value {
+pub fn verified(site: &Site, incident: &str) -> Value {
     until("the bundle is verified", SOON, || {
         let bundle = only_bundle(site, incident);
         (bundle["state"] != "receiving").then_some(bundle)
@@ -49,7 +49,7 @@ fn verified(site: &Site, incident: &str) -> Value {
 }
 
 /// Downloads the bundle and lets `holdfast verify` judge it.
-fn get(site: &Site, bundle: &Value, code: i32) -> std::path::PathBuf {
+pub fn get(site: &Site, bundle: &Value, code: i32) -> std::path::PathBuf {
     let folder = site.path("got");
     let id = bundle["bundle"].as_str().unwrap();
     site.holdfast(&["evidence", "get", id, "--output", folder.to_str().unwrap()]).expect_code(code);
@@ -57,7 +57,7 @@ fn get(site: &Site, bundle: &Value, code: i32) -> std::path::PathBuf {
 }
 
 /// The sum of the server's counters in whose line all of these stand.
-fn metric(site: &Site, name: &[&str]) -> u64 {
+pub fn metric(site: &Site, name: &[&str]) -> u64 {
     let token = std::fs::read_to_string(site.path("responder.token")).unwrap();
     let answer = site.client().get(format!("{}/metrics", site.url())).bearer_auth(token.trim()).send().unwrap();
     let text = answer.text().unwrap();
@@ -68,7 +68,7 @@ fn metric(site: &Site, name: &[&str]) -> u64 {
     values.filter_map(|(_, value)| value.parse::<u64>().ok()).sum()
 }
 
-fn end(daemon: Running) {
+pub fn end(daemon: Running) {
     daemon.signal(Signal::TERM);
     daemon.wait(SOON).expect_code(0);
 }

@@ -102,12 +102,11 @@ impl Daemon {
             }
         }
         // Whatever is left has been acknowledged, and no checkpoint will come for it: its run is over.
-        let offset = upload.offset();
-        tracing::info!(%bundle, offset, "the server has what waited of this bundle");
-        if let Some(order) = waiting.about.order {
+        tracing::info!(%bundle, offset = upload.offset(), "the server has what waited of this bundle");
+        if let (Some(order), Some(receipted)) = (waiting.about.order, upload.receipted()) {
             self.amend(order, |event| match event {
                 OrderEvent::Interrupted { bundle: Some(of), by_silence, .. } if of == bundle => {
-                    OrderEvent::Interrupted { bundle: Some(of), by_silence, receipted: Some(offset) }
+                    OrderEvent::Interrupted { bundle: Some(of), by_silence, receipted: Some(receipted) }
                 }
                 other => other,
             });

@@ -16,7 +16,7 @@ use wire::agent_api::CHUNK_BYTES_MAX;
 
 /// Bytes that may wait for the server's acknowledgement.
 pub const HELD_BYTES_MAX: usize = 16 << 20;
-/// At the end of a tier the writer waits this long for the receipt.
+/// At the end of a tier the writer waits this long for the receipt, and for room whenever there is none.
 const RECEIPT_SECS_MAX: u64 = 30;
 /// Names another time, for tests.
 const RECEIPT_VARIABLE: &str = "HOLDFAST_RECEIPT_SECS_MAX";
@@ -63,7 +63,7 @@ struct State {
     failed: Option<String>,
     /// For the custody log of the bundle.
     happened: Vec<Happened>,
-    /// A tier's end has waited for its receipt for too long.
+    /// The writer has waited for too long: for a tier's receipt, or for room.
     is_overdue: bool,
 }
 
@@ -104,13 +104,19 @@ struct Shared {
     moved: Condvar,
     /// Signalled when there is something to send, and at the end.
     work: Notify,
-    /// Signalled when a receipt is overdue.
+    /// Signalled when the writer has waited for too long.
     overdue: Notify,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer has waited for too long.
+    fn overdue(&self, state: &mut State) {
+        state.is_overdue = true;
+        self.overdue.notify_one();
     }
 }
 
@@ -127,6 +133,7 @@ pub struct Chunks(Arc<Shared>);
 impl Write for Chunks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.0.lock();
+        let started = Instant::now();
         loop {
             state.check()?;
             let room = HELD_BYTES_MAX.saturating_sub(state.held);
@@ -140,7 +147,14 @@ impl Write for Chunks {
                 }
                 return Ok(length);
             }
-            state = self.0.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
+            // What cannot be taken grows old as what gets no receipt does.
+            let left = self.0.patience.saturating_sub(started.elapsed());
+            state = if left.is_zero() {
+                self.0.overdue(&mut state);
+                self.0.moved.wait(state).unwrap_or_else(PoisonError::into_inner)
+            } else {
+                self.0.moved.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+            };
         }
     }
 
@@ -168,8 +182,7 @@ impl Output for Chunks {
             if left.is_zero() {
                 let held = state.held;
                 tracing::warn!(secs = self.0.patience.as_secs(), held, "no receipt for this tier yet: the run goes on");
-                state.is_overdue = true;
-                self.0.overdue.notify_one();
+                self.0.overdue(&mut state);
                 return Ok(());
             }
             state = self.0.moved.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -226,7 +239,7 @@ impl Outgoing {
         }
     }
 
-    /// Waits until a tier's end has waited for its receipt for too long. It is told once.
+    /// Waits until the writer has waited for too long, for a tier's receipt or for room. It is told once.
     pub async fn overdue(&self) {
         loop {
             if std::mem::take(&mut self.0.lock().is_overdue) {

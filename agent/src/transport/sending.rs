@@ -107,7 +107,11 @@ impl<B: Future<Output = Result<(), CallError>>> Sending<'_, '_, B> {
         if !self.is_sealed {
             return Err(UploadError::Unsealed { offset: self.upload.offset() });
         }
-        self.upload.end().await?;
+        match self.upload.end().await {
+            // Our server knows it from the last checkpoint; the word is for those that take no checkpoints.
+            Err(UploadError::Away { .. }) if matches!(self.otherwise, Otherwise::Spool(_)) => {}
+            ended => ended?,
+        }
         Ok(Uploaded::Whole)
     }
 
@@ -121,12 +125,12 @@ impl<B: Future<Output = Result<(), CallError>>> Sending<'_, '_, B> {
         };
         outgoing.forget_overdue();
         // At once, while the first collectors are at work: their evidence then waits for no handshake.
-        let mut piece = None;
+        let (mut piece, mut is_told) = (None, false);
         loop {
             let attempt = self.attempt(piece.as_ref());
             let sent = tokio::select! {
                 sent = attempt => sent,
-                reason = slow(outgoing, &otherwise) => Ok(Some(reason)),
+                reason = slow(outgoing, &otherwise, &mut is_told) => Ok(Some(reason)),
             };
             match sent {
                 Ok(None) => {}
@@ -289,15 +293,18 @@ fn note(spool: &Spool, about: &About) {
     }
 }
 
-/// Waits until the server is too slow for a tier's end. Without a spool the bundle is told that it had none, and the
+/// Waits until the writer has waited for too long. Without a spool the bundle is told that it had none, and the
 /// waiting goes on.
-async fn slow(outgoing: &Outgoing, otherwise: &Otherwise) -> String {
+async fn slow(outgoing: &Outgoing, otherwise: &Otherwise, is_told: &mut bool) -> String {
     loop {
         outgoing.overdue().await;
-        let reason = format!("the server gave no receipt for a tier within {} s", receipt_wait().as_secs());
+        let secs = receipt_wait().as_secs();
+        let reason = format!("the server was slower than {secs} s with a tier's receipt or with what it was sent");
         match otherwise {
             Otherwise::Spool(_) => return reason,
+            Otherwise::Nowhere(_) if *is_told => {}
             Otherwise::Nowhere(why) => {
+                *is_told = true;
                 tracing::warn!(reason, why, "there is no spool");
                 outgoing.happened("not_spooled", [("reason", json!(reason)), ("why", json!(why))]);
             }

@@ -130,6 +130,8 @@ pub struct Upload<'a> {
     /// Answers in a row that moved nothing forward.
     fruitless: u32,
     receipts: Receipts<'a>,
+    /// The offset of the last receipt.
+    receipted: Option<u64>,
     /// A server that stays away for longer than this ends one attempt.
     pub away_max: Duration,
 }
@@ -137,13 +139,18 @@ pub struct Upload<'a> {
 impl<'a> Upload<'a> {
     /// An upload of which the server has heard nothing from this process.
     pub fn new(client: &'a Client, subject: Subject, receipts: Receipts<'a>, away_max: Duration) -> Self {
-        let (location, offset, is_certain, fruitless) = (None, 0, false, 0);
-        Self { subject, client, location, offset, is_certain, fruitless, receipts, away_max }
+        let (location, offset, is_certain, fruitless, receipted) = (None, 0, false, 0, None);
+        Self { subject, client, location, offset, is_certain, fruitless, receipts, receipted, away_max }
     }
 
     /// Bytes that the server has acknowledged.
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// The offset of the last receipt, if there was one.
+    pub fn receipted(&self) -> Option<u64> {
+        self.receipted
     }
 
     /// Something went wrong, or was broken off: the server is asked for its offset before anything else.
@@ -251,6 +258,7 @@ impl<'a> Upload<'a> {
         }
         for receipt in &receipts {
             self.receipts.take(receipt, &checkpoint)?;
+            self.receipted = Some(checkpoint.offset);
         }
         Ok(checkpoint.is_final)
     }

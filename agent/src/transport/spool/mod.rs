@@ -33,7 +33,10 @@ const FOLDER: &str = "spool";
 const BYTES_MAX: u64 = 2 << 30;
 /// … and no more than this part of what is free on its disk.
 const FREE_PART: u64 = 10;
-/// What a transport checkpoint takes: each chunk leaves room for its own, which is let in whatever is there.
+/// age adds 16 bytes to each 64 KiB.
+const AGE_PART: usize = (64 << 10) / 16;
+/// What a transport checkpoint takes, and age's header: each chunk leaves room for its own checkpoint, which is let in
+/// whatever is there.
 const LINE_BYTES: u64 = 4 << 10;
 
 /// See the module. Written by one run at a time, which may make two bundles.
@@ -88,8 +91,8 @@ impl Spool {
         let bytes = match entry.kind {
             Kind::Line => content,
             Kind::Chunk { .. } => {
+                self.check_room((content.len() + content.len() / AGE_PART) as u64 + LINE_BYTES)?;
                 sealed = age::encrypt(&self.recipient, content).map_err(io::Error::other)?;
-                self.check_room(sealed.len() as u64 + LINE_BYTES)?;
                 &sealed
             }
         };
