@@ -359,6 +359,8 @@ fn names_of(certificate: &X509Certificate) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use bundle::ca::NotVouched::{NoCa, Nobody};
+
     use super::*;
 
     const NOW: Instant = Instant(1_795_283_148_000_000_000);
@@ -428,7 +430,6 @@ mod tests {
         assert_eq!(follow(&trusted, &in_force.offered_pem()).unwrap(), trusted, "again");
         let kept = bundle::ca::keep(&trusted, &in_force.sha256s()[..1]);
         assert_eq!(bundle::ca::digests(&kept), [in_force.issuing.sha256()]);
-        use bundle::ca::NotVouched::{NoCa, Nobody};
         assert_eq!(follow(stranger.pem(), &in_force.offered_pem()), Err(Nobody));
         assert_eq!(follow(old.pem(), in_force.issuing.pem()), Err(Nobody), "without the word");
         // The word is for another key, or a certificate that is no CA's.

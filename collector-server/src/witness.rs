@@ -167,7 +167,7 @@ impl Witness {
             if outcome.is_ok() {
                 *written = Some(point.root);
             }
-            app.witness.note(*to, &outcome);
+            app.witness.note(to, &outcome);
         }
         if let Some(authority) = &mut self.authority {
             authority.stamp(app, &self.folders, (point, line), is_last).await;
