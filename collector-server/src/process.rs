@@ -9,11 +9,14 @@ use anyhow::Context as _;
 use axum_server::Handle;
 use bundle::time::Clock;
 use hyper_util::rt::TokioTimer;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use wire::{Instant, Sha256};
 
 use crate::app::limits::Limits;
-use crate::app::{App, Reach};
+use crate::app::{App, Problem, Reach};
+use crate::authority::InForce;
 use crate::data_dir::DataDir;
 use crate::http;
 use crate::http::places::Places;
@@ -21,6 +24,8 @@ use crate::http::tls::Acceptor;
 use crate::objects::{Bucket, Objects};
 use crate::site::Site;
 use crate::store::sql::Database;
+use crate::store::sql::peers::{News, Peers};
+use crate::store::sql::postgres::Address;
 use crate::witness::{self, Witness};
 
 /// Names under which the server is always reached on its own host.
@@ -45,6 +50,8 @@ const METRICS_SECS: u64 = 60;
 pub struct Config {
     /// The data directory.
     pub data: PathBuf,
+    /// The database that this server shares with others; a file in the data directory, when there is none.
+    pub database: Option<Address>,
     /// Where custody heads go.
     pub heads: witness::To,
     /// How much is taken.
@@ -109,16 +116,27 @@ impl Server {
         let address = listener.local_addr()?;
         let reach = Reach { ca_sha256: in_force.issuing.sha256(), servers: addresses(&config.names, address) };
         let objects = open_objects(&dir.objects(), config.objects.as_ref()).await?;
-        let store = Database::in_file(&dir.database()).await.context("the records cannot be opened")?;
+        let store = match &config.database {
+            Some(address) => Database::at(address).await,
+            None => Database::in_file(&dir.database()).await,
+        };
+        let store = store.context("the records cannot be opened")?;
         let heads = Witness::new(dir.custody_heads(), dir.timestamps(), config.heads)
             .map_err(|why| anyhow::anyhow!("custody heads cannot leave: {why}"))?;
         let mut app = App::new(Box::new(clock), objects, reach, dir.signer()?, Arc::new(store));
+        app.spool = Some(dir.spool_key()?);
+        let news = match &config.database {
+            Some(address) => Some(join(&mut app, address, &in_force).await?),
+            None => None,
+        };
         app.authorities.put(in_force);
         app.limits = config.limits;
-        app.spool = Some(dir.spool_key()?);
         app.site = site;
-        app.record_rules().await.map_err(|problem| anyhow::anyhow!("{}: {:?}", problem.message, problem.cause))?;
+        app.record_rules().await.map_err(in_words)?;
         let app = Arc::new(app);
+        if let Some(news) = news {
+            tokio::spawn(hear(Arc::clone(&app), news, config.site.clone()));
+        }
         let handle = Handle::new();
         let listening = tokio::spawn(listen(listener, acceptor.clone(), handle.clone(), &app)?);
         let background = tokio::spawn(keep_up(Arc::clone(&app), heads));
@@ -135,15 +153,17 @@ impl Server {
         self.dir.folder()
     }
 
-    /// Reads the site's files again, and which authorities are in force. With a mistake in them everything stays as it was.
+    /// Reads the site's files again, and which authorities are in force; and has the servers that share the records read
+    /// theirs. With a mistake in them everything stays as it was.
     ///
     /// # Errors
     /// The mistakes, or that nobody could be told of the change.
     pub async fn reload(&self) -> anyhow::Result<()> {
         self.reload_authorities()?;
         let Some(folder) = &self.site else { return Ok(()) };
-        self.app.site.load(folder)?;
-        self.app.record_rules().await.map_err(|problem| anyhow::anyhow!("{}: {:?}", problem.message, problem.cause))
+        reload(&self.app, folder).await?;
+        self.app.peers.tell(News::Site);
+        Ok(())
     }
 
     /// Another CA may be in force: `ca roll` and `ca retire` work beside the server.
@@ -194,6 +214,44 @@ pub async fn open_objects(folder: &Path, bucket: Option<&Bucket>) -> anyhow::Res
         }
         None => Objects::in_folder(folder).context("the folder of the objects cannot be used"),
     }
+}
+
+/// Becomes one of the servers that share this database.
+async fn join(app: &mut App, address: &Address, in_force: &InForce) -> anyhow::Result<Receiver<News>> {
+    app.check_identity(&in_force.sha256s()).await.map_err(in_words)?;
+    let (peers, news) = Peers::join(address, app.stop.clone()).context("the records cannot be shared")?;
+    app.join(&peers);
+    Ok(news)
+}
+
+async fn hear(app: Arc<App>, news: Receiver<News>, site: Option<PathBuf>) {
+    let changed = Notify::new();
+    let read_again = async {
+        loop {
+            changed.notified().await;
+            let Some(folder) = &site else { continue };
+            match reload(&app, folder).await {
+                Ok(()) => tracing::info!("the site's files were read again, as another server's were"),
+                Err(error) => tracing::error!(error = format!("{error:#}"), "the site's files were not taken over"),
+            }
+        }
+    };
+    tokio::select! {
+        () = app.hear(news, &changed) => {}
+        () = read_again => {}
+    }
+}
+
+async fn reload(app: &App, folder: &Path) -> anyhow::Result<()> {
+    app.site.load(folder)?;
+    app.record_rules().await.map_err(in_words)
+}
+
+fn in_words(problem: Problem) -> anyhow::Error {
+    let Problem { cause, hint, message, .. } = problem;
+    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+    let hint = hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+    anyhow::anyhow!("{message}{cause}{hint}")
 }
 
 /// The future that serves.

@@ -97,6 +97,11 @@ impl SpoolKey {
         self.current.to_public().to_string()
     }
 
+    /// All who open what was spooled, that one first.
+    pub fn recipients(&self) -> Vec<String> {
+        std::iter::once(&self.current).chain(&self.older).map(|one| one.to_public().to_string()).collect()
+    }
+
     /// The content of a spooled file, in memory and of at most [`CHUNK_BYTES_MAX`].
     ///
     /// # Errors

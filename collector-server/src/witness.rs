@@ -130,7 +130,10 @@ impl Witness {
         loop {
             tokio::select! {
                 () = app.stop.cancelled() => return self,
-                _ = every.tick() => self.round(&app, false).await,
+                // Of servers that share the records, the leader.
+                _ = every.tick() => if app.peers.leads() {
+                    self.round(&app, false).await;
+                },
             }
         }
     }

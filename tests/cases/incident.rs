@@ -97,13 +97,17 @@ fn sent(site: &Site, product: &str, alert: &Value) -> String {
 
 #[test]
 fn an_incident_is_worked_on_from_the_first_alert_to_the_last_note() {
-    let site = Site::new();
+    worked_on_from_the_first_alert_to_the_last_note(&Site::new());
+}
+
+/// The whole of it, wherever the records are.
+pub fn worked_on_from_the_first_alert_to_the_last_note(site: &Site) {
     let falco: Value = serde_json::from_str(&fixture("falco-fileless-execution.json")).unwrap();
     let guardduty: Value = serde_json::from_str(&fixture("guardduty-command-and-control.json")).unwrap();
-    let incident = sent(&site, "falco", &falco);
-    assert_eq!(sent(&site, "guardduty", &guardduty), incident, "the same host ties them");
+    let incident = sent(site, "falco", &falco);
+    assert_eq!(sent(site, "guardduty", &guardduty), incident, "the same host ties them");
     let stranger = json!({"event_type": "phishing", "host": "mail-7", "title": "A link was opened"});
-    let other = sent(&site, "proxy", &stranger);
+    let other = sent(site, "proxy", &stranger);
     assert_ne!(other, incident);
 
     let show = |id: &str| site.ask(&["incident", "show", id]);

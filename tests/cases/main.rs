@@ -21,6 +21,7 @@ mod orders;
 mod path;
 mod path_broken;
 mod profiles;
+mod replicas;
 mod seal;
 mod sibling;
 mod spool;

@@ -2,11 +2,10 @@
 //! record it. The modified server is the real one with orders put into its records behind its back.
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use bundle::sign::SigningKey;
-use harness::{Host, RESPONDER, Running, Site};
+use harness::{Host, RESPONDER, Site};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use server::store::sql::Database;
@@ -55,7 +54,10 @@ fn envelope(key: &SigningKey, order: &impl serde::Serialize) -> Signed {
 fn put(site: &Site, orders: Vec<(Order, Signed)>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = Database::in_file(&site.data().join("holdfast.db")).await.unwrap();
+        let store = match site.database() {
+            Some(address) => Database::at(&address.parse().unwrap()).await.unwrap(),
+            None => Database::in_file(&site.data().join("holdfast.db")).await.unwrap(),
+        };
         for (order, envelope) in orders {
             let host = site.path("web-1");
             let agent = fs::read_to_string(host.join("agent_id")).unwrap();
@@ -82,7 +84,11 @@ fn put(site: &Site, orders: Vec<(Order, Signed)>) {
 
 #[test]
 fn what_no_responder_ordered_is_refused_by_name() {
-    let mut site = Site::new();
+    refused_by_name(Site::new());
+}
+
+/// The whole of it, wherever the records are.
+pub fn refused_by_name(mut site: Site) {
     let policy = site.write("policy.toml", "[collect]\nprofiles = [\"triage\"]\n");
     site.enroll_with("web-1", &["--policy", policy.to_str().unwrap()]);
     let incident = site.alert("edr", &json!({"event_type": "malware", "host": "web-1", "details": "one"}));
@@ -145,11 +151,8 @@ fn what_no_responder_ordered_is_refused_by_name() {
 /// A server that lost, or says that it lost, what it knew of an order delivers it again.
 fn forget_that_it_ran(site: &mut Site, order: &str) {
     site.stop_server();
-    let sql = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); \
-               print(db.execute(\"UPDATE orders SET state = 'queued' WHERE order_id = ?\", (sys.argv[2],)).rowcount); db.commit()";
-    let mut python = Command::new("python3");
-    python.args(["-c", sql]).arg(site.data().join("holdfast.db")).arg(order);
-    assert_eq!(Running::start(&mut python).wait(SOON).expect_code(0).stdout.trim(), "1");
+    let sql = format!("UPDATE orders SET state = 'queued' WHERE order_id = '{order}'");
+    assert_eq!(site.sql(&sql), "UPDATE 1");
     site.start_server();
 }
 

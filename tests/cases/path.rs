@@ -11,7 +11,11 @@ const SOON: Duration = Duration::from_mins(1);
 
 #[test]
 fn from_two_alerts_to_evidence_that_anybody_can_verify() {
-    let site = Site::new();
+    from_alerts_to_evidence(&Site::new());
+}
+
+/// The whole of it, wherever the records are.
+pub fn from_alerts_to_evidence(site: &Site) {
     let host = site.enroll("web-1");
     let daemon = host.daemon();
     let plain = json!({
@@ -57,7 +61,7 @@ fn from_two_alerts_to_evidence_that_anybody_can_verify() {
     assert_eq!(header["order_sha256"], site.api(&format!("orders/{}", bundle["order"].as_str().unwrap()))["sha256"]);
 
     site.holdfast(&["custody", "verify"]).expect_code(0);
-    custody_names_everything(&site, &incident);
+    custody_names_everything(site, &incident);
     daemon.signal(Signal::TERM);
     daemon.wait(SOON).expect_code(0);
 }

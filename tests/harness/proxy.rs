@@ -30,7 +30,7 @@ struct Weather {
 }
 
 struct Shared {
-    to: SocketAddr,
+    to: Mutex<SocketAddr>,
     is_cut: AtomicBool,
     /// Bytes from the clients to the server.
     sent: AtomicU64,
@@ -51,7 +51,7 @@ impl Cable {
         let listener = TcpListener::bind((at, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            to,
+            to: Mutex::new(to),
             is_cut: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
@@ -76,6 +76,16 @@ impl Cable {
     /// Breaks all connections, and every new one at once.
     pub fn cut(&self) {
         self.shared.is_cut.store(true, Ordering::SeqCst);
+        self.break_all();
+    }
+
+    /// Breaks all connections, and passes new ones on to another server: what a load balancer does.
+    pub fn plug(&self, to: SocketAddr) {
+        *self.shared.to.lock().unwrap() = to;
+        self.break_all();
+    }
+
+    fn break_all(&self) {
         for (_, (client, server)) in self.shared.open.lock().unwrap().drain() {
             let _ = client.shutdown(Shutdown::Both);
             let _ = server.shutdown(Shutdown::Both);
@@ -129,7 +139,7 @@ impl Shared {
         if self.is_cut.load(Ordering::SeqCst) {
             return;
         }
-        let Ok(server) = TcpStream::connect(self.to) else { return };
+        let Ok(server) = TcpStream::connect(*self.to.lock().unwrap()) else { return };
         let number = self.accepted.fetch_add(1, Ordering::SeqCst);
         let pair = (client.try_clone().unwrap(), server.try_clone().unwrap());
         self.open.lock().unwrap().insert(number, pair);

@@ -12,9 +12,11 @@ use tempfile::TempDir;
 use wire::ticket::Ticket;
 
 use crate::disk::Disk;
+use crate::postgres::Postgres;
 use crate::process::{Ended, Running, until};
 use crate::programs::{agent, holdfast, server};
 use crate::proxy::Cable;
+use crate::replica::{DATABASE, Replica};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -26,6 +28,8 @@ pub const RESPONDER: &str = "ada@example.org";
 pub struct Setup {
     /// Our address at which the agents find the cable; loopback, when it is not given.
     pub cable_at: Option<IpAddr>,
+    /// Where the records are, when they are not in the server's data folder: `postgres://…`.
+    pub database: Option<String>,
     /// The length of a disk for the server's data alone.
     pub disk_bytes: Option<u64>,
     /// More words for `holdfast-server serve`.
@@ -41,7 +45,7 @@ pub struct Site {
     pub disk: Option<Disk>,
     folder: TempDir,
     address: SocketAddr,
-    /// More words for `holdfast-server serve`.
+    database: Option<String>,
     serve: Vec<String>,
     variables: Vec<(String, String)>,
     /// What lies between the agents and the server.
@@ -60,6 +64,16 @@ impl Site {
         Self::with(Setup::default())
     }
 
+    /// The same, with its records in a fresh database of PostgreSQL; `None` where there is none, which is said.
+    pub fn on_postgres() -> Option<Self> {
+        Postgres::shared().map(|postgres| Self::over(postgres.database()))
+    }
+
+    /// The same, with its records in this database.
+    pub fn over(database: String) -> Self {
+        Self::with(Setup { database: Some(database), ..Setup::default() })
+    }
+
     /// The same, with differences.
     pub fn with(setup: Setup) -> Self {
         let folder = tempfile::Builder::new().prefix("holdfast-site-").tempdir().unwrap();
@@ -67,8 +81,8 @@ impl Site {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let cable = setup.cable_at.map_or_else(|| Cable::to(address), |at| Cable::from(at, address));
         let disk = setup.disk_bytes.map(|bytes| Disk::mount(&folder.path().join("data"), bytes));
-        let mut site =
-            Self { server: None, disk, folder, address, serve: setup.serve, variables: setup.variables, cable };
+        let Setup { database, serve, variables, .. } = setup;
+        let mut site = Self { server: None, disk, folder, address, database, serve, variables, cable };
         site.start_server();
         site.write("responder.token", site.token("ada", "responder"));
         let login = ["login", &site.url(), "--ca-sha256", &site.ca_sha256(), "--token", &site.text("responder.token")];
@@ -124,6 +138,9 @@ impl Site {
         let mut serve = behind(prefix, server());
         serve.args(["serve", "--listen", &self.address.to_string(), "--data"]).arg(self.data()).args(&self.serve);
         serve.envs(self.variables.iter().cloned());
+        if let Some(database) = self.database() {
+            serve.env(DATABASE, database);
+        }
         self.server = Some(Running::start(&mut serve));
     }
 
@@ -161,7 +178,35 @@ impl Site {
 
     /// `holdfast-server COMMAND … --data D`.
     pub fn server(&self, words: &[&str]) -> Ended {
-        Running::start(Command::new(server()).args(words).arg("--data").arg(self.data())).wait(DEADLINE)
+        let mut command = Command::new(server());
+        command.args(words).arg("--data").arg(self.data());
+        if let Some(database) = self.database() {
+            command.env(DATABASE, database);
+        }
+        Running::start(&mut command).wait(DEADLINE)
+    }
+
+    /// Where the records are, when they are in PostgreSQL.
+    pub fn database(&self) -> Option<&str> {
+        self.database.as_deref()
+    }
+
+    /// Another server over the same records and objects, with the same keys.
+    pub fn replica(&self) -> Replica {
+        Replica::prepared(&self.data(), self.path("replica"), self.database().unwrap()).started(&self.client())
+    }
+
+    /// Changes the records behind the server's back, and says how many rows.
+    #[track_caller]
+    pub fn sql(&self, sql: &str) -> String {
+        if let Some(address) = self.database() {
+            return Postgres::shared().unwrap().ask(address, sql);
+        }
+        let script = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); \
+                      print('UPDATE', db.execute(sys.argv[2]).rowcount); db.commit()";
+        let mut python = Command::new("python3");
+        python.args(["-c", script]).arg(self.data().join("holdfast.db")).arg(sql);
+        Running::start(&mut python).wait(DEADLINE).expect_code(0).stdout.trim().to_owned()
     }
 
     /// Digest of the CA's certificate.
@@ -190,7 +235,13 @@ impl Site {
     /// What the API answers to the responder.
     #[track_caller]
     pub fn api(&self, path: &str) -> Value {
-        let answer = self.client().get(format!("{}/api/v1/{path}", self.url())).bearer_auth(self.responder_token());
+        self.api_at(&self.url(), path)
+    }
+
+    /// What the API of the server there answers to the responder.
+    #[track_caller]
+    pub fn api_at(&self, url: &str, path: &str) -> Value {
+        let answer = self.client().get(format!("{url}/api/v1/{path}")).bearer_auth(self.responder_token());
         let answer = answer.send().unwrap();
         let (status, text) = (answer.status(), answer.text().unwrap());
         assert!(status.is_success(), "{path}: {status}: {text}");

@@ -24,6 +24,11 @@ macro_rules! uuid_id {
                 Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())
             }
 
+            /// When it was made, in milliseconds since the epoch; anything, when it comes from somebody else.
+            pub fn unix_ms(&self) -> u64 {
+                u64::try_from(self.0.as_u128() >> 80).unwrap_or(u64::MAX)
+            }
+
             /// The last eight hex digits. They are random; the first eight come from the clock, and two ids made within
             /// 65 seconds share them.
             pub fn short(&self) -> String {

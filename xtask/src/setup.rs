@@ -49,6 +49,8 @@ pub const NFT: Tool = Tool("nft", "nftables");
 pub const IPTABLES: Tool = Tool("iptables-legacy", "iptables");
 /// See [`IP`].
 pub const IPSET: Tool = Tool("ipset", "ipset");
+/// The database that servers share. Debian keeps it out of the search path: see [`HOMES`].
+pub const POSTGRES: Tool = Tool("initdb", "postgresql");
 /// Lists the sources.
 pub const GIT: Tool = Tool("git", "git");
 /// Compresses in the bench's baseline.
@@ -78,9 +80,20 @@ fn packages(tools: &[Tool]) -> anyhow::Result<()> {
         bail!("packages are missing; install them and start again:\n  sudo apt-get install -y {packages}");
     }
     println!("   installing {packages}");
+    if missing.contains(&POSTGRES.1) {
+        no_cluster()?;
+    }
     run(&mut apt("update"))?;
     run(apt("install").args(["-y", "--no-install-recommends"]).args(&missing))
         .with_context(|| format!("install {packages} by hand, then start again"))
+}
+
+/// Debian would make a database and start it with each boot. The tests start their own.
+fn no_cluster() -> anyhow::Result<()> {
+    let folder = Path::new("/etc/postgresql-common/createcluster.d");
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("holdfast-tests.conf"), "create_main_cluster = false\n")?;
+    Ok(())
 }
 
 fn apt(verb: &str) -> Command {
@@ -129,10 +142,14 @@ fn musl_target() -> anyhow::Result<()> {
     run(Command::new("rustup").args(["--quiet", "target", "add", MUSL]).current_dir(root()))
 }
 
-/// True when the program is in the search path.
+/// Where Debian has one folder for each version of PostgreSQL.
+const HOMES: &str = "/usr/lib/postgresql";
+
+/// True when the program is in the search path, or among those of PostgreSQL.
 pub fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    let homes = std::fs::read_dir(HOMES).into_iter().flatten().flatten().map(|version| version.path().join("bin"));
+    std::env::split_paths(&path).chain(homes).any(|folder| folder.join(program).is_file())
 }
 
 #[cfg(test)]

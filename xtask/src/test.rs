@@ -6,8 +6,8 @@ use anyhow::Context as _;
 
 use crate::programs::{self, Build, size};
 use crate::setup::{
-    AGE, CHROMEDRIVER, CHROMIUM, GIT, IP, IPSET, IPTABLES, MUSL_GCC, NFT, OPENSSL, PIP, PYTHON, SETPRIV, SSH_KEYGEN,
-    STRACE, UNSHARE, UNZIP, foreign, prepare,
+    AGE, CHROMEDRIVER, CHROMIUM, GIT, IP, IPSET, IPTABLES, MUSL_GCC, NFT, OPENSSL, PIP, POSTGRES, PYTHON, SETPRIV,
+    SSH_KEYGEN, STRACE, UNSHARE, UNZIP, foreign, prepare,
 };
 use crate::shell::{cargo, output, root, run as run_it, stage};
 use crate::{full, only, schema};
@@ -29,6 +29,7 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
         PYTHON,
         PIP,
         STRACE,
+        POSTGRES,
         SETPRIV,
         UNSHARE,
         IP,

@@ -24,6 +24,8 @@ use crate::store::{Change, EvidenceRecord, FindingsRecord, NewLeaf};
 
 /// Bundles that are looked for at a time.
 const AT_A_TIME: u32 = 32;
+/// How often it is looked whether this server leads now.
+const LEADS_EVERY: Duration = Duration::from_secs(1);
 /// What was not heard of is found after so long.
 const PAUSE: Duration = Duration::from_mins(1);
 
@@ -61,9 +63,15 @@ impl Evaluations {
 }
 
 impl App {
-    /// Applies the rules to what was verified, until the server stops.
+    /// Applies the rules to what was verified, until the server stops. Of servers that share the records, the leader does.
     pub async fn run_findings(self: Arc<Self>) {
         while !self.stop.is_cancelled() {
+            if !self.peers.leads() {
+                tokio::select! {
+                    () = self.stop.cancelled() => break,
+                    () = tokio::time::sleep(LEADS_EVERY) => continue,
+                }
+            }
             let next = match self.store.evidence_without_findings(AT_A_TIME).await {
                 Ok(records) => records.into_iter().find(|record| !self.findings.is_failed(record)),
                 Err(error) => {

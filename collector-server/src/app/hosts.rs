@@ -73,8 +73,8 @@ impl App {
     }
 
     pub(super) fn host_view(&self, record: HostRecord) -> HostView {
+        let connected = self.is_connected(&record);
         let HostRecord { agent, certificate_expires, enrolled, facts, last_seen, revoked, signer, .. } = record;
-        let connected = self.hub.is_connected(&agent);
         HostView { agent, certificate_expires, connected, enrolled, facts, last_seen, revoked, signer }
     }
 

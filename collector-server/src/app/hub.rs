@@ -1,7 +1,8 @@
 //! Which agents wait for orders, and how they are woken.
 //!
 //! Nothing here is kept: after a restart the agents ask again. There is one entry for each enrolled agent that asked
-//! lately, so the number of hosts bounds it.
+//! lately, so the number of hosts bounds it. An agent may wait at another server that shares the records: whoever is woken
+//! here is woken there.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,16 +11,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use wire::AgentId;
 
+use crate::store::sql::peers::{News, Peers};
+
 /// Long polls of one agent at a time. One that was cut off on the agent's side may still be open here.
 pub const POLLS_MAX: usize = 4;
 /// An agent counts as connected for so long after its last poll was answered: it is about to ask again.
-const LINGER: Duration = Duration::from_secs(15);
+pub(super) const LINGER: Duration = Duration::from_secs(15);
 /// `last_seen` is written at most this often for one agent.
 const SEEN_EVERY: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Hub(Arc<Mutex<HashMap<AgentId, Line>>>);
+pub struct Hub {
+    lines: Arc<Mutex<HashMap<AgentId, Line>>>,
+    /// The servers that share the records.
+    pub peers: Peers,
+}
 
 /// What is known of one agent.
 #[derive(Debug, Default)]
@@ -54,38 +61,49 @@ pub struct Poll {
 }
 
 impl Hub {
-    /// Answers the long poll of this agent: there is something for it.
+    /// Answers the long poll of this agent, wherever it is open: there is something for it.
     pub fn wake(&self, agent: &AgentId) {
-        if let Some(line) = lock(&self.0).get(agent) {
+        self.wake_here(agent);
+        self.peers.tell(News::Wake(agent.clone()));
+    }
+
+    /// The same at this server only.
+    pub fn wake_here(&self, agent: &AgentId) {
+        if let Some(line) = lock(&self.lines).get(agent) {
             line.notify.notify_waiters();
         }
     }
 
-    /// True while a long poll of the agent is open, or was a moment ago.
-    pub fn is_connected(&self, agent: &AgentId) -> bool {
-        lock(&self.0).get(agent).is_some_and(|line| line.is_connected(Instant::now()))
+    /// Has all who wait here look whether there is something for them.
+    pub fn wake_all_here(&self) {
+        lock(&self.lines).values().for_each(|line| line.notify.notify_waiters());
     }
 
-    /// How many agents are connected.
+    /// True while a long poll of the agent is open at this server, or was a moment ago.
+    pub fn is_connected(&self, agent: &AgentId) -> bool {
+        lock(&self.lines).get(agent).is_some_and(|line| line.is_connected(Instant::now()))
+    }
+
+    /// How many agents are connected to this server.
     pub fn connected(&self) -> usize {
         let now = Instant::now();
-        lock(&self.0).values().filter(|line| line.is_connected(now)).count()
+        lock(&self.lines).values().filter(|line| line.is_connected(now)).count()
     }
 
     /// Begins a long poll; `None` when the agent has too many of them already.
     pub fn poll(&self, agent: &AgentId) -> Option<Poll> {
-        let mut lines = lock(&self.0);
+        let mut lines = lock(&self.lines);
         let line = lines.entry(agent.clone()).or_default();
         if line.polls >= POLLS_MAX {
             return None;
         }
         line.polls += 1;
-        Some(Poll { agent: agent.clone(), lines: Arc::clone(&self.0), notify: Arc::clone(&line.notify) })
+        Some(Poll { agent: agent.clone(), lines: Arc::clone(&self.lines), notify: Arc::clone(&line.notify) })
     }
 
     /// True when it is time again to write down that this agent was heard; it then counts as written.
     pub fn is_seen_due(&self, agent: &AgentId) -> bool {
-        lock(&self.0).entry(agent.clone()).or_default().is_seen_due(Instant::now())
+        lock(&self.lines).entry(agent.clone()).or_default().is_seen_due(Instant::now())
     }
 }
 
@@ -116,8 +134,8 @@ mod tests {
         assert_eq!((polls.len(), hub.connected()), (POLLS_MAX, 1));
         drop(polls);
         assert!(hub.is_connected(&agent) && hub.poll(&agent).is_some());
-        let left = lock(&hub.0)[&agent].left.unwrap();
-        assert!(!lock(&hub.0)[&agent].is_connected(left + LINGER));
+        let left = lock(&hub.lines)[&agent].left.unwrap();
+        assert!(!lock(&hub.lines)[&agent].is_connected(left + LINGER));
     }
 
     #[test]

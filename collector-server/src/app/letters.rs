@@ -24,6 +24,8 @@ use crate::store::{Change, LetterRecord, NewLeaf};
 const LETTERS_MAX: u32 = 1000;
 /// The most that they hold together.
 const BYTES_MAX: u64 = 64 << 20;
+/// Another server has written its letter's record by then, or never will.
+const LEFT_BEHIND_NS: i128 = 120 * 1_000_000_000;
 /// What was wrong, as it is kept.
 const REASON_CHARS_MAX: usize = 500;
 
@@ -139,7 +141,8 @@ impl App {
         NewLeaf { actor, details, event, incident: None, subject: format!("dead_letter:{letter}"), time: self.now() }
     }
 
-    /// Writes the records of letters that have none: of this process, or of one that ended before it could.
+    /// Writes the records of letters that have none: of this process, or of one that ended before it could. Of servers
+    /// that share the records, the leader looks for what others left.
     ///
     /// # Errors
     /// When the store or the object store fails: it is tried again.
@@ -148,22 +151,28 @@ impl App {
             return Ok(());
         }
         let adopted = self.adopt_all().await;
-        if adopted.is_err() {
+        if !matches!(adopted, Ok(true)) {
             self.letters.may_be_orphans.store(true, Ordering::Relaxed);
         }
-        adopted
+        adopted.map(|_| ())
     }
 
-    async fn adopt_all(&self) -> Result<(), Problem> {
+    /// False when some may have to be looked at again.
+    async fn adopt_all(&self) -> Result<bool, Problem> {
         let mut unwritten = self.letters.unwritten.lock().await;
         let known = self.store.letters(None, LETTERS_MAX).await?;
         let known: HashSet<LetterId> = known.into_iter().map(|letter| letter.view.letter).collect();
+        let mut is_all = true;
         let there: Vec<(String, u64)> = self.objects.list("dead-letters").try_collect().await?;
         for (path, bytes) in there {
             let letter = path.rsplit('/').next().and_then(|id| id.parse::<LetterId>().ok());
             let Some(letter) = letter.filter(|letter| !known.contains(letter)) else { continue };
             let record = match unwritten.get(&letter) {
                 Some(record) => record.clone(),
+                None if !self.is_left_behind(letter) => {
+                    is_all = false;
+                    continue;
+                }
                 None => {
                     let raw = self.objects.read(&path, ALERTS_BYTES_MAX as u64).await?;
                     let view = DeadLetter {
@@ -182,7 +191,13 @@ impl App {
             self.write_letter(&record).await?;
             unwritten.remove(&letter);
         }
-        Ok(())
+        Ok(is_all)
+    }
+
+    /// True when nobody is about to write its record: another server puts the bytes first, too.
+    fn is_left_behind(&self, letter: LetterId) -> bool {
+        let age_ns = self.now().0 - i128::from(letter.unix_ms()) * 1_000_000;
+        !self.peers.has_others() || (self.peers.leads() && age_ns > LEFT_BEHIND_NS)
     }
 
     /// Dead letters, the newest first.

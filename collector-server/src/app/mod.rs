@@ -12,6 +12,7 @@ pub mod evidence;
 pub mod findings;
 pub mod hosts;
 pub mod hub;
+pub mod identity;
 pub mod incidents;
 pub mod ingest;
 pub mod inside;
@@ -19,6 +20,7 @@ pub mod letters;
 pub mod limits;
 pub mod live;
 pub mod orders;
+pub mod others;
 pub mod reports;
 pub mod sessions;
 pub mod signatures;
@@ -41,6 +43,7 @@ use crate::authority::Authorities;
 use crate::objects::{ObjectError, Objects};
 use crate::site::Site;
 use crate::spool_key::SpoolKey;
+use crate::store::sql::peers::Peers;
 use crate::store::{Store, StoreError};
 use crate::witness::Standing;
 
@@ -74,6 +77,8 @@ pub struct App {
     pub looks: inside::Looks,
     /// What never changes.
     pub objects: Objects,
+    /// The servers that share the records.
+    pub peers: Peers,
     /// How others find this server, and know it: it stands in tickets.
     pub reach: Reach,
     /// Past incidents are assessed anew.
@@ -129,6 +134,7 @@ impl App {
             live: live::Live::default(),
             looks: inside::Looks::default(),
             objects,
+            peers: Peers::default(),
             reach,
             replaying: triage::Replaying::default(),
             signer,

@@ -5,13 +5,11 @@ use std::time::Duration;
 use super::App;
 
 impl App {
-    /// Finds uploads that have ended, and orders whose time is over. What fails is tried again the next time.
+    /// Finds uploads that have ended, and orders whose time is over. What fails is tried again the next time. Of servers
+    /// that share the records, the leader does; each sees to its own memory.
     pub async fn sweep(&self) {
-        if let Err(problem) = self.sweep_uploads().await {
-            tracing::error!(message = problem.message, cause = problem.cause, "the uploads were not looked through");
-        }
-        if let Err(problem) = self.expire_orders().await {
-            tracing::error!(message = problem.message, cause = problem.cause, "the orders were not looked through");
+        if self.peers.leads() {
+            self.sweep_records().await;
         }
         if let Err(problem) = self.adopt_letters().await {
             tracing::error!(
@@ -27,5 +25,15 @@ impl App {
             metrics::gauge!("holdfast_objects_free_bytes").set(free as f64);
         }
         metrics::gauge!("holdfast_agents_connected").set(u32::try_from(self.hub.connected()).unwrap_or(u32::MAX));
+        metrics::gauge!("holdfast_leads").set(u32::from(self.peers.leads()));
+    }
+
+    async fn sweep_records(&self) {
+        if let Err(problem) = self.sweep_uploads().await {
+            tracing::error!(message = problem.message, cause = problem.cause, "the uploads were not looked through");
+        }
+        if let Err(problem) = self.expire_orders().await {
+            tracing::error!(message = problem.message, cause = problem.cause, "the orders were not looked through");
+        }
     }
 }

@@ -122,7 +122,7 @@ async fn roll(at: &At, now: Instant) -> Result<(), Failure> {
     }
     let rolled = issuing.roll(now).context("the new CA could not be made")?;
     let new = Authority::digest_of(&rolled.certificate_pem).context("the new CA has no certificate")?;
-    let store = open(&at.data, std::time::Duration::ZERO).await?;
+    let store = open(at, std::time::Duration::ZERO).await?;
     let told = details([("from", json!(issuing.sha256())), ("to", json!(new))]);
     let recorded = store.commit(Vec::new(), vec![leaf("ca_rolled", told, now)]).await;
     store.close().await;
@@ -151,7 +151,7 @@ async fn retire(at: &At, force: bool, now: Instant) -> Result<(), Failure> {
             hint: Some("begin with: holdfast-server ca roll".to_owned()),
         });
     };
-    let store = open(&at.data, std::time::Duration::ZERO).await?;
+    let store = open(at, std::time::Duration::ZERO).await?;
     let retired = async {
         let (_, left) = hosts(&store, new, now).await?;
         if !left.is_empty() && !force {

@@ -72,7 +72,7 @@ impl Migrate {
         // No server uses it meanwhile.
         let dir = DataDir::open(&place.data)?;
         let objects_before = place.objects.clone();
-        let address_before = place.records.clone().address()?;
+        let address_before = place.records.address()?;
         let held = place.open().await?;
         let mut out = std::io::stdout();
         let schema = held.records.schema().await.context("the records cannot be read")?;

@@ -24,14 +24,14 @@ impl Records {
     ///
     /// # Errors
     /// For a password on the command line, and for a variable that holds no address.
-    pub fn address(self) -> Result<Option<Address>, Failure> {
-        match self.database {
+    pub fn address(&self) -> Result<Option<Address>, Failure> {
+        match &self.database {
             Some(address) if address.has_password() => Err(Failure {
                 code: USAGE,
                 error: anyhow!("--database holds a password, which everybody on this host can see"),
                 hint: Some(format!("put it into ~/.pgpass (pgpass(5)), or the whole address into ${VARIABLE}")),
             }),
-            Some(address) => Ok(Some(address)),
+            Some(address) => Ok(Some(address.clone())),
             None => match std::env::var(VARIABLE) {
                 Ok(text) if !text.is_empty() => text.parse().map(Some).map_err(|wrong| Failure {
                     code: INPUT,

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use wire::ByteSize;
 
+use super::records::Records;
 use super::{Failure, token};
 use crate::app::limits::Limits;
 use crate::objects::Bucket;
@@ -50,6 +51,9 @@ pub struct Serve {
     /// A time-stamping authority (RFC 3161) that is asked daily, and at the stop, to sign for the custody log's head
     #[arg(long, value_name = "URL", value_parser = authority)]
     timestamp_url: Option<reqwest::Url>,
+    /// See [`Records`].
+    #[command(flatten)]
+    records: Records,
     /// The folder of the site's own files, contacts.yaml and others; DATA/site, when it is there
     #[arg(long, value_name = "DIR")]
     site: Option<PathBuf>,
@@ -94,8 +98,8 @@ impl Serve {
         };
         let site = self.site.or_else(|| Some(self.data.join("site")).filter(|folder| folder.is_dir()));
         let heads = To { elsewhere: self.heads_to, authority: self.timestamp_url };
-        let Self { data, listen, names, objects, .. } = self;
-        let config = Config { data, heads, limits, listen, names, objects, site };
+        let Self { data, listen, names, objects, records, .. } = self;
+        let config = Config { data, database: records.address()?, heads, limits, listen, names, objects, site };
         let server = Server::start(config).await?;
         announce(&server, self.json)?;
         let hint = token::hint_without_tokens(&*server.app.store, server.folder()).await.unwrap_or_default();

@@ -1,5 +1,5 @@
-//! `holdfast-server token`: who may ask the server for anything. It works on the data directory, also while the server
-//! runs: SQLite lets several processes write, and a token is read again with each request.
+//! `holdfast-server token`: who may ask the server for anything. It works on the records, also while the server runs:
+//! both databases let several processes write, and a token is read again with each request.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -12,6 +12,7 @@ use clap::{Subcommand, ValueEnum};
 use wire::api::Role;
 
 use super::Failure;
+use super::records::Records;
 use crate::app::signatures::Scheme;
 use crate::app::{Actor, Problem, ProblemKind, tokens};
 use crate::store::sql::Database;
@@ -79,6 +80,9 @@ pub struct At {
     /// The server's data directory
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// See [`Records`].
+    #[command(flatten)]
+    records: Records,
 }
 
 /// [`Role`], on the command line.
@@ -112,20 +116,20 @@ impl Token {
         match self {
             Self::Add { name, role, days, hmac_key: Some(file), signature: Some(scheme), at } => {
                 let signature = signature(&file, &scheme, role)?;
-                let store = open(&at.data, MADE_WITHIN).await?;
+                let store = open(&at, MADE_WITHIN).await?;
                 let now = clock.realtime();
                 let made = tokens::add_signing(&store, now, &Actor::Server, &name, days, signature).await;
                 store.close().await;
                 writeln!(out, "/api/v1/sources/{}/alerts", made.map_err(in_words)?.token)?;
             }
             Self::Add { name, role, days, at, .. } => {
-                let store = open(&at.data, MADE_WITHIN).await?;
+                let store = open(&at, MADE_WITHIN).await?;
                 let made = tokens::add(&store, clock.realtime(), &Actor::Server, &name, role.into(), days).await;
                 store.close().await;
                 writeln!(out, "{}", made.map_err(in_words)?.text)?;
             }
             Self::List { at, json } => {
-                let store = open(&at.data, Duration::ZERO).await?;
+                let store = open(&at, Duration::ZERO).await?;
                 let tokens = store.tokens().await;
                 store.close().await;
                 for token in tokens.context("the tokens cannot be read")? {
@@ -133,13 +137,13 @@ impl Token {
                 }
             }
             Self::Rotate { id, at } => {
-                let store = open(&at.data, Duration::ZERO).await?;
+                let store = open(&at, Duration::ZERO).await?;
                 let rotated = tokens::rotate(&store, clock.realtime(), &Actor::Server, id_in(&id)).await;
                 store.close().await;
                 writeln!(out, "{}", rotated.map_err(in_words)?.text)?;
             }
             Self::Revoke { id, at } => {
-                let store = open(&at.data, Duration::ZERO).await?;
+                let store = open(&at, Duration::ZERO).await?;
                 let revoked = tokens::revoke(&store, clock.realtime(), &Actor::Server, id_in(&id)).await;
                 store.close().await;
                 writeln!(out, "{}", as_line(&revoked.map_err(in_words)?))?;
@@ -189,7 +193,11 @@ pub async fn hint_without_tokens(store: &dyn Store, data: &Path) -> Result<Optio
 
 /// Only the server makes its records: in a wrong folder a token would be good for nothing. A server that was just started
 /// may be about to make them, and so long they are waited for.
-pub async fn open(data: &Path, made_within: Duration) -> Result<Database, Failure> {
+pub async fn open(at: &At, made_within: Duration) -> Result<Database, Failure> {
+    if let Some(address) = at.records.address()? {
+        return Ok(Database::at(&address).await.context("the records cannot be used")?);
+    }
+    let data = &at.data;
     let (path, deadline) = (data.join("holdfast.db"), Instant::now() + made_within);
     while !path.exists() {
         if !data.exists() || Instant::now() >= deadline {

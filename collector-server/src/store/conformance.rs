@@ -39,6 +39,7 @@ pub async fn run(store: &dyn Store) {
     orders::an_order_is_unique_by_id_and_by_nonce(store).await;
     orders::orders_are_listed_in_order(store).await;
     evidence::an_upload_advances_without_gaps(store).await;
+    evidence::what_was_decided_on_a_bundle_holds_while_it_stands(store).await;
     evidence::a_bundle_is_shown_as_it_was_put(store).await;
     evidence::bundles_are_listed_in_order(store).await;
     evidence::checkpoints_are_numbered_from_one(store).await;
@@ -51,6 +52,7 @@ pub async fn run(store: &dyn Store) {
     pages::an_incident_that_changed_is_looked_at(store).await;
     access::a_ticket_lets_in_once(store).await;
     access::a_token_ends_with_its_sessions(store).await;
+    access::what_servers_have_in_common_changes_from_what_it_was(store).await;
     custody::leaves_of_one_incident(store).await;
     custody::many_write_and_the_log_has_no_gap(store).await;
     custody::numbers_beyond_the_backend_are_refused_and_never_wrapped(store).await;

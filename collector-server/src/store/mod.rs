@@ -366,6 +366,15 @@ pub enum Change {
     },
     /// A new bundle; its id and its upload's are new.
     AddEvidence(Box<EvidenceRecord>),
+    /// Nothing changes: a bundle that is there stands at this offset in this state. For what was decided on that.
+    EvidenceIs {
+        /// The bundle.
+        bundle: BundleId,
+        /// Bytes that are durable.
+        offset: u64,
+        /// Its state.
+        state: EvidenceState,
+    },
     /// A segment became durable: it begins at the stored offset, has at least one byte and does not reach past the length.
     Advance {
         /// The bundle.
@@ -421,6 +430,15 @@ pub enum Change {
     LetterReplayed(LetterId, Instant),
     /// A dead letter that was replayed goes.
     RemoveLetter(LetterId),
+    /// What all servers that share the records must have in common is this now, and was that before; none, when it is new.
+    SetIdentity {
+        /// What it was.
+        from: Option<String>,
+        /// Its name.
+        name: &'static str,
+        /// What it is.
+        to: String,
+    },
     /// Other rules of triage are in force than those of this digest, which now are.
     SetRules(Sha256),
     /// A new token.
@@ -561,6 +579,8 @@ pub trait Store: Send + Sync {
     /// Dead letters, the newest first. After one that is not there comes nothing.
     async fn letters(&self, after: Option<LetterId>, limit: u32) -> Result<Vec<LetterRecord>, StoreError>;
 
+    /// What all servers that share the records must have in common under this name.
+    async fn identity(&self, name: &str) -> Result<Option<String>, StoreError>;
     /// The ticket of this id.
     async fn ticket(&self, ticket: Sha256) -> Result<Option<TicketRecord>, StoreError>;
     /// The token of this id.

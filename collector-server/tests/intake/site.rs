@@ -57,8 +57,8 @@ pub fn new_bundle_id() -> BundleId {
 async fn start(folder: &TempDir, limits: &Limits) -> Server {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let data = folder.path().join("data");
-    let heads = To::default();
-    Server::start(Config { data, heads, limits: limits.clone(), listen, names: Vec::new(), objects: None, site: None })
+    let (database, heads, names, objects) = (None, To::default(), Vec::new(), None);
+    Server::start(Config { data, database, heads, limits: limits.clone(), listen, names, objects, site: None })
         .await
         .unwrap()
 }

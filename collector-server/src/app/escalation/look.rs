@@ -46,7 +46,10 @@ impl App {
     /// Looks after incidents until the server stops.
     pub async fn run_looks(self: Arc<Self>) {
         loop {
-            if let Err(problem) = self.look_after_incidents().await {
+            // Only the leader: two would decide the same, and one of them in vain.
+            if self.peers.leads()
+                && let Err(problem) = self.look_after_incidents().await
+            {
                 let (message, cause) = (problem.message, problem.cause);
                 tracing::error!(message, cause, "the incidents were not looked after");
             }

@@ -42,7 +42,9 @@ impl App {
     pub async fn run_outbox(self: Arc<Self>) {
         let (mut under_way, mut busy) = (JoinSet::new(), HashSet::<PageId>::new());
         loop {
-            let batches = self.batches_due(&busy).await.unwrap_or_else(|problem| {
+            // Only the leader: from two, people would hear everything twice.
+            let due = if self.peers.leads() { self.batches_due(&busy).await } else { Ok(Vec::new()) };
+            let batches = due.unwrap_or_else(|problem| {
                 tracing::error!(message = problem.message, cause = problem.cause, "the pages were not looked through");
                 Vec::new()
             });

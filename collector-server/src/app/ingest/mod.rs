@@ -22,9 +22,12 @@ use wire::order::OrderState;
 use wire::{BundleId, Sha256};
 
 use super::{Actor, App, Problem, ProblemKind, details, orders};
-use crate::store::{Change, CheckpointRecord, EvidenceRecord, NewLeaf, OrderRecord};
+use crate::store::{Change, CheckpointRecord, EvidenceRecord, NewLeaf, OrderRecord, StoreError};
 use judge::{Findings, Judged};
 pub use queue::Queue;
+
+/// So long after its last byte a bundle is left to the server that took it.
+const ANOTHER_S_NS: i128 = 60 * 1_000_000_000;
 
 /// What a verification gave.
 pub(super) enum Outcome {
@@ -72,7 +75,8 @@ impl App {
             let is_run_over = order.as_ref().is_some_and(|order| {
                 matches!(order.state, OrderState::Interrupted | OrderState::Failed) && !orders::is_given_up(order)
             });
-            if is_whole || is_run_over || self.is_silent(&record, order.as_ref()) {
+            let is_another_s = self.peers.has_others() && self.now().0 - record.last_seen.0 < ANOTHER_S_NS;
+            if (is_whole && !is_another_s) || is_run_over || self.is_silent(&record, order.as_ref()) {
                 self.ingest.when_idle(record.view.bundle);
             }
         }
@@ -221,8 +225,11 @@ impl App {
             let Findings(texts) = mismatches;
             leaves.push(leaf("evidence_mismatch", details([("what", json!(texts))])));
         }
-        let mut changes =
-            vec![Change::PutEvidenceView(Box::new(view.clone())), Change::Touch(view.incident.clone(), now)];
+        let mut changes = vec![
+            Change::EvidenceIs { bundle, offset: before.offset, state: before.view.state },
+            Change::PutEvidenceView(Box::new(view.clone())),
+            Change::Touch(view.incident.clone(), now),
+        ];
         if view.state == EvidenceState::Sealed && before.length.is_none() {
             // Nothing comes after a seal.
             changes.push(Change::Length(bundle, before.offset));
@@ -239,7 +246,15 @@ impl App {
                 ended = Some(LiveEvent::Order { event, order: order.order, state: OrderState::Interrupted });
             }
         }
-        self.store.commit(changes, leaves).await?;
+        match self.store.commit(changes, leaves).await {
+            Ok(_) => {}
+            // More came at this moment, or another server said the same; whoever it was, or the sweep, asks again.
+            Err(StoreError::Conflict(what)) => {
+                tracing::debug!(%bundle, what, "what was made of the bundle was not kept");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
         self.tell_evidence(&view);
         self.findings.wake();
         if let Some(event) = ended {

@@ -172,8 +172,12 @@ impl Append {
         let (app, bundle) = (&self.app, self.record.view.bundle);
         let change = Change::Advance { bundle, segment, at: app.now() };
         if self.record.view.state == EvidenceState::Receiving {
-            app.store.commit(vec![change], Vec::new()).await?;
-            return Ok(());
+            let is = Change::EvidenceIs { bundle, offset: self.record.offset, state: EvidenceState::Receiving };
+            let Err(error) = app.store.commit(vec![is, change.clone()], Vec::new()).await else { return Ok(()) };
+            // It may have been verified as far as it went, while the next bytes were waited for.
+            if app.upload_view(self.record.upload).await?.state == EvidenceState::Receiving {
+                return Err(error.into());
+            }
         }
         let _view = self.slot.view.lock().await;
         let mut view = app.upload_view(self.record.upload).await?;

@@ -11,7 +11,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use wire::IncidentId;
 use wire::api::LiveEvent;
 
@@ -57,7 +57,14 @@ fn events(listening: Listening) -> impl Stream<Item = Event> + Send {
         loop {
             let ask = listening.asked + Duration::from_secs(WELCOME_SECS);
             let until = ask.min(listening.deadline);
-            let heard = tokio::time::timeout_at(until, listening.listener.receiver.recv()).await;
+            let Listener { missed, receiver, .. } = &mut listening.listener;
+            let heard = timeout_at(until, async {
+                tokio::select! {
+                    heard = receiver.recv() => heard,
+                    _ = missed.changed() => Err(RecvError::Lagged(1)),
+                }
+            });
+            let heard = heard.await;
             let now = Instant::now();
             if now >= ask {
                 listening.app.is_welcome(&listening.by).await.ok().filter(|is_welcome| *is_welcome)?;
@@ -71,7 +78,7 @@ fn events(listening: Listening) -> impl Stream<Item = Event> + Send {
             let event = match heard {
                 Ok((incident, event)) if incident == listening.incident => live(&event),
                 Ok(_) => None,
-                // It was too slow, and some are lost to it.
+                // It was too slow, or something between the servers, and some are lost to it.
                 Err(RecvError::Lagged(_)) => Some(Event::default().event("reload").data("{}")),
                 Err(RecvError::Closed) => return None,
             };

@@ -58,3 +58,20 @@ pub async fn a_token_ends_with_its_sessions(store: &dyn Store) {
     refused(store, Change::AddSession(session(5, &zoe.token))).await;
     assert_eq!(store.token("none").await.unwrap(), None);
 }
+
+pub async fn what_servers_have_in_common_changes_from_what_it_was(store: &dyn Store) {
+    let set = |from: Option<&str>, to: &str| Change::SetIdentity {
+        from: from.map(str::to_owned),
+        name: "signer",
+        to: to.to_owned(),
+    };
+    assert_eq!(store.identity("signer").await.unwrap(), None);
+    refused(store, set(Some("a"), "b")).await;
+    done(store, vec![set(None, "a")]).await;
+    refused(store, set(None, "b")).await;
+    refused(store, set(Some("b"), "c")).await;
+    assert_eq!(store.identity("signer").await.unwrap().as_deref(), Some("a"));
+    done(store, vec![set(Some("a"), "b")]).await;
+    assert_eq!(store.identity("signer").await.unwrap().as_deref(), Some("b"));
+    assert_eq!(store.identity("other").await.unwrap(), None);
+}

@@ -54,6 +54,18 @@ pub async fn an_upload_advances_without_gaps(store: &dyn Store) {
     assert_eq!(store.counts(&id).await.unwrap(), (0, 1));
 }
 
+pub async fn what_was_decided_on_a_bundle_holds_while_it_stands(store: &dyn Store) {
+    let id = opened(store, "INC-stands").await;
+    let record = evidence(5, &id);
+    let bundle = record.view.bundle;
+    let is = |offset, state| Change::EvidenceIs { bundle, offset, state };
+    refused(store, is(0, EvidenceState::Receiving)).await;
+    done(store, vec![add(&record), is(0, EvidenceState::Receiving), advance(bundle, 0, 8)]).await;
+    refused(store, is(0, EvidenceState::Receiving)).await;
+    refused(store, is(8, EvidenceState::Sealed)).await;
+    done(store, vec![is(8, EvidenceState::Receiving)]).await;
+}
+
 pub async fn a_bundle_is_shown_as_it_was_put(store: &dyn Store) {
     let (id, other) = (opened(store, "INC-view").await, opened(store, "INC-view-other").await);
     let mut record = evidence(10, &id);

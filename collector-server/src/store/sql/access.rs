@@ -1,4 +1,4 @@
-//! Who may come in: tickets, tokens, browser sessions.
+//! Who may come in: tickets, tokens, browser sessions; and who the servers are.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -141,4 +141,23 @@ pub(super) async fn session(
 ) -> Result<Option<SessionRecord>, StoreError> {
     let sql = sqlx::query("SELECT * FROM sessions WHERE session = $1").bind(session.to_string());
     value::one(connection, sql, read_session).await
+}
+
+pub(super) async fn set_identity(
+    connection: &mut AnyConnection,
+    from: Option<&str>,
+    name: &str,
+    to: &str,
+) -> Result<(), StoreError> {
+    let Some(from) = from else {
+        let sql = sqlx::query("INSERT INTO identities (name, value) VALUES ($1, $2)").bind(name).bind(to);
+        return value::add(connection, sql, || name.to_owned()).await;
+    };
+    let sql = sqlx::query("UPDATE identities SET value = $3 WHERE name = $1 AND value = $2");
+    value::change_one(connection, sql.bind(name).bind(from).bind(to), || format!("{name} is not {from}")).await
+}
+
+pub(super) async fn identity(connection: &mut AnyConnection, name: &str) -> Result<Option<String>, StoreError> {
+    let sql = sqlx::query("SELECT value FROM identities WHERE name = $1").bind(name);
+    value::one(connection, sql, |row| row.verbatim("value")).await
 }

@@ -22,6 +22,9 @@ pub(super) async fn make(connection: &mut AnyConnection, changes: Vec<Change>) -
             Change::AddOrder(order) => orders::add(connection, &order).await?,
             Change::OrderEvent { from, order, event, to } => orders::event(connection, order, &from, event, to).await?,
             Change::AddEvidence(record) => evidence::add(connection, &record).await?,
+            Change::EvidenceIs { bundle, offset, state } => {
+                evidence::is(connection, bundle, offset, state).await?;
+            }
             Change::Advance { bundle, segment, at } => evidence::advance(connection, bundle, segment, at).await?,
             Change::Length(bundle, length) => evidence::length(connection, bundle, length).await?,
             Change::PutEvidenceView(view) => evidence::put_view(connection, *view).await?,
@@ -42,6 +45,9 @@ pub(super) async fn make(connection: &mut AnyConnection, changes: Vec<Change>) -
             Change::LetterReplayed(letter, at) => intake::replayed(connection, letter, at).await?,
             Change::RemoveLetter(letter) => intake::remove(connection, letter).await?,
             Change::SetRules(sha256) => intake::set_rules(connection, sha256).await?,
+            Change::SetIdentity { from, name, to } => {
+                access::set_identity(connection, from.as_deref(), name, &to).await?;
+            }
             Change::AddToken(token) => access::add_token(connection, &token).await?,
             Change::RevokeToken(token, at) => access::revoke_token(connection, &token, at).await?,
             Change::AddSession(session) => access::add_session(connection, &session).await?,

@@ -57,6 +57,21 @@ pub(super) async fn add(connection: &mut AnyConnection, record: &EvidenceRecord)
     value::add(connection, sql, || format!("bundle {} or its upload", view.bundle)).await
 }
 
+/// Nobody brought more of it meanwhile, or judged it.
+pub(super) async fn is(
+    connection: &mut AnyConnection,
+    bundle: BundleId,
+    offset: u64,
+    state: EvidenceState,
+) -> Result<(), StoreError> {
+    let sql = "SELECT COUNT(*) AS count FROM evidence WHERE bundle = $1 AND byte_offset = $2 AND state = $3";
+    let sql = sqlx::query(sql).bind(bundle.to_string()).bind(count(offset)?).bind(word(&state)?);
+    match value::one(connection, sql, |row| row.count("count")).await? {
+        Some(1) => Ok(()),
+        _ => Err(StoreError::Conflict(format!("bundle {bundle} is not {} at byte {offset} any more", state.name()))),
+    }
+}
+
 pub(super) async fn advance(
     connection: &mut AnyConnection,
     bundle: BundleId,

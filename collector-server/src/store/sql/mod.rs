@@ -20,8 +20,11 @@ mod intake;
 mod membership;
 mod orders;
 mod pages;
+pub mod peers;
 pub mod postgres;
 mod sqlite;
+#[cfg(test)]
+mod upgrade;
 mod value;
 mod writer;
 
@@ -365,6 +368,9 @@ impl Store for Database {
         intake::list(&mut *self.reader().await?, after, limit).await
     }
 
+    async fn identity(&self, name: &str) -> Result<Option<String>, StoreError> {
+        access::identity(&mut *self.reader().await?, name).await
+    }
     async fn ticket(&self, ticket: Sha256) -> Result<Option<TicketRecord>, StoreError> {
         access::ticket(&mut *self.reader().await?, ticket).await
     }

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use sqlx::any::AnyConnectOptions;
-use sqlx::{AnyConnection, Connection as _, Row as _};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AnyConnection, ConnectOptions as _, Connection as _, Row as _};
 
 use super::{Kind, OpenError, Opener, custody};
 
@@ -46,6 +47,11 @@ impl Address {
     pub fn has_password(&self) -> bool {
         let url = &self.0.database_url;
         url.password().is_some() || url.query_pairs().any(|(key, _)| key == "password")
+    }
+
+    /// The same, for a connection that is PostgreSQL's own.
+    pub(super) fn options(&self) -> Result<PgConnectOptions, sqlx::Error> {
+        PgConnectOptions::from_url(&self.0.database_url)
     }
 }
 
@@ -90,12 +96,11 @@ async fn setting_of(connection: &mut AnyConnection, setting: &str) -> Result<Str
 #[cfg(test)]
 #[path = "../../../../tests/harness/postgres.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
-mod server;
+pub(super) mod server;
 
 #[cfg(test)]
 mod tests {
     use futures_util::future::join_all;
-    use sqlx::ConnectOptions as _;
     use wire::Instant;
 
     use super::server::Postgres;
