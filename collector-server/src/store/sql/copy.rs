@@ -26,7 +26,7 @@ const fn table(name: &'static str, key: &'static [&'static str]) -> Table {
 }
 
 /// In this order each row finds what it names.
-const TABLES: [Table; 19] = [
+const TABLES: [Table; 20] = [
     Table { name: "incidents", key: &["incident"], late: Some("merged_into") },
     table("alerts", &["alert"]),
     table("alert_keys", &["key", "incident", "happened", "alert"]),
@@ -43,6 +43,7 @@ const TABLES: [Table; 19] = [
     table("tickets", &["ticket"]),
     table("tokens", &["token"]),
     table("sessions", &["session"]),
+    table("identities", &["name"]),
     table("leaves", &["seq"]),
     table("custody", &["id"]),
     table("rules", &["id"]),
