@@ -10,7 +10,7 @@ enum Kind {
 use Kind::{Counter, Gauge, Histogram};
 
 /// Name, kind and meaning.
-const COUNTERS: [(&str, Kind, &str); 20] = [
+const COUNTERS: [(&str, Kind, &str); 21] = [
     ("holdfast_agents_connected", Gauge, "agents that wait for orders at this server"),
     ("holdfast_alert_requests_refused_total", Counter, "requests with alerts that were too much, by `why`"),
     ("holdfast_bundles_total", Counter, "bundles that were verified, by the `state` that came of it"),
@@ -33,6 +33,7 @@ const COUNTERS: [(&str, Kind, &str); 20] = [
     ("holdfast_evidence_bytes_total", Counter, "bytes of evidence that were acknowledged"),
     ("holdfast_findings_seconds", Histogram, "how long the rules took for a bundle"),
     ("holdfast_ingest_seconds", Histogram, "how long a bundle took to be verified"),
+    ("holdfast_leads", Gauge, "1 at the server that does what only one should"),
     ("holdfast_objects_free_bytes", Gauge, "bytes that are free where the objects lie; absent with `--objects s3://…`"),
     ("holdfast_pages_total", Counter, "people who were told, by `channel` and `outcome`"),
     (
