@@ -160,6 +160,9 @@ impl Server {
     /// The mistakes, or that nobody could be told of the change.
     pub async fn reload(&self) -> anyhow::Result<()> {
         self.reload_authorities()?;
+        if let Some(in_force) = self.app.authorities.get().filter(|_| self.app.peers.has_others()) {
+            self.app.check_identity(&in_force.sha256s()).await.map_err(in_words)?;
+        }
         let Some(folder) = &self.site else { return Ok(()) };
         reload(&self.app, folder).await?;
         self.app.peers.tell(News::Site);

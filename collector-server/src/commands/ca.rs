@@ -2,7 +2,6 @@
 //! server that runs, which takes it over with SIGHUP.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use bundle::time::Clock;
@@ -12,10 +11,10 @@ use wire::{AgentId, Instant, Sha256};
 
 use super::token::{At, open};
 use super::{Failure, INPUT};
-use crate::app::{Actor, details};
+use crate::app::{Actor, details, identity};
 use crate::authority::{Authority, InForce};
 use crate::data_dir::DataDir;
-use crate::store::{HostRecord, NewLeaf, Store};
+use crate::store::{Change, HostRecord, NewLeaf, Store};
 
 /// Hosts that are read at a time.
 const HOSTS: u32 = 500;
@@ -27,9 +26,9 @@ const NAMED_MAX: usize = 20;
 pub enum Ca {
     /// Print the CA's certificate and, on standard error, its digest; while it is replaced, also who still needs the old one
     Show {
-        /// The server's data directory
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
+        /// See [`At`].
+        #[command(flatten)]
+        at: At,
         /// Print all of it as one JSON object
         #[arg(long)]
         json: bool,
@@ -58,14 +57,15 @@ impl Ca {
     /// [`Failure`].
     pub async fn run(self, clock: &dyn Clock) -> Result<(), Failure> {
         match self {
-            Self::Show { data, json } => show(&data, json, clock.realtime()).await,
+            Self::Show { at, json } => show(&at, json, clock.realtime()).await,
             Self::Roll { at } => roll(&at, clock.realtime()).await,
             Self::Retire { at, force } => retire(&at, force, clock.realtime()).await,
         }
     }
 }
 
-async fn show(data: &Path, as_json: bool, now: Instant) -> Result<(), Failure> {
+async fn show(at: &At, as_json: bool, now: Instant) -> Result<(), Failure> {
+    let data = &at.data;
     // Whoever only wants the digest need not be the server's user.
     let path = data.join("ca.pem");
     let pem = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()));
@@ -83,7 +83,7 @@ async fn show(data: &Path, as_json: bool, now: Instant) -> Result<(), Failure> {
         return Ok(std::io::stdout().write_all(pem.as_bytes())?);
     }
     let in_force = DataDir::beside(data).and_then(|dir| dir.in_force(now)).map_err(anyhow::Error::new)?;
-    let store = open(data, std::time::Duration::ZERO).await?;
+    let store = open(at, std::time::Duration::ZERO).await?;
     let hosts = hosts(&store, in_force.issuing.sha256(), now).await;
     store.close().await;
     let (followed, left) = hosts?;
@@ -162,7 +162,12 @@ async fn retire(at: &At, force: bool, now: Instant) -> Result<(), Failure> {
             });
         }
         let told = details([("hosts_left", json!(left.len())), ("in_force", json!(new)), ("retired", json!(old))]);
-        store.commit(Vec::new(), vec![leaf("ca_retired", told, now)]).await.context("it could not be recorded")?;
+        // Servers that share the records know each other by it.
+        let known = store.identity(identity::CA).await.context("the records cannot be read")?;
+        let known = known.filter(|known| *known == old.to_string());
+        let changes = known.map(|old| Change::SetIdentity { from: Some(old), name: identity::CA, to: new.to_string() });
+        let leaves = vec![leaf("ca_retired", told, now)];
+        store.commit(changes.into_iter().collect(), leaves).await.context("it could not be recorded")?;
         Ok(left)
     };
     let left = retired.await;
