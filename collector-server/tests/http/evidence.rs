@@ -22,7 +22,7 @@ const GOOD_STREAM: &str = include_str!("../../../bundle/vectors/good.stream.json
 const SEGMENT: usize = 997;
 
 /// Puts the first bytes of the good bundle on the server, with as many of its transport checkpoints as they bear.
-async fn hold(server: &Server, length: usize, state: EvidenceState) -> BundleId {
+pub async fn hold(server: &Server, length: usize, state: EvidenceState) -> BundleId {
     hold_these(server, &GOOD[..length], GOOD_STREAM, state).await
 }
 

@@ -1,7 +1,8 @@
 //! An incident wakes people, one after the other, until somebody answers; deadlines are told of once.
 
 use serde_json::{Value, json};
-use server::store::Store as _;
+use server::store::{Change, Store as _};
+use wire::api::{Contradiction, EvidenceState};
 
 use super::cases::{INC, act, plain, send};
 use super::escalation::{SiteFolder, verified};
@@ -349,4 +350,37 @@ async fn pagerduty_hears_of_the_answer_and_of_the_end() {
     assert_eq!(ends, [is("resolve", ID), is("resolve", &about_timer)]);
     pass(&server, 60 * MINUTE).await;
     assert_eq!(events(), []);
+}
+
+#[tokio::test]
+async fn a_signer_who_contradicts_itself_wakes_somebody_also_when_the_incident_is_closed() {
+    let line = Line::new("").await;
+    let server = served(&line).await;
+    send(&server, &server.source, &plain("web-1", "ransomware")).await;
+    let bundle = super::evidence::hold(&server, 1000, EvidenceState::Sealed).await;
+    pass(&server, 0).await;
+    let closed = json!({ "do": "close", "disposition": "true_positive", "reason": "contained" });
+    act(&server, ID, &closed).await;
+    pass(&server, 0).await;
+    purposes(&line.lead);
+    let mut view = server.store.evidence(bundle).await.unwrap().unwrap().view;
+    let (digest, time) = (wire::Sha256::of(b"x"), super::harness::NOW);
+    let what = "equivocation".to_owned();
+    view.contradictions.push(Contradiction {
+        offset: 1,
+        ours_sha256: digest,
+        seq: 1,
+        signed_sha256: digest,
+        time,
+        what,
+    });
+    let changes = vec![Change::LookNow(view.incident.clone()), Change::PutEvidenceView(Box::new(view))];
+    server.store.commit(changes, vec![]).await.unwrap();
+    pass(&server, 0).await;
+    let purpose = format!("evidence_contradicted:{bundle}");
+    assert!(purposes(&line.lead).contains(&purpose));
+    pass(&server, MINUTE).await;
+    assert!(!purposes(&line.lead).contains(&purpose), "once");
+    let page = server.get(&format!("/evidence/{bundle}")).await.is(200).text();
+    assert!(page.contains("Its signer contradicts itself."), "{page}");
 }
