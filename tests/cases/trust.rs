@@ -6,23 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{Ended, Host, Lab, Random, Running, Setup, Site, Tsa, path_text, until};
+use harness::{Ended, Host, Lab, Running, Setup, Site, Tsa, path_text, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_mins(2);
+use super::path_broken::slow;
 
-/// The volatile tier, then a tree that takes some seconds at the rate that its profile allows.
-fn slow(lab: &Lab, files: usize, rate: &str) -> String {
-    let mut random = Random::seeded();
-    for number in 0..files {
-        lab.plant(&number.to_string(), random.bytes(1 << 20));
-    }
-    let profile = format!(
-        "name: slow\nsummary: A test.\nlimits: {{ read_bytes_per_sec_max: {rate} }}\ncollect:\n  - collect: host_facts\n  - collect: files\n    with: {{ paths: [\"TREE/**\"] }}\n"
-    );
-    lab.profile(&profile).into_os_string().into_string().unwrap()
-}
+const SOON: Duration = Duration::from_mins(2);
 
 fn quick(lab: &Lab) -> String {
     path_text(&lab.profile("name: quick\nsummary: A test.\ncollect:\n  - collect: host_facts\n")).to_owned()
@@ -65,6 +55,17 @@ fn custody(site: &Site, event: &str) -> Vec<Value> {
     let all = site.ask(&["custody", "show"]);
     let leaves = all["items"].as_array().unwrap().iter();
     leaves.filter(|leaf| leaf["event"] == event).cloned().collect()
+}
+
+/// A host whose daemon has brought a bundle.
+fn with_a_bundle(site: &Site, lab: &Lab) -> (Host, Running, String, Value) {
+    let host = site.enroll("web-1");
+    let daemon = host.daemon();
+    let incident = incident(site);
+    let order = host.dispatch(site, &incident, &quick(lab));
+    site.await_order(&order, "completed", SOON);
+    let bundle = newest(site, &incident, &["sealed"]);
+    (host, daemon, incident, bundle)
 }
 
 /// One leaf more.
@@ -196,12 +197,7 @@ fn the_ca_is_replaced_under_an_upload_and_who_missed_it_is_told_what_to_do() {
 #[test]
 fn a_host_is_shut_out_and_comes_back_with_a_new_key_and_both_keys_verify_what_they_sealed() {
     let (site, lab) = (Site::new(), Lab::new());
-    let host = site.enroll("web-1");
-    let daemon = host.daemon();
-    let incident = incident(&site);
-    let order = host.dispatch(&site, &incident, &quick(&lab));
-    site.await_order(&order, "completed", SOON);
-    let first = newest(&site, &incident, &["sealed"]);
+    let (host, daemon, incident, first) = with_a_bundle(&site, &lab);
     host.dispatch(&site, &incident, &slow(&lab, 60, "2MiB"));
     until("a second one is on its way", SOON, || {
         let bundles = bundles(&site, &incident);
@@ -250,12 +246,7 @@ fn a_host_is_shut_out_and_comes_back_with_a_new_key_and_both_keys_verify_what_th
 fn a_signer_who_says_two_things_is_shown_everywhere_and_a_roll_back_is_named() {
     use base64::Engine as _;
     let (site, lab) = (Site::new(), Lab::new());
-    let host = site.enroll("web-1");
-    let daemon = host.daemon();
-    let incident = incident(&site);
-    let order = host.dispatch(&site, &incident, &quick(&lab));
-    site.await_order(&order, "completed", SOON);
-    let bundle = newest(&site, &incident, &["sealed"]);
+    let (host, daemon, incident, bundle) = with_a_bundle(&site, &lab);
     let file = get(&site, &bundle, 0);
     end(daemon);
 
@@ -390,12 +381,7 @@ fn custody_heads_leave_to_a_file_and_to_an_authority_and_each_is_checked() {
 #[test]
 fn a_server_that_was_set_back_is_caught_by_what_the_agents_saw() {
     let (mut site, lab) = (Site::new(), Lab::new());
-    let host = site.enroll("web-1");
-    let daemon = host.daemon();
-    let incident = incident(&site);
-    let order = host.dispatch(&site, &incident, &quick(&lab));
-    site.await_order(&order, "completed", SOON);
-    newest(&site, &incident, &["sealed"]);
+    let (host, daemon, incident, _) = with_a_bundle(&site, &lab);
     site.stop_server();
     let before = site.path("before");
     Running::start(Command::new("cp").arg("-a").arg(site.data()).arg(&before)).wait(SOON).expect_code(0);
