@@ -16,6 +16,7 @@ mod hostile;
 mod incident;
 mod journey;
 mod mistakes;
+mod moved;
 mod objects;
 mod orders;
 mod path;

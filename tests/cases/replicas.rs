@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use harness::{Lab, Postgres, Replica, Site, until};
+use harness::{Lab, Postgres, Replica, S3, Setup, Site, until};
 use reqwest::blocking::RequestBuilder;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -23,6 +23,15 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 /// A site with two servers; nothing where there is no PostgreSQL.
 fn two() -> Option<(Site, Replica)> {
     let site = Site::on_postgres()?;
+    let replica = site.replica();
+    Some((site, replica))
+}
+
+/// The same with their objects in a bucket.
+fn two_over_a_bucket(s3: &S3) -> Option<(Site, Replica)> {
+    let database = Postgres::shared()?.database();
+    let serve = vec!["--objects".to_owned(), s3.url("site")];
+    let site = Site::with(Setup { database: Some(database), serve, variables: s3.variables(), ..Setup::default() });
     let replica = site.replica();
     Some((site, replica))
 }
@@ -76,28 +85,40 @@ fn an_order_wakes_the_agent_that_waits_at_the_other_server() {
 
 #[test]
 fn an_upload_goes_from_server_to_server_and_outlives_one_of_them() {
-    let Some((site, mut replica)) = two() else { return };
+    let Some((site, replica)) = two() else { return };
+    goes_from_server_to_server(&site, replica);
+}
+
+#[test]
+fn an_upload_goes_from_server_to_server_over_a_bucket() {
+    let Some(s3) = S3::start() else { return };
+    let Some((site, replica)) = two_over_a_bucket(&s3) else { return };
+    goes_from_server_to_server(&site, replica);
+    assert!(!site.data().join("objects").exists());
+}
+
+fn goes_from_server_to_server(site: &Site, mut replica: Replica) {
     let lab = Lab::new();
     let profile = slow(&lab, 40, "4MiB");
     let host = site.enroll("web-1");
     site.cable.plug(replica.address());
     let daemon = host.daemon();
-    let incident = incident(&site);
-    let order = host.dispatch(&site, &incident, &profile);
-    in_the_files_tier(&site, &incident, 5 << 20);
+    let incident = incident(site);
+    let order = host.dispatch(site, &incident, &profile);
+    in_the_files_tier(site, &incident, 5 << 20);
     site.cable.plug(site.address());
-    in_the_files_tier(&site, &incident, 14 << 20);
+    in_the_files_tier(site, &incident, 14 << 20);
     site.cable.plug(replica.address());
-    let before = in_the_files_tier(&site, &incident, 23 << 20);
+    let before = in_the_files_tier(site, &incident, 23 << 20);
     replica.kill();
     let after = site.api(&format!("evidence?incident={incident}"))["items"][0].clone();
     assert!(after["bytes"].as_u64() >= before["bytes"].as_u64(), "{before} {after}");
     assert!(after["receipts"].as_array().unwrap().len() >= before["receipts"].as_array().unwrap().len());
     site.cable.plug(site.address());
     site.await_order(&order, "completed", SOON);
-    let bundle = verified(&site, &incident);
+    let bundle = verified(site, &incident);
     assert_eq!(bundle["state"], "sealed", "{bundle}");
-    let length = std::fs::metadata(get(&site, &bundle, 0)).unwrap().len();
+    let length = std::fs::metadata(get(site, &bundle, 0)).unwrap().len();
     assert_eq!(bundle["bytes"], length);
     site.holdfast(&["custody", "verify"]).expect_code(0);
     daemon.signal(Signal::TERM);

@@ -24,6 +24,8 @@ pub struct Replica {
     data: PathBuf,
     database: String,
     running: Option<Running>,
+    serve: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 impl Replica {
@@ -35,9 +37,17 @@ impl Replica {
             // With its mode, which is the owner's alone.
             fs::copy(first.join(name), data.join(name)).unwrap();
         }
-        symlink(first.join("objects"), data.join("objects")).unwrap();
+        if first.join("objects").exists() {
+            symlink(first.join("objects"), data.join("objects")).unwrap();
+        }
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self { address, data, database: database.to_owned(), running: None }
+        Self { address, data, database: database.to_owned(), running: None, serve: Vec::new(), variables: Vec::new() }
+    }
+
+    /// The same, with more words and variables for `holdfast-server serve`.
+    #[must_use]
+    pub fn with(self, serve: &[String], variables: &[(String, String)]) -> Self {
+        Self { serve: serve.to_vec(), variables: variables.to_vec(), ..self }
     }
 
     /// The same, when it answers.
@@ -52,7 +62,8 @@ impl Replica {
 
     fn start(&self) -> Running {
         let mut serve = Command::new(server());
-        serve.args(["serve", "--listen", &self.address.to_string(), "--data"]).arg(&self.data);
+        serve.args(["serve", "--listen", &self.address.to_string(), "--data"]).arg(&self.data).args(&self.serve);
+        serve.envs(self.variables.iter().cloned());
         Running::start(serve.env(DATABASE, &self.database))
     }
 

@@ -193,7 +193,8 @@ impl Site {
 
     /// Another server over the same records and objects, with the same keys.
     pub fn replica(&self) -> Replica {
-        Replica::prepared(&self.data(), self.path("replica"), self.database().unwrap()).started(&self.client())
+        let replica = Replica::prepared(&self.data(), self.path("replica"), self.database().unwrap());
+        replica.with(&self.serve, &self.variables).started(&self.client())
     }
 
     /// Changes the records behind the server's back, and says how many rows.
