@@ -35,6 +35,8 @@ use stop::Stop;
 
 /// How long the server may keep a question for orders open.
 const POLL_WAIT_SECS: u64 = 50;
+/// The same while something waits to be written down, which is tried before each question.
+const BEHIND_WAIT_SECS: u64 = 5;
 /// An answer without orders that comes earlier than this came too early.
 const POLL_QUICK: Duration = Duration::from_secs(2);
 /// A renewal that failed is tried again after this.
@@ -175,7 +177,13 @@ impl Daemon {
     async fn turn(&mut self, is_away: bool) -> Result<(), CallError> {
         let (mut stop, asked) = (self.stop.clone(), Monotonic::now());
         // A server that was away is asked for a quick answer first: until there is one, the status says that it is away.
-        let wait_secs = if is_away { 0 } else { POLL_WAIT_SECS };
+        let wait_secs = if is_away {
+            0
+        } else if self.journal.borrow().is_behind() {
+            BEHIND_WAIT_SECS
+        } else {
+            POLL_WAIT_SECS
+        };
         let (reply, waited_secs) = tokio::select! {
             reply = self.ask(wait_secs) => reply?,
             () = stop.requested() => return Ok(()),

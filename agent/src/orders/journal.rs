@@ -120,6 +120,8 @@ pub struct Journal {
     folder: PathBuf,
     content: Content,
     receipt_kept: Option<std::time::Instant>,
+    /// The medium holds an older state: it was full, say.
+    is_behind: bool,
     /// Held until the process ends, however it ends.
     _lock: File,
 }
@@ -161,7 +163,7 @@ impl Journal {
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
         let lock = hold(folder)?;
         let content = read(folder)?;
-        Ok(Self { folder: folder.to_owned(), content, receipt_kept: None, _lock: lock })
+        Ok(Self { folder: folder.to_owned(), content, receipt_kept: None, is_behind: false, _lock: lock })
     }
 
     /// The orders that were taken.
@@ -177,7 +179,11 @@ impl Journal {
         let before = self.content.clone();
         self.content.seen.add(order, now);
         self.content.running = Some(Running { bundle, order: order.order, started: now });
-        self.write().inspect_err(|_| self.content = before)
+        let was_behind = self.is_behind;
+        self.write().inspect_err(|_| {
+            self.content = before;
+            self.is_behind = was_behind;
+        })
     }
 
     /// The order that runs has ended with this; the report waits until it was told.
@@ -247,10 +253,27 @@ impl Journal {
         file::put(&self.folder, RECEIPT_FILE, &serde_json::to_vec(kept).unwrap_or_default(), true)
     }
 
+    /// True when something that has happened could not be written down. Nobody who reads the file knows of it, and a
+    /// kill would bring back the state before.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// Writes down what could not be written when it happened.
+    ///
+    /// # Errors
+    /// As the file system has them.
+    pub fn catch_up(&mut self) -> io::Result<()> {
+        if self.is_behind { self.write() } else { Ok(()) }
+    }
+
     fn write(&mut self) -> io::Result<()> {
         self.content.v = 1;
+        self.is_behind = true;
         let bytes = serde_json::to_vec(&self.content).map_err(io::Error::other)?;
-        file::put(&self.folder, FILE, &bytes, true)
+        file::put(&self.folder, FILE, &bytes, true)?;
+        self.is_behind = false;
+        Ok(())
     }
 }
 
@@ -355,6 +378,24 @@ mod tests {
         assert_eq!(journal.seen().nonces.len(), NONCES_MAX);
         assert!(journal.seen().holds(&first).unwrap().contains("forgotten"));
         assert!(journal.seen().holds(&second).unwrap().contains("taken before"));
+    }
+
+    #[test]
+    fn what_a_full_disk_did_not_take_is_written_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(folder.path()).unwrap();
+        begun(&mut journal, 7, 60);
+        let event = OrderEvent::Failed { message: "x".to_owned() };
+        // A folder that is gone takes no file, whoever asks.
+        let (away, there) = (folder.path().join("away"), folder.path().to_owned());
+        journal.folder = away;
+        journal.end(OrderReport { event, time: NOW }).unwrap_err();
+        assert!(journal.is_behind() && journal.untold().is_some());
+        journal.catch_up().unwrap_err();
+        journal.folder = there;
+        assert!(running(folder.path()).is_some(), "others still read that it runs");
+        journal.catch_up().unwrap();
+        assert!(!journal.is_behind() && running(folder.path()).is_none());
     }
 
     #[test]
