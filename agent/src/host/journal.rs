@@ -309,7 +309,7 @@ impl Journal {
     /// Every entry that lies in the file, in the order of the objects: also those that no list holds any more.
     pub fn scan(&mut self, mut go_on: impl FnMut(u64) -> bool) -> Entries {
         let mut entries = Entries::default();
-        let mut at = self.header.header_bytes.next_multiple_of(8);
+        let mut at = aligned(self.header.header_bytes);
         while at.saturating_add(OBJECT_BYTES) <= self.size && entries.offsets.len() < ENTRIES_MAX {
             let head = match self.head(at) {
                 Ok(head) if head.kind != 0 => head,
@@ -327,7 +327,7 @@ impl Journal {
             if head.kind == ENTRY {
                 entries.offsets.push(at);
             }
-            at = at.saturating_add(head.bytes).next_multiple_of(8);
+            at = aligned(at.saturating_add(head.bytes));
             if !go_on(self.take_read_bytes()) {
                 break;
             }
@@ -479,6 +479,12 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     array(bytes, at).map(u32::from_le_bytes)
 }
 
+/// Objects begin at multiples of eight. What has none above it lies beyond every file: wrapped around, a scan would begin
+/// anew for ever.
+fn aligned(offset: u64) -> u64 {
+    offset.checked_next_multiple_of(8).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::io::{Read as _, Write as _};
@@ -577,6 +583,17 @@ pub(crate) mod tests {
             read_all(&bytes);
         }
         assert!(journal(b"LPKSHHRH").is_err() && journal(b"").is_err() && journal(&[0; 300]).is_err());
+    }
+
+    #[test]
+    fn a_header_longer_than_any_file_ends_the_scan() {
+        let mut bytes = unpacked(REGULAR);
+        // `header_size`, found by fuzzing: rounded up it is 0 again.
+        bytes[88..96].copy_from_slice(&(u64::MAX - 2).to_le_bytes());
+        if let Ok(mut journal) = journal(&bytes) {
+            assert!(journal.scan(|_| true).offsets.is_empty());
+        }
+        assert_eq!((aligned(0), aligned(9), aligned(u64::MAX - 2)), (0, 16, u64::MAX));
     }
 
     #[test]
