@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
-use wire::UploadId;
 use wire::api::EvidenceState;
 use wire::order::OrderState;
+use wire::{Sha256, UploadId};
 
 use super::tally::Tally;
 use super::{Slot, lock};
@@ -125,6 +125,14 @@ impl Append {
     /// # Errors
     /// [`ProblemKind::TooLarge`], [`ProblemKind::Full`]; nothing was added.
     pub async fn segment(&mut self, bytes: Bytes) -> Result<(), Problem> {
+        self.segment_of(bytes, None).await
+    }
+
+    /// The same for bytes whose digest somebody has just taken.
+    ///
+    /// # Errors
+    /// As [`Append::segment`].
+    pub async fn segment_of(&mut self, bytes: Bytes, sha256: Option<Sha256>) -> Result<(), Problem> {
         let bundle = self.record.view.bundle;
         let length = bytes.len() as u64;
         if length == 0 {
@@ -139,10 +147,14 @@ impl Append {
         self.app.check_disk(length)?;
         let (before, counted) = (self.tally.clone(), bytes.clone());
         let counted = tokio::task::spawn_blocking(move || before.with(&counted));
-        let (offset, named) = (self.record.offset, bytes.clone());
-        let named = tokio::task::spawn_blocking(move || Segment::of(offset, &named));
+        let offset = self.record.offset;
         let unhashed = |error| Problem::new(ProblemKind::Internal, "the bytes could not be hashed").cause(error);
-        let segment = named.await.map_err(unhashed)?;
+        let segment = if sha256.is_some() {
+            Segment { bytes: length, offset, sha256 }
+        } else {
+            let named = bytes.clone();
+            tokio::task::spawn_blocking(move || Segment::of(offset, &named)).await.map_err(unhashed)?
+        };
         self.put(segment, bytes).await?;
         let tally = counted.await.map_err(unhashed)?;
         self.advance(segment).await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::BodyDataStream;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
+use sha2::Digest as _;
 use tokio::time::{Instant, timeout, timeout_at};
 use wire::Sha256;
 use wire::agent_api::CHUNK_BYTES_MAX;
@@ -65,7 +66,8 @@ async fn keep_checked(
     checksum: Sha256,
 ) -> Result<EvidenceRecord, Refused> {
     let deadline = Instant::now() + Duration::from_secs(SEGMENT_SECS_MAX);
-    let mut whole = BytesMut::new();
+    // As long as programs cut them: what is not written to is no memory.
+    let (mut whole, mut hasher) = (BytesMut::with_capacity(CHUNK_BYTES_MAX), sha2::Sha256::new());
     loop {
         match next(&append, &mut body, deadline).await {
             Piece::Bytes(piece) if whole.len() + piece.len() > CHECKED_BYTES_MAX => {
@@ -73,19 +75,19 @@ async fn keep_checked(
                     Problem::new(ProblemKind::TooLarge, "a body with a checksum is longer than is held in memory");
                 return Err(problem.hint(format!("send at most {CHECKED_BYTES_MAX} bytes at once")).into());
             }
-            Piece::Bytes(piece) => whole.extend_from_slice(&piece),
+            Piece::Bytes(piece) => {
+                // As it comes, a few kilobytes at a time: the digest is there when the last of them is.
+                hasher.update(&piece);
+                whole.extend_from_slice(&piece);
+            }
             Piece::End => break,
             Piece::Broken(why) => return Err(broken(why).into()),
         }
     }
-    let whole = whole.freeze();
-    let counted = whole.clone();
-    let hashed = tokio::task::spawn_blocking(move || Sha256::of(&counted)).await;
-    let hashed = hashed.map_err(|error| Problem::new(ProblemKind::Internal, "hashing failed").cause(error))?;
-    if hashed != checksum {
+    if Sha256(hasher.finalize().into()) != checksum {
         return Err(Refused::Checksum);
     }
-    append.segment(whole).await?;
+    append.segment_of(whole.freeze(), Some(checksum)).await?;
     Ok(append.into_record())
 }
 

@@ -27,9 +27,18 @@ pub const V1: HeaderValue = HeaderValue::from_static("1.0.0");
 /// What somebody is told who speaks another version.
 pub const OTHER_VERSION: &str = "uploads are done with tus 1.0.0";
 
+/// The value of a header that may stand there once: of two that differ, somebody in between may have believed the other.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err(Problem::new(ProblemKind::Input, format!("{name} stands there twice")).hint("send it once")),
+    }
+}
+
 /// The version is the one that is spoken here.
 pub fn speaks_tus(headers: &HeaderMap) -> Result<(), Problem> {
-    if headers.get(RESUMABLE) == Some(&V1) {
+    if only(headers, &RESUMABLE)? == Some(&V1) {
         return Ok(());
     }
     Err(Problem::new(ProblemKind::Input, OTHER_VERSION).hint("send Tus-Resumable: 1.0.0"))
@@ -39,7 +48,7 @@ pub fn speaks_tus(headers: &HeaderMap) -> Result<(), Problem> {
 pub fn announced(headers: &HeaderMap, incident: Option<IncidentId>) -> Result<NewUpload, Problem> {
     let wrong = |what: &str, hint: &str| Problem::new(ProblemKind::Input, what).hint(hint);
     let length = number(headers, &LENGTH)?;
-    let is_deferred = headers.get(DEFER).is_some_and(|value| value == "1");
+    let is_deferred = only(headers, &DEFER)?.is_some_and(|value| value == "1");
     if length.is_none() != is_deferred {
         return Err(wrong("the upload's length is not declared", "send Upload-Length, or Upload-Defer-Length: 1"));
     }
@@ -66,7 +75,7 @@ fn metadata(headers: &HeaderMap) -> Result<Vec<(String, String)>, Problem> {
         Problem::new(ProblemKind::Input, "Upload-Metadata cannot be read")
             .hint("pairs of a key and a value in base64, with commas between the pairs")
     };
-    let Some(value) = headers.get(METADATA) else { return Ok(Vec::new()) };
+    let Some(value) = only(headers, &METADATA)? else { return Ok(Vec::new()) };
     let value = value.to_str().map_err(|_| wrong())?;
     if value.len() > METADATA_BYTES_MAX {
         return Err(wrong());
@@ -76,12 +85,19 @@ fn metadata(headers: &HeaderMap) -> Result<Vec<(String, String)>, Problem> {
         let value = BASE64_STANDARD.decode(value.trim()).ok()?;
         Some((key.to_owned(), String::from_utf8(value).ok()?))
     };
-    value.split(',').filter(|text| !text.trim().is_empty()).map(pair).collect::<Option<_>>().ok_or_else(wrong)
+    let pairs: Option<Vec<(String, String)>> =
+        value.split(',').filter(|text| !text.trim().is_empty()).map(pair).collect();
+    let pairs = pairs.ok_or_else(wrong)?;
+    let is_twice = |n: usize| pairs.iter().skip(n + 1).any(|(key, _)| *key == pairs[n].0);
+    if (0..pairs.len()).any(is_twice) {
+        return Err(Problem::new(ProblemKind::Input, "Upload-Metadata has a key twice").hint("send each once"));
+    }
+    Ok(pairs)
 }
 
 /// The digest of the body, where the client says it.
 pub fn checksum(headers: &HeaderMap) -> Result<Option<Sha256>, Problem> {
-    let Some(value) = headers.get(CHECKSUM) else { return Ok(None) };
+    let Some(value) = only(headers, &CHECKSUM)? else { return Ok(None) };
     let parsed = value.to_str().ok().and_then(|value| {
         let digest = BASE64_STANDARD.decode(value.strip_prefix("sha256 ")?.trim()).ok()?;
         Some(Sha256(digest.try_into().ok()?))
@@ -94,7 +110,7 @@ pub fn checksum(headers: &HeaderMap) -> Result<Option<Sha256>, Problem> {
 
 /// A number of bytes.
 pub fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
+    let Some(value) = only(headers, name)? else { return Ok(None) };
     let number = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let number = number.and_then(|text| text.parse().ok());
     number.map(Some).ok_or_else(|| Problem::new(ProblemKind::Input, format!("{name} is no number of bytes")))
@@ -105,10 +121,11 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
-            .collect()
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        headers
     }
 
     #[test]
@@ -125,6 +142,8 @@ mod tests {
             headers(&[("upload-length", "18446744073709551616"), ("upload-metadata", &text)]),
             headers(&[("upload-length", "7")]),
             headers(&[("upload-length", "7"), ("upload-metadata", "bundle %%%")]),
+            headers(&[("upload-length", "7"), ("upload-metadata", &format!("{text},bundle {id}"))]),
+            headers(&[("upload-length", "7"), ("upload-length", "8"), ("upload-metadata", &text)]),
         ] {
             assert!(announced(&bad, None).is_err(), "{bad:?}");
         }
