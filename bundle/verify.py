@@ -39,6 +39,14 @@ def sha(data):
     return hashlib.sha256(data).hexdigest()
 
 
+def parse(text):
+    """JSON; what is nested deeper than Python goes is as wrong as what is no JSON."""
+    try:
+        return json.loads(text)
+    except RecursionError as deep:
+        raise ValueError("it is nested too deeply") from deep
+
+
 def canonical(data, lf=True):
     """The JSON object in `data`, when it is written in the only allowed way; None otherwise."""
     try:
@@ -443,7 +451,7 @@ class Verifier:
 
     def read_header(self, content):
         try:
-            header = json.loads(content)
+            header = parse(content)
             if header["format"] != FORMAT or (header["v"], header["type"]) != (1, "evidence-bundle"):
                 raise ValueError(f"the format is not {FORMAT}")
             uuid.UUID(header["bundle"])
@@ -614,7 +622,7 @@ class Verifier:
                 self.found("item_mismatch", x["name"], "no item record describes it", x["offset"])
         block["json"] = content
         try:
-            c = json.loads(content)
+            c = parse(content)
             phase, stream = PHASES.index(c["phase"]), (c["stream"]["offset"], c["stream"]["sha256"])
             manifest = (c["manifest"]["path"], c["manifest"]["sha256"], c["manifest"]["lines"])
             host = (self.header or {}).get("host", {}).get("name", "")
@@ -678,7 +686,9 @@ class Verifier:
     def transport(self, path, layer):
         """Holds the transport checkpoints against the signer and the bytes."""
         with open(path, "rb") as file:
-            text = file.read(SIDECAR_MAX)
+            text, more = file.read(SIDECAR_MAX), file.read(1)
+        if more:
+            self.found("limit", "the transport checkpoints", "they are longer than this version takes", 0)
         lines, reached, final, data, inside = text.split(b"\n"), 0, False, self.data, 0
         if lines[-1] == b"" or is_cut(lines[-1]):
             lines.pop()
@@ -688,7 +698,7 @@ class Verifier:
         for number, line in enumerate(lines, 1):
             subject = f"transport checkpoint {number}"
             try:
-                shown = json.loads(line)
+                shown = parse(line)
                 signature, signed = shown["sig_ssh"].encode(), base64.b64decode(shown["signed_b64"], validate=True)
                 c = canonical(signed, lf=False)
                 again = dict(c, sig_ssh=shown["sig_ssh"], signed_b64=base64.b64encode(signed).decode())
@@ -733,7 +743,7 @@ class Verifier:
 def named_by(line):
     """The bundle and the signer that a transport checkpoint names: all that an encrypted file shows of either."""
     try:
-        shown = json.loads(line)
+        shown = parse(line)
         armour = shown["sig_ssh"].replace("\n", "")
         blob = base64.b64decode(armour[len("-----BEGIN SSH SIGNATURE-----"):-len("-----END SSH SIGNATURE-----")])
         size = struct.unpack_from(">I", blob, 10)[0]
@@ -748,7 +758,7 @@ def named_by(line):
 def is_cut(line):
     """True when a last line without LF is the beginning of one: JSON that only lacks its end."""
     try:
-        json.loads(line)
+        parse(line)
         return False
     except json.JSONDecodeError as error:
         return not error.msg.startswith("Extra data")

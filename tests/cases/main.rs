@@ -13,6 +13,8 @@ mod footprint;
 mod foreign;
 mod holdings;
 mod hostile;
+mod hostile_bundles;
+mod hostile_requests;
 mod incident;
 mod journey;
 mod mistakes;
