@@ -1,4 +1,5 @@
-//! What `cargo xtask test --full` adds: the program as it is shipped, its memory, and a minute of fuzzing.
+//! What `cargo xtask test --full` adds: the program as it is shipped, its memory, ten minutes of
+//! fuzzing for each parser of foreign bytes, and the path under fire for longer.
 
 mod memory;
 
@@ -9,12 +10,16 @@ use anyhow::{bail, ensure};
 
 use crate::programs::{self, Build, size};
 use crate::setup::is_there;
-use crate::shell::{root, run as run_it, stage};
+use crate::shell::{cargo, root, run as run_it, stage};
 
 /// The agent goes to every host: it stays small.
 const AGENT_BYTES_MAX: u64 = 6 << 20;
 /// Each fuzz target runs this long.
-const FUZZ_SECS: u32 = 60;
+const FUZZ_SECS: u32 = 600;
+/// What a parser takes longer for, or more memory, is a finding: half a minute, and MiB.
+const FUZZ_LIMITS: [&str; 2] = ["-timeout=30", "-rss_limit_mb=1024"];
+/// Rounds of the path under fire (`tests/fire`).
+pub const FIRE_ROUNDS: u32 = 200;
 
 /// See the module.
 ///
@@ -41,18 +46,23 @@ fn static_and_small(agent: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fuzzing wants cargo-fuzz and a nightly compiler, which are not installed for it.
+/// Fuzzing wants a nightly compiler, which is not installed for it, and cargo-fuzz, which is.
 fn fuzz() -> anyhow::Result<()> {
     let folder = root().join("tests/fuzz");
     let nightly = Command::new("rustup").args(["run", "nightly", "rustc", "--version"]).output();
-    if !is_there("cargo-fuzz") || !nightly.is_ok_and(|ran| ran.status.success()) || !folder.is_dir() {
-        println!("   skipped: it needs a nightly toolchain, and `cargo install cargo-fuzz`");
+    if !nightly.is_ok_and(|ran| ran.status.success()) {
+        println!("   skipped: it needs a nightly toolchain: rustup toolchain install nightly");
         return Ok(());
+    }
+    if !is_there("cargo-fuzz") {
+        println!("   installing cargo-fuzz");
+        run_it(cargo().args(["install", "--quiet", "--locked", "cargo-fuzz"]))?;
     }
     let targets = crate::shell::output(cargo_fuzz(&folder).arg("list"))?;
     for target in targets.lines() {
+        println!("   {target}");
         let secs = format!("-max_total_time={FUZZ_SECS}");
-        run_it(cargo_fuzz(&folder).args(["run", target, "--", &secs, "-verbosity=0"]))?;
+        run_it(cargo_fuzz(&folder).args(["run", target, "--", &secs, "-verbosity=0"]).args(FUZZ_LIMITS))?;
     }
     Ok(())
 }

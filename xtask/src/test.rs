@@ -13,7 +13,8 @@ use crate::shell::{cargo, output, root, run as run_it, stage};
 use crate::{full, only, schema};
 
 /// See `cargo xtask --help`.
-pub const SUMMARY: &str = "format, lints, schema, all tests; --full adds release size, memory, fuzzing and the bench";
+pub const SUMMARY: &str =
+    "format, lints, schema, all tests; --full adds release size, memory, fuzzing, fire and the bench";
 
 /// See the module.
 ///
@@ -53,7 +54,8 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
     let server = stage("the collector server", || programs::server(Build::Dev))?;
     println!("   {} ({})", server.display(), size(&server));
     stage("what is generated is current", || schema::check(&agent))?;
-    if options.iter().any(|option| option == "--full") {
+    let is_full = options.iter().any(|option| option == "--full");
+    if is_full {
         full::run()?;
     }
     println!("== tests: cargo test --workspace");
@@ -61,6 +63,9 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
     let mut command = cargo();
     command.args(["test", "--quiet", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
     command.envs(programs.map(|(name, path)| (format!("HOLDFAST_{name}"), path)));
+    if is_full {
+        command.env("HOLDFAST_FIRE_ROUNDS", full::FIRE_ROUNDS.to_string());
+    }
     run_it(&mut command)
 }
 

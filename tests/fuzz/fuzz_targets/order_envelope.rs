@@ -1,0 +1,43 @@
+//! Any bytes as an order: as the envelope that a server delivers, and as what an allowed signer signed. The agent takes it
+//! or says in a sentence why not. The first byte says which.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use agent::orders::check::{Context, MESSAGE_CHARS_MAX, check};
+use agent::orders::journal::Seen;
+use agent::policy::Policy;
+use bundle::sign::{AllowedSigners, SigningKey};
+use libfuzzer_sys::fuzz_target;
+use wire::signed::namespace;
+use wire::{AgentId, Instant, OrderId};
+
+const PRINCIPAL: &str = "ada@example.org";
+static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_seed(&[7; 32]));
+static SIGNERS: LazyLock<AllowedSigners> = LazyLock::new(|| {
+    AllowedSigners::parse(&format!("{PRINCIPAL} {}\n", KEY.public_line())).expect("a line as people write it")
+});
+
+fuzz_target!(|input: &[u8]| {
+    let Some((which, bytes)) = input.split_first() else { return };
+    let envelope = if which % 2 == 0 {
+        serde_json::from_slice(bytes).ok()
+    } else {
+        KEY.envelope(PRINCIPAL, namespace::COLLECT, bytes).ok()
+    };
+    let Some(envelope) = envelope else { return };
+    let agent: AgentId = "web-1".parse().expect("a plain id");
+    let context = Context {
+        agent: &agent,
+        delivered_as: OrderId::new(1, [2; 10]),
+        now: Instant(1_795_283_148_000_000_000),
+        policy: &Policy::default(),
+        seen: &Seen::default(),
+        server_offset_ns: i128::from(which / 2) * 1_000_000_000,
+        signers: &SIGNERS,
+    };
+    if let Err(refusal) = check(&envelope, &context) {
+        assert!(refusal.message.chars().count() <= MESSAGE_CHARS_MAX);
+        assert!(!refusal.message.chars().any(char::is_control));
+    }
+});
