@@ -17,8 +17,8 @@ const DEADLINE: Duration = Duration::from_mins(3);
 const SOON: Duration = Duration::from_mins(2);
 /// What a verifier may hold: a fixed amount, and for each entry a record of a quarter of a kilobyte.
 const PEAK_KIB_MAX: u64 = 320 << 10;
-/// Python maps the whole file, and all that it maps counts as held; it keeps its own records of a hundred thousand entries.
-const PYTHON_PEAK_KIB_MAX: u64 = 1 << 20;
+/// verify.py takes a set of items or a manifest into memory, twice, up to its own bound; a bomb of half a gigabyte is one.
+const PYTHON_PEAK_KIB_MAX: u64 = 1280 << 10;
 /// What the server may hold more than before: four bodies, and what two verifications hold.
 const SERVER_KIB_MAX: u64 = 384 << 10;
 

@@ -150,7 +150,7 @@ impl Maker<'_> {
         let bytes = self.after_checkpoint(|out| bomb(out, "manifest-sha256.txt"));
         self.add("bomb-manifest", &bytes, 1, "manifest-sha256.txt");
         let bytes = self.other_header(|out| bomb(out, "bundle.json"));
-        self.add("bomb-header", &bytes, 65, "bundle").is_no_bundle = true;
+        self.add("bomb-header", &bytes, 1, "bundle.json").is_no_bundle = true;
     }
 
     fn names(&mut self) {
