@@ -390,7 +390,7 @@ mod tests {
         let (away, there) = (folder.path().join("away"), folder.path().to_owned());
         journal.folder = away;
         journal.end(OrderReport { event, time: NOW }).unwrap_err();
-        assert!(journal.is_behind() && journal.untold().is_some());
+        assert!(journal.is_behind() && journal.untold(|_| false).is_some());
         journal.catch_up().unwrap_err();
         journal.folder = there;
         assert!(running(folder.path()).is_some(), "others still read that it runs");
