@@ -23,6 +23,8 @@ mod pages;
 pub mod peers;
 pub mod postgres;
 mod sqlite;
+#[cfg(test)]
+mod upgrade;
 mod value;
 mod writer;
 
