@@ -18,7 +18,7 @@ const HOMES: &str = "/usr/lib/postgresql";
 const UNPRIVILEGED: u32 = 65_534;
 const USER: &str = "holdfast";
 const PASSWORD: &str = "a password of the tests";
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A server of PostgreSQL.
 pub struct Postgres {

@@ -51,6 +51,7 @@ impl Replica {
     }
 
     /// The same, when it answers.
+    #[must_use]
     pub fn started(mut self, client: &reqwest::blocking::Client) -> Self {
         self.running = Some(self.start());
         until("the other server is ready", DEADLINE, || {

@@ -30,6 +30,7 @@ pub use queue::Queue;
 const ANOTHER_S_NS: i128 = 60 * 1_000_000_000;
 
 /// What a verification gave.
+#[expect(clippy::large_enum_variant, reason = "one or two live at a time, each moved a few times")]
 pub(super) enum Outcome {
     /// Of all that is in a bundle.
     Content(Result<Verified, NotVerified>),

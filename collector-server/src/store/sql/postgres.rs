@@ -106,7 +106,7 @@ mod tests {
     use super::server::Postgres;
     use super::*;
     use crate::store::sql::Database;
-    use crate::store::{NewLeaf, Store as _, conformance};
+    use crate::store::{NewLeaf, Store, conformance};
 
     fn leaf() -> NewLeaf {
         let (actor, subject) = ("server".to_owned(), "server".to_owned());
@@ -147,7 +147,7 @@ mod tests {
         let mut sizes: Vec<u64> = join_all(commits).await.into_iter().map(|head| head.unwrap().size).collect();
         sizes.sort_unstable();
         assert!(sizes.into_iter().eq(1..=150));
-        let heads = join_all(stores.iter().map(|store| store.head())).await;
+        let heads = join_all(stores.iter().map(Store::head)).await;
         assert!(heads.iter().all(|head| head.as_ref().unwrap().size == 150));
     }
 
