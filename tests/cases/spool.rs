@@ -76,7 +76,9 @@ fn is_empty(host: &Host) {
 /// The order's event of this name.
 fn event(order: &Value, name: &str) -> Value {
     let events = order["events"].as_array().unwrap();
-    events.iter().rfind(|event| event["event"] == name).unwrap_or_else(|| panic!("no {name}: {order}")).clone()
+    let found = events.iter().rfind(|event| event["event"] == name);
+    assert!(found.is_some(), "no {name}: {order}");
+    found.cloned().unwrap()
 }
 
 #[test]

@@ -40,7 +40,7 @@ async fn it_is_appended_once_and_receipted() {
         assert_eq!(upload.vouch(&made.lines[line]).await.status(), StatusCode::OK);
     }
     // From before what came in the clear on: nothing of it is new.
-    assert_eq!(bring(&upload, first - 1, encrypted(&site, &made.bytes[first - 1..first + 1])).await, 204);
+    assert_eq!(bring(&upload, first - 1, encrypted(&site, &made.bytes[first - 1..=first])).await, 204);
     let view = site.verified(bundle).await;
     assert_eq!(
         (view.state, view.sha256),
