@@ -161,8 +161,9 @@ impl Verify {
         let mut source = BufReader::new(Marked::new(raw, marks));
         let beginning = source.fill_buf().map_err(|error| self.refused(NotVerified::Io(error)))?;
         let mut plain = Plain::create(None)?;
-        let checked = match (layer_of(beginning), &keys) {
-            (Layer::Age, None) => return self.transport(&mut source, &asked),
+        let layer = layer_of(beginning);
+        let checked = match (layer, &keys) {
+            (Layer::Age, None) => return self.transport(&mut source, &asked, None),
             (Layer::Age, Some(keys)) => {
                 plain = Plain::create(self.output.as_deref())?;
                 check_encrypted(&mut source, keys, asked.against(), &mut plain)
@@ -179,12 +180,9 @@ impl Verify {
             Err(NotVerified::Rejected(report)) => self.not_verified(&report, &asked, found, ("tampered", 1)),
             Err(NotVerified::Unverified(report)) => self.not_verified(&report, &asked, found, ("unverified", INPUT)),
             // Somebody may have changed the very line that the key opens.
-            Err(NotVerified::NoKey) if asked.sidecar.is_some() && !is_stdin => {
+            Err(other) if layer == Layer::Age && asked.sidecar.is_some() && !is_stdin => {
                 let mut again = BufReader::new(Marked::new(Box::new(self.open()?) as Box<dyn Read>, [].into()));
-                match self.transport(&mut again, &asked) {
-                    Ok(1) => Ok(1),
-                    _ => Err(self.refused(NotVerified::NoKey)),
-                }
+                self.transport(&mut again, &asked, Some(other))
             }
             Err(other) => Err(self.refused(other)),
         }
@@ -240,8 +238,14 @@ impl Verify {
         Outcome { report, verdict, signers, sidecar, extracted: None, held, last_receipt, opened: None }
     }
 
-    /// Verifies an encrypted bundle as far as that takes no key.
-    fn transport(&self, source: &mut BufReader<Marked<Box<dyn Read>>>, asked: &Asked) -> Result<u8, Failure> {
+    /// Verifies an encrypted bundle as far as that takes no key. Where it could not be opened, and its bytes are the
+    /// signer's, that is what is wrong.
+    fn transport(
+        &self,
+        source: &mut BufReader<Marked<Box<dyn Read>>>,
+        asked: &Asked,
+        not_opened: Option<NotVerified>,
+    ) -> Result<u8, Failure> {
         let Some(sidecar) = &asked.sidecar else { return Err(self.refused(NotVerified::Encrypted)) };
         if self.extract.is_some() {
             return Err(Failure::new(USAGE, anyhow!("{} is encrypted", self.bundle.display()))
@@ -263,6 +267,9 @@ impl Verify {
         };
         let held = asked.held(report.bundle, report.bytes, source.get_ref().found())?;
         let (verdict, code) = if is_contradicted(held.as_ref()) { ("tampered", 1) } else { (verdict, code) };
+        if let Some(error) = not_opened.filter(|_| code != 1) {
+            return Err(self.refused(error));
+        }
         let sealed = Sealed {
             report,
             verdict,
