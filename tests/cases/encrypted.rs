@@ -208,7 +208,7 @@ fn the_console_adds_to_the_policy_and_names_say_what_is_encrypted() {
     let (key, ssh) = (lab.path("pinned.key"), lab.path("added"));
     let pinned = age_key(&key);
     let added = ssh_key(&ssh, "ed25519");
-    std::fs::DirBuilder::new().mode(0o700).create(lab.path("state")).unwrap();
+    fs::DirBuilder::new().mode(0o700).create(lab.path("state")).unwrap();
     fs::write(lab.path("state/policy.toml"), format!("[encryption]\nrecipients = [{pinned:?}]\n")).unwrap();
     fs::write(lab.path("team.txt"), format!("# the team\n{added}\n{pinned}\n")).unwrap();
     let sealed = lab.collect(&profile).arg("--recipients-file").arg(lab.path("team.txt")).sealed();
