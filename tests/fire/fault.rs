@@ -68,13 +68,9 @@ impl Kind {
         }
     }
 
-    /// Why it cannot be tried here.
-    pub const fn is_possible(self) -> Result<(), &'static str> {
-        match self {
-            // SQLite is a part of the server: it goes away with it, which is another kind.
-            Self::DatabaseRestarted => Err("the records are in SQLite here, which has no process of its own"),
-            _ => Ok(()),
-        }
+    /// True when it can be tried: SQLite is a part of the server, and goes away with it, which is another kind.
+    pub const fn is_possible(self, on_postgres: bool) -> bool {
+        on_postgres || !matches!(self, Self::DatabaseRestarted)
     }
 }
 
@@ -93,9 +89,9 @@ pub struct Fault {
 
 impl Fault {
     /// A failure of this kind, or of another one where this cannot be tried.
-    pub fn draw(kind: Kind, random: &mut Random) -> Self {
+    pub fn draw(kind: Kind, on_postgres: bool, random: &mut Random) -> Self {
         let mut kind = kind;
-        while kind.is_possible().is_err() {
+        while !kind.is_possible(on_postgres) {
             kind = KINDS[usize::try_from(random.below(KINDS.len() as u64)).unwrap()];
         }
         let at = random.below(4_000);

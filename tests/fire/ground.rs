@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use harness::{Courier, Disk, Ended, Host, Lab, Line, Parcel, Random, Running, Setup, Site, until};
+use harness::{Courier, Disk, Ended, Host, Lab, Line, Parcel, Postgres, Random, Running, Setup, Site, until};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -42,6 +42,9 @@ pub struct Ground {
     pub(crate) earlier: Option<String>,
     /// What processes said that have ended.
     logs: Vec<String>,
+    /// Where the records are, when they are not in the server's data folder.
+    postgres: Option<Postgres>,
+    is_database_down: bool,
 }
 
 /// The beginning or the end of a failure.
@@ -53,13 +56,21 @@ struct Event {
 
 impl Ground {
     /// A fresh one, its agent waiting for orders.
-    pub fn new() -> Self {
+    pub fn new(on_postgres: bool) -> Self {
+        // Of its own: others must not lose theirs.
+        let postgres = on_postgres.then(|| Postgres::start().unwrap());
+        let database = postgres.as_ref().map(Postgres::database);
         let line = Line::lay();
         let near = line.as_ref().map(Line::near);
         let mut serve = vec!["--free-bytes-min".to_owned(), FLOOR.to_owned()];
         serve.extend(near.iter().flat_map(|near| ["--name".to_owned(), near.to_string()]));
-        let setup =
-            Setup { cable_at: near.map(Into::into), disk_bytes: Some(SERVER_DISK_BYTES), serve, ..Setup::default() };
+        let setup = Setup {
+            cable_at: near.map(Into::into),
+            database,
+            disk_bytes: Some(SERVER_DISK_BYTES),
+            serve,
+            ..Setup::default()
+        };
         let site = Site::with(setup);
         let host_disk = Disk::mount(site.host(NAME).state(), HOST_DISK_BYTES);
         let host = site.enroll(NAME);
@@ -70,7 +81,20 @@ impl Ground {
             lab.plant(&format!("{number}.bin"), random.bytes(1 << 20));
         }
         let (daemon, earlier, logs) = (None, None, Vec::new());
-        let mut ground = Self { rounds: 0, site, host, daemon, host_disk, line, incident, lab, earlier, logs };
+        let mut ground = Self {
+            rounds: 0,
+            site,
+            host,
+            daemon,
+            host_disk,
+            line,
+            incident,
+            lab,
+            earlier,
+            logs,
+            postgres,
+            is_database_down: false,
+        };
         ground.start_agent(&[]);
         ground
     }
@@ -167,7 +191,10 @@ impl Ground {
                 self.site.disk.as_ref().unwrap().fill(if fault.number.is_multiple_of(2) { 0 } else { 2 << 20 });
             }
             Kind::HostDiskFull => self.host_disk.fill(0),
-            Kind::DatabaseRestarted => unreachable!("it is not drawn where it cannot be"),
+            Kind::DatabaseRestarted => {
+                self.postgres.iter().for_each(Postgres::stop);
+                self.is_database_down = true;
+            }
             Kind::ObjectsFail => self.site.disk.as_mut().unwrap().write_protect("objects"),
             Kind::ClockJump => {
                 if fault.number.is_multiple_of(2) {
@@ -199,7 +226,7 @@ impl Ground {
             Kind::Silence | Kind::SlowReader => self.site.cable.calm(),
             Kind::ServerDiskFull => self.site.disk.as_ref().unwrap().empty(),
             Kind::HostDiskFull => self.host_disk.empty(),
-            Kind::DatabaseRestarted => {}
+            Kind::DatabaseRestarted => self.restart_database(),
             Kind::ObjectsFail => self.site.disk.as_ref().unwrap().allow_writes(),
             // Only these clocks have namespaces; the calendar's clock is all of the machine's.
             Kind::ClockJump => {
@@ -217,6 +244,7 @@ impl Ground {
         disk.empty();
         disk.allow_writes();
         self.host_disk.empty();
+        self.restart_database();
         self.site.cable.mend();
         self.site.cable.calm();
         self.line.iter().for_each(Line::better);
@@ -226,6 +254,12 @@ impl Ground {
             self.site.is_ready(&client).then_some(())
         });
         self.start_agent(&[]);
+    }
+
+    fn restart_database(&mut self) {
+        if std::mem::take(&mut self.is_database_down) {
+            self.postgres.iter().for_each(Postgres::restart);
+        }
     }
 
     fn kill_agent(&mut self) {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use harness::Random;
 
-use crate::fault::{Fault, KINDS};
+use crate::fault::{Fault, KINDS, Kind};
 
 /// Files of a mebibyte, at most.
 const FILES_MAX: u64 = 10;
@@ -12,6 +12,8 @@ const FILES_MAX: u64 = 10;
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// Where the records are.
+    pub on_postgres: bool,
     /// Files of a mebibyte that are collected after what is volatile …
     pub files: u64,
     /// … at this rate, so that the collection takes some seconds.
@@ -23,17 +25,20 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The round of this seed.
-    pub fn from_seed(seed: u64) -> Self {
+    /// The round of this seed, on a machine that has PostgreSQL or not.
+    pub fn from_seed(seed: u64, has_postgres: bool) -> Self {
         let mut random = Random::from_seed(seed);
         let kind = |number: u64| KINDS[usize::try_from(number % KINDS.len() as u64).unwrap()];
-        let mut faults = vec![Fault::draw(kind(seed), &mut random)];
+        // Every third round, and those whose first failure is the database's.
+        let on_postgres = has_postgres && (kind(seed) == Kind::DatabaseRestarted || random.below(3) == 0);
+        let mut faults = vec![Fault::draw(kind(seed), on_postgres, &mut random)];
         for _ in 0..random.below(3) {
             let number = random.number();
-            faults.push(Fault::draw(kind(number), &mut random));
+            faults.push(Fault::draw(kind(number), on_postgres, &mut random));
         }
         faults.sort_by_key(|fault| fault.at);
         Self {
+            on_postgres,
             files: 3 + random.below(FILES_MAX - 2),
             mebibytes_per_sec: 2 + random.below(4),
             faults,
@@ -45,6 +50,7 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let faults: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
-        write!(f, "{} MiB at {} MiB/s; {}", self.files, self.mebibytes_per_sec, faults.join(", "))
+        let records = if self.on_postgres { "PostgreSQL" } else { "SQLite" };
+        write!(f, "{records}, {} MiB at {} MiB/s; {}", self.files, self.mebibytes_per_sec, faults.join(", "))
     }
 }
