@@ -226,10 +226,9 @@ impl Ground {
 
     /// The agent says that it is up, and that nothing runs.
     fn agent_is_plain(&self) {
-        let mut status = Value::Null;
         until("the agent is at rest", SOON, || {
             let said = self.host.run(&["status", "--json"]).expect_code(0).stdout;
-            status = serde_json::from_str(&said).unwrap();
+            let status: Value = serde_json::from_str(&said).unwrap();
             let is_at_rest = status["up"] == true && status["running"].is_null() && status["error"].is_null();
             is_at_rest.then_some(())
         });

@@ -176,6 +176,9 @@ impl Daemon {
     /// One question for orders, and what came of it. The wish to stop ends the question and not the run.
     async fn turn(&mut self, is_away: bool) -> Result<(), CallError> {
         let (mut stop, asked) = (self.stop.clone(), Monotonic::now());
+        if let Err(error) = self.journal.borrow_mut().catch_up() {
+            tracing::error!(%error, "the journal cannot be written");
+        }
         // A server that was away is asked for a quick answer first: until there is one, the status says that it is away.
         let wait_secs = if is_away {
             0
