@@ -8,7 +8,7 @@ the signer is unknown, 64 usage, 65 no bundle or nothing verifiable, 74 input fa
 Of a bundle that is encrypted with age it checks the transport checkpoints over the file as it is, which needs no key.
 What is inside is checked once it is decrypted: age -d -i KEY x.evidence.zip.age > x.evidence.zip
 
-usage: verify.py BUNDLE [--signers ALLOWED_SIGNERS] [--stream FILE.stream.jsonl] [--json]
+usage: verify.py BUNDLE [PART …] [--signers ALLOWED_SIGNERS] [--stream FILE.stream.jsonl] [--json]
 """
 import argparse, base64, hashlib, json, mmap, os, re, struct, subprocess, sys, tempfile, unicodedata, uuid, zlib
 from datetime import datetime, timedelta, timezone
@@ -202,6 +202,7 @@ class Verifier:
         self.seq, self.prev, self.phase, self.since, self.block, self.gap = 0, None, 0, 0, None, False
         self.checkpoints, self.verified_to, self.boundary, self.stream_differs = [], 0, None, False
         self.tag_manifest, self.vouched, self.is_final, self.last_word = b"", 0, False, None
+        self.clean_to, self.next_part, self.links = 0, None, []
 
     def found(self, code, subject, message, offset=None):
         if not any(f["code"] == code and f["subject"] == subject for f in self.findings):
@@ -226,6 +227,8 @@ class Verifier:
             raise NoBundle("it does not begin as a ZIP file does")
         try:
             while True:
+                if not self.findings:
+                    self.clean_to = self.at
                 magic = self.data[self.at:self.at + 4]
                 if magic == b"PK\3\4":
                     self.entry()
@@ -494,7 +497,12 @@ class Verifier:
 
     def describe(self, item):
         first, stored = item.get("hardlink_of"), item.get("stored")
-        if first is not None and not 0 < first < item["id"]:
+        if isinstance(first, dict):
+            part, there = int(first["part"]), int(first["item"])
+            if not 0 < part < (self.header or {}).get("part", 1) or there < 1:
+                return "its content stands in no earlier part"
+            self.links.append((item["id"], part, there))
+        elif first is not None and not 0 < first < item["id"]:
             return "its content stands in no earlier item"
         if stored is None:
             return None
@@ -530,6 +538,8 @@ class Verifier:
             if event["prev_sha256"] != self.custody or event["seq"] != self.events:
                 self.found("custody_chain", subject, "it does not follow from the line before it")
             self.last_event = event["event"]
+            if event["event"] == "part_ended" and isinstance(event.get("next"), str):
+                self.next_part = event["next"]
         self.custody = sha(line + b"\n")
 
     def manifest(self, name, content, first, first_is_known, wanted):
@@ -692,6 +702,8 @@ class Verifier:
         lines, reached, final, data, inside = text.split(b"\n"), 0, False, self.data, 0
         if lines[-1] == b"" or is_cut(lines[-1]):
             lines.pop()
+        if len(text) > 0 and text.endswith(b"\n") and b"\0" in lines[-1]:
+            lines.pop()
         if layer == "age":
             self.header = named_by(lines[0]) if lines else None
         running, hashed, differs = hashlib.sha256(), 0, False
@@ -756,7 +768,9 @@ def named_by(line):
 
 
 def is_cut(line):
-    """True when a last line without LF is the beginning of one: JSON that only lacks its end."""
+    """True when a last line without LF is the beginning of one, or holds zeros that a power cut left."""
+    if b"\0" in line:
+        return True
     try:
         parse(line)
         return False
@@ -780,6 +794,25 @@ def merkle(lines):
 def safe(text):
     """Text from a host, fit for a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def without_zeros(v, data, whole):
+    """What a power cut left unwritten reads as zeros: without them the file must be one that was only cut."""
+    if whole or not v.findings or data[-1:] != b"\0":
+        return v, None
+    solid_to = len(data)
+    while solid_to and data[solid_to - 1:solid_to] == b"\0":
+        step = data[max(0, solid_to - 4096):solid_to]
+        solid_to -= len(step) - len(step.rstrip(b"\0"))
+    cut = Verifier(data[:max(solid_to, v.clean_to)])
+    try:
+        ends = cut.walk()
+    except NoBundle:
+        return v, None
+    if ends or cut.findings:
+        return v, None
+    cut.data = data
+    return cut, solid_to
 
 
 def trusted(v, signers):
@@ -824,26 +857,96 @@ def principal_of(signature, signers, time):
         return names[0].split(",")[0] if names else None
 
 
+def check_parts(verified):
+    """Holds the parts of a run against one another: (code, subject, message) for each thing that is wrong."""
+    found, parts = [], sorted(verified, key=lambda v: (v.header.get("part", 1), v.header["bundle"]))
+
+    def missing(first, last):
+        if first <= last:
+            found.append(("part_missing", f"part {first}" if first == last else f"parts {first} to {last}", "not here"))
+
+    def run_of(h):
+        return [h["signer"].split()[:2], h["signer_principal"], h["host"].get("name")] + [
+            h.get(field) for field in ("incident", "order_sha256", "belongs_to")] + [(h.get("profile") or {}).get("name")]
+
+    missing(1, parts[0].header.get("part", 1) - 1)
+    for before, v in zip(parts, parts[1:]):
+        was, is_, said = before.header, v.header, v.header.get("continues") or {}
+        subject, number, last = f"part {is_.get('part', 1)} (bundle {is_['bundle']})", is_.get("part", 1), was.get("part", 1)
+        if run_of(was) != run_of(is_):
+            found.append(("part_chain", subject, "it is of another run"))
+        elif number == last:
+            found.append(("part_chain", subject, "there is another one of this number"))
+        elif number > last + 1:
+            missing(last + 1, number - 1)
+        elif (said.get("bundle"), said.get("part")) != (was["bundle"], last):
+            found.append(("part_chain", subject, f"it does not continue bundle {was['bundle']}"))
+        elif not before.sealed or said.get("checkpoint_sha256") != before.prev:
+            found.append(("part_chain", subject, f"it does not name the final checkpoint of part {last}"))
+        elif before.next_part != is_["bundle"]:
+            found.append(("part_chain", subject, f"part {last} does not name it as the next"))
+    if parts[-1].next_part:
+        missing(parts[-1].header.get("part", 1) + 1, parts[-1].header.get("part", 1) + 1)
+    for there in parts:
+        held = {e["item"] for e in there.entries if e["item"]}
+        for v in parts:
+            for item, part, first in v.links:
+                if part == there.header.get("part", 1) and first not in held:
+                    found.append(("item_mismatch", f"part {v.header['part']}, item {item}", f"item {first} holds no content"))
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(description="Verifies a sealed evidence bundle (holdfast-bundle/1).")
     parser.error = lambda message: (sys.stderr.write(f"error: {message}\n"), sys.exit(64))
-    parser.add_argument("bundle", help="the bundle, or - for standard input")
+    parser.add_argument("bundle", nargs="+", help="the bundle, or - for standard input; or all parts of a run")
     parser.add_argument("--signers", help="OpenSSH allowed_signers file that you trust")
     parser.add_argument("--stream", help="transport checkpoints; by default BUNDLE.stream.jsonl where it exists")
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
+    if len(a.bundle) == 1:
+        return one(a, a.bundle[0])[0]
+    if a.stream or "-" in a.bundle:
+        parser.error("parts are files, each with its transport checkpoints beside it")
+    codes, verified = [], []
+    for bundle in a.bundle:
+        code, v = one(a, bundle)
+        codes.append(code)
+        verified += [v] if v else []
+    found = check_parts(verified) if verified else []
+    changed = 1 in codes or any(code != "part_missing" for code, _, _ in found)
+    if changed:
+        state, code = "tampered", 1
+    elif len(verified) < len(codes):
+        state, code = "unverified", max(c for c in codes if c not in (0, 3, 4))
+    else:
+        state = "partial" if found or not all(v.sealed for v in verified) else "sealed"
+        code = 4 if 4 in codes else 3 if state == "partial" else 0
+    if a.json:
+        findings = [{"code": code, "subject": subject, "message": message} for code, subject, message in found]
+        print(json.dumps({"findings": findings, "state": state, "type": "run", "v": 1}, sort_keys=True, separators=(",", ":")))
+        return code
+    print(f"{'run:':<13}{state}, {len(verified)} parts")
+    for name, subject, message in found:
+        print(f"{'finding:':<13}{name}: {safe(subject)}: {safe(message)}")
+    return code
+
+
+def one(a, bundle):
+    """Verifies one bundle by itself and prints the verdict. Returns the exit code, and what holds."""
     try:
-        if a.bundle == "-":
+        if bundle == "-":
             data = sys.stdin.buffer.read()
         else:
-            with open(a.bundle, "rb") as file:
+            with open(bundle, "rb") as file:
                 data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.fstat(file.fileno()).st_size else b""
-        beside = a.stream or (a.bundle + ".stream.jsonl" if os.path.exists(a.bundle + ".stream.jsonl") else None)
+        beside = a.stream or (bundle + ".stream.jsonl" if os.path.exists(bundle + ".stream.jsonl") else None)
         v = Verifier(data)
         layer = "age" if data[:21] == b"age-encryption.org/v1" else "zip"
         if layer == "age" and not beside:
             raise NoBundle("it is encrypted with age: give its transport checkpoints (--stream), or decrypt it first")
         whole = layer == "zip" and v.walk()
+        v, zeros_from = without_zeros(v, data, whole) if layer == "zip" else (v, None)
         changed = any(f["code"] == "content_changed" and f["subject"] == "bundle.json" for f in v.findings)
         if not v.header and (v.bad_header and not changed or v.entries and v.entries[0]["name"] != "bagit.txt"):
             raise NoBundle(f"its bundle.json cannot be used: {v.bad_header}")
@@ -853,11 +956,12 @@ def main():
             whole, v.verified_to = v.is_final and v.vouched == len(data), v.vouched
         trust = trusted(v, a.signers)
     except NoBundle as error:
-        print(f"error: {safe(a.bundle)}: not a bundle that can be verified: {safe(error)}", file=sys.stderr)
-        return 65
+        print(f"error: {safe(bundle)}: not a bundle that can be verified: {safe(error)}", file=sys.stderr)
+        return 65, None
     except OSError as error:
         print(f"error: {safe(error)}", file=sys.stderr)
-        return 74
+        return 74, None
+    v.sealed = whole and not v.findings
     if v.findings:
         state, code = "tampered", 1
     elif whole:
@@ -872,10 +976,10 @@ def main():
               "cut_in": v.cut_in, "findings": v.findings, "host": h.get("host", {}).get("name"),
               "incident": h.get("incident"), "items": v.items or {}, "layer": layer, "not_proven": "that the kernel told the truth",
               "principal": h.get("signer_principal"), "signer": h.get("signer"), "started": h.get("started"),
-              "state": state, "trusted": trust, "v": 1, "verified_to": v.verified_to}
+              "state": state, "trusted": trust, "v": 1, "verified_to": v.verified_to, "zeros_from": zeros_from}
     if a.json:
         print(json.dumps(report, sort_keys=True, separators=(",", ":")))
-        return code
+        return code, v if code in (0, 3, 4) and layer == "zip" else None
     fields = ("state", "bundle", "host", "incident", "started", "items", "checkpoints", "bytes", "verified_to", "boundary")
     for field in fields if layer == "zip" else ("state", "bundle", "bytes", "verified_to"):
         print(f"{field + ':':<13}{safe(report[field])}")
@@ -889,8 +993,8 @@ def main():
     if layer == "age" and code != 1:
         cut = f" | head -c {v.boundary}" if state == "partial" and v.boundary else ""
         print("the content is encrypted and was not looked at; with a key of a recipient:\n"
-              f"  age -d -i KEY {safe(a.bundle)}{cut} > FILE.evidence.zip; python3 verify.py FILE.evidence.zip")
-    return code
+              f"  age -d -i KEY {safe(bundle)}{cut} > FILE.evidence.zip; python3 verify.py FILE.evidence.zip")
+    return code, v if code in (0, 3, 4) and layer == "zip" else None
 
 
 if __name__ == "__main__":

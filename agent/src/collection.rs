@@ -24,6 +24,7 @@ use crate::host::{Host, SystemClock, capabilities, sys};
 use crate::log::Log;
 use crate::run::bind::BoundStep;
 use crate::run::gate::{Gate, Opener, Opens};
+use crate::run::parts::Outputs;
 use crate::run::progress::Progress;
 use crate::run::{Finished, Run};
 use crate::state::{Identity, StateError};
@@ -205,6 +206,7 @@ impl Collection {
         self,
         out: W,
         sidecar: S,
+        outputs: &mut dyn Outputs<W, S>,
         progress: &mut dyn Progress,
     ) -> Result<Finished, WriteError> {
         if let Some(gate) = &self.gate {
@@ -222,7 +224,7 @@ impl Collection {
         for (tier, collector, reason) in self.left_out {
             writer.not_run(tier, collector, Outcome::NotRun, reason);
         }
-        self.run.execute(writer, &mut Opens { opener, inner: progress })
+        self.run.execute(writer, outputs, &mut Opens { opener, inner: progress })
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Outcome {
     Interrupted,
     /// It never began.
     NotRun,
+    /// It goes on in the next part of the run.
+    Continues,
     /// It has nothing to do here: its condition does not hold, or it needs a host that runs.
     Skipped,
 }
@@ -127,6 +129,17 @@ impl Coverage {
             Status::TimedOut => step.timed_out += 1,
             Status::Error | Status::Skipped | Status::Redacted => {}
         }
+    }
+
+    /// What stands in a part that ends while a step is under way.
+    pub(crate) fn so_far(&self, now: Instant) -> Self {
+        let mut coverage = self.clone();
+        if let Some(step) = coverage.collectors.last_mut() {
+            step.outcome = Outcome::Continues;
+            step.reason = Some("it goes on in the next part".to_owned());
+            step.ended = now;
+        }
+        coverage
     }
 
     /// Ends the step under way; answers how many items it made.

@@ -163,6 +163,21 @@ impl Meta {
     }
 }
 
+/// The first item with an inode, which holds its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum HardLink {
+    /// An item of the same bundle.
+    Item(u64),
+    /// An item of an earlier part of the run.
+    Earlier {
+        /// Its id there.
+        item: u64,
+        /// The part's number.
+        part: u32,
+    },
+}
+
 /// One line of `data/items/NNNNNN.jsonl`, as it is written and read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
@@ -183,7 +198,7 @@ pub struct Item {
     pub error_ranges: Vec<(u64, u64)>,
     /// The first item with the same device and inode, which holds the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hardlink_of: Option<u64>,
+    pub hardlink_of: Option<HardLink>,
     /// From 1, without gaps.
     pub id: u64,
     /// See [`Kind`].

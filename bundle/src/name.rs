@@ -72,6 +72,15 @@ pub fn of_bundle(host: &str, started: Instant, bundle: BundleId) -> String {
     format!("{host}_{}_{}.evidence.zip", started.compact(), bundle.short())
 }
 
+/// The name of another part of the same run, where `first` is the first one's: they lie side by side.
+pub fn of_part(first: &str, part: u32) -> String {
+    let endings = [".evidence.zip", ".evidence.zip.age"];
+    match endings.iter().find_map(|ending| Some((first.strip_suffix(ending)?, ending))) {
+        Some((stem, ending)) if part > 1 => format!("{stem}-p{part:02}{ending}"),
+        _ => first.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +118,9 @@ mod tests {
     fn a_bundle_is_named_after_a_tame_host() {
         let id = BundleId::new(0, [7; 10]);
         assert_eq!(of_bundle("../we b", Instant(0), id), "we-b_19700101T000000Z_07070707.evidence.zip");
+        assert_eq!(of_part("a_b_c.evidence.zip", 1), "a_b_c.evidence.zip");
+        assert_eq!(of_part("a_b_c.evidence.zip", 2), "a_b_c-p02.evidence.zip");
+        assert_eq!(of_part("a_b_c.evidence.zip.age", 2), "a_b_c-p02.evidence.zip.age");
+        assert_eq!(of_part("a_b_c.evidence.zip", 123), "a_b_c-p123.evidence.zip");
     }
 }

@@ -110,6 +110,43 @@ fn no_cut_is_called_tampering() {
 }
 
 #[test]
+fn zeros_at_the_end_are_not_called_tampering() {
+    let (bytes, _) = compose::compose(true, &[]);
+    let (written, ..) = small_bundle();
+    for (bytes, step) in [(&bytes, 3), (&written, 211)] {
+        let mut verified_to = 0;
+        for (end, zeros) in (1..bytes.len() - 22).step_by(step).flat_map(|end| [(end, 1), (end, 700), (end, 70_000)]) {
+            let torn = [&bytes[..end], &vec![0; zeros][..]].concat();
+            let cut = check(&bytes[..end], Against::default()).map_or(0, |cut| cut.report().verified_to);
+            match check(&torn[..], Against::default()) {
+                // Zeros that belong to what was cut make up for what is missing.
+                Ok(verified) => {
+                    let report = verified.report();
+                    assert_eq!(report.state, State::Partial, "{zeros} zeros from {end}");
+                    assert!(report.verified_to >= cut && report.verified_to <= end as u64 + 8);
+                    verified_to = verified_to.max(report.verified_to);
+                }
+                Err(NotVerified::Unverified(report)) => assert_eq!((report.verified_to, cut), (0, 0)),
+                Err(NotVerified::Rejected(report)) => panic!("{zeros} zeros from {end}: {:#?}", report.findings.kept()),
+                Err(NotVerified::NotABundle(_)) if end < 4 => {}
+                Err(other) => panic!("{zeros} zeros from {end}: {other}"),
+            }
+        }
+        assert!(verified_to > bytes.len() as u64 / 3);
+    }
+}
+
+#[test]
+fn zeros_that_others_follow_are_tampering() {
+    let (bytes, _) = compose::compose(true, &[]);
+    for at in (0..bytes.len() - 200).step_by(31) {
+        let mut changed = bytes.clone();
+        changed[at..at + 60].fill(0);
+        assert!(is_found(&changed, None), "zeros at {at}");
+    }
+}
+
+#[test]
 fn a_sidecar_cut_in_a_line_is_borne() {
     let (bytes, stream) = compose::compose(true, &[]);
     for end in 0..stream.len() {

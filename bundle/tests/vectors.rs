@@ -11,7 +11,8 @@ use bundle::checkpoint::Layer;
 use bundle::encryption::Keys;
 use bundle::sign::AllowedSigners;
 use bundle::verify::{
-    Against, Announced, Findings, NotVerified, Sidecar, State, Trust, check, check_encrypted, check_transport, layer_of,
+    Against, Announced, Findings, NotVerified, Sidecar, State, Trust, check, check_encrypted, check_parts,
+    check_transport, layer_of,
 };
 
 fn dir() -> &'static Path {
@@ -34,7 +35,7 @@ fn making_the_vectors_again_changes_nothing() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(names.contains(&name), "{name} is left over");
     }
-    assert!(files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() < 1_000_000);
+    assert!(files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() < 1_200_000);
 }
 
 #[test]
@@ -99,5 +100,25 @@ fn an_unknown_signer_is_not_trusted() {
     for signers in [None, Some(&nobody)] {
         let verified = check(&bundle[..], Against { signers, sidecar: None }).unwrap();
         assert_eq!(verified.trust(), &Trust::Unknown);
+    }
+}
+
+#[test]
+fn each_run_of_parts_is_judged_as_one() {
+    let signers = std::fs::read_to_string(dir().join("allowed_signers")).unwrap();
+    let signers = AllowedSigners::parse(&signers).unwrap();
+    let parts = compose::parts::all();
+    for run in compose::parts::RUNS {
+        let verified: Vec<_> = run
+            .parts
+            .iter()
+            .map(|name| {
+                let bytes = &parts.iter().find(|(there, _)| there == name).unwrap().1;
+                check(&bytes[..], Against { signers: Some(&signers), sidecar: None }).unwrap()
+            })
+            .collect();
+        assert!(verified.iter().all(|part| part.state() == State::Sealed), "{}", run.name);
+        let findings = check_parts(&verified.iter().collect::<Vec<_>>());
+        assert_eq!(findings.counts().keys().copied().collect::<Vec<_>>(), run.findings, "{}", run.name);
     }
 }

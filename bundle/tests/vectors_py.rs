@@ -53,3 +53,25 @@ fn the_script_agrees_on_every_vector() {
         );
     }
 }
+
+#[test]
+fn the_script_agrees_on_every_run_of_parts() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dir = root.join("vectors");
+    let list: Vec<Value> = serde_json::from_slice(&std::fs::read(dir.join("parts.json")).unwrap()).unwrap();
+    for run in list {
+        let mut command = Command::new("python3");
+        command.arg(root.join("verify.py")).arg("--json").arg("--signers").arg(dir.join("allowed_signers"));
+        command.args(run["bundles"].as_array().unwrap().iter().map(|name| dir.join(name.as_str().unwrap())));
+        let output = command.output().expect("python3 and ssh-keygen are needed: cargo xtask test installs them");
+        let name = &run["name"];
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code().map(i64::from), run["exit"].as_i64(), "{name}: {text}");
+        let verdict: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        let mut codes: Vec<&str> =
+            verdict["findings"].as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(serde_json::json!(codes), run["findings"], "{name}");
+    }
+}

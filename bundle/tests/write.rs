@@ -7,6 +7,7 @@ mod common;
 use std::io::{Cursor, Read as _};
 
 use bundle::checkpoint::StreamLine;
+use bundle::item::HardLink;
 use common::small_bundle;
 
 fn names_of(archive: &zip::ZipArchive<Cursor<&Vec<u8>>>) -> Vec<String> {
@@ -89,7 +90,7 @@ fn hard_links_are_stored_once_and_denials_are_items() {
     }
     let items: Vec<bundle::item::Item> = items.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let by_path = |path: &str| items.iter().find(|item| item.path == path).unwrap();
-    assert_eq!(by_path("/srv/b").hardlink_of, Some(by_path("/srv/a").id));
+    assert_eq!(by_path("/srv/b").hardlink_of, Some(HardLink::Item(by_path("/srv/a").id)));
     assert_eq!(by_path("/proc/2/environ").errno, Some(13));
     assert_eq!(by_path("/proc/2/environ").status, bundle::item::Status::Denied);
     assert_eq!(by_path("/srv/large").status, bundle::item::Status::Grew);

@@ -474,6 +474,23 @@ pub enum SignerTrust {
     Unknown,
 }
 
+/// The place of a bundle in a run that was too much for one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunPart {
+    /// Digest of its final checkpoint, once it is verified and sealed: the next part names it.
+    #[serde(default)]
+    pub checkpoint_sha256: Option<Sha256>,
+    /// The part before it.
+    #[serde(default)]
+    pub continues: Option<BundleId>,
+    /// The part after it, once this one says so.
+    #[serde(default)]
+    pub next: Option<BundleId>,
+    /// From 1, once it is verified; 0 before.
+    #[serde(default)]
+    pub number: u32,
+}
+
 /// A bundle on the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EvidenceView {
@@ -505,6 +522,9 @@ pub struct EvidenceView {
     pub name: String,
     /// The order that it answers.
     pub order: Option<OrderId>,
+    /// Which part of its run it is; none for a run in one bundle.
+    #[serde(default)]
+    pub part: Option<RunPart>,
     /// The profile's name.
     pub profile: Option<String>,
     /// The receipts, the oldest first.

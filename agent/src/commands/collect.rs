@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bundle::coverage::Outcome;
 use bundle::encryption::Recipient;
-use bundle::write::WriteError;
+use bundle::write::{PartLimits, WriteError};
 use clap::{ArgGroup, Args};
 use serde_json::json;
 use wire::{BundleId, ByteSize, IncidentId};
@@ -25,7 +25,7 @@ use crate::orders::journal;
 use crate::run::Finished;
 use crate::run::progress::{Lines, Progress, Silent};
 use crate::state::{self, Identity};
-use crate::transport::output::{Opened, Target, leave_signer};
+use crate::transport::output::{Opened, Parts, Target, leave_signer};
 
 /// See [`super::Cli`].
 #[derive(Args)]
@@ -44,6 +44,9 @@ pub struct Collect {
     /// The file for the transport checkpoints, where it is not to lie beside the bundle
     #[arg(long, value_name = "FILE")]
     stream: Option<PathBuf>,
+    /// Seal a part before it grows beyond this, and go on in another
+    #[arg(long, value_name = "SIZE", conflicts_with = "ticket")]
+    part_bytes_max: Option<ByteSize>,
     /// The incident that the evidence belongs to
     #[arg(long, value_name = "ID")]
     incident: Option<IncidentId>,
@@ -65,6 +68,14 @@ impl Collect {
         if target == Target::Stdout && self.json {
             let message = "--json and --output - both want standard output".to_owned();
             return Err(Refusal { code: exit::USAGE, message, hint: Some("write the bundle to a folder".into()) });
+        }
+        if target == Target::Stdout && self.part_bytes_max.is_some() {
+            let message = "standard output takes one bundle, and parts are several".to_owned();
+            return Err(Refusal {
+                code: exit::USAGE,
+                message,
+                hint: Some("write them to a folder: --output DIR".into()),
+            });
         }
         let Chosen { profile, version, values, steps } = self.asked.choose(None)?;
         let recipients = self.recipients.all()?;
@@ -93,13 +104,16 @@ impl Collect {
         })?;
         let bundle = collection.bundle;
         let Opened { out, sidecar, path, stream_path } = opened;
+        let limits = PartLimits { bytes_max: self.part_bytes_max.map(|size| size.0), ..PartLimits::default() };
+        let mut parts = target.parts(&collection.name, limits);
         let mut lines: Box<dyn Progress> = if self.quiet { Box::new(Silent) } else { Box::new(Lines::new()) };
         let (finished, beside) = match sibling {
-            None => (collection.run(out, sidecar, &mut *lines), None),
+            None => (collection.run(out, sidecar, &mut parts, &mut *lines), None),
             Some(sibling) => {
                 let opened =
                     target.beside().open(&sibling.name, None).map_err(|error| Refusal::new(exit::IO, &error))?;
-                run_beside(sibling, opened, || collection.run(out, sidecar, &mut *lines))
+                let beside = target.beside().parts(&sibling.name, limits);
+                run_beside(sibling, (opened, beside), || collection.run(out, sidecar, &mut parts, &mut *lines))
             }
         };
         let finished = finished.map_err(|error| unsealed(&error, path.as_deref()))?;
@@ -114,8 +128,20 @@ impl Collect {
         let code = code.unwrap_or_default();
         let (finished, server) = (&finished, None);
         let recipients = &recipients[..];
-        let told =
-            Told { agent: &agent, beside, bundle, code, finished, path, recipients, server, signers, stream_path };
+        let parts = parts.paths;
+        let told = Told {
+            agent: &agent,
+            beside,
+            bundle,
+            code,
+            finished,
+            parts,
+            path,
+            recipients,
+            server,
+            signers,
+            stream_path,
+        };
         if self.json {
             told.as_json();
         } else {
@@ -177,13 +203,17 @@ impl Beside {
 }
 
 /// Runs both at the same time; answers what came of `run` and of the sibling.
-fn run_beside<T>(sibling: Collection, opened: Opened, run: impl FnOnce() -> T) -> (T, Option<Beside>) {
+fn run_beside<T>(
+    sibling: Collection,
+    (opened, mut parts): (Opened, Parts),
+    run: impl FnOnce() -> T,
+) -> (T, Option<Beside>) {
     let bundle = sibling.bundle;
     let Opened { out, sidecar, path, stream_path } = opened;
     std::thread::scope(|scope| {
         let beside = std::thread::Builder::new()
             .name("sibling".to_owned())
-            .spawn_scoped(scope, move || sibling.run(out, sidecar, &mut Silent));
+            .spawn_scoped(scope, move || sibling.run(out, sidecar, &mut parts, &mut Silent));
         let ran = run();
         let finished = match beside {
             Ok(beside) => {
@@ -224,6 +254,8 @@ pub(super) struct Told<'a> {
     pub(super) bundle: BundleId,
     pub(super) code: u8,
     pub(super) finished: &'a Finished,
+    /// The files of the parts after the first.
+    pub(super) parts: Vec<PathBuf>,
     pub(super) path: Option<PathBuf>,
     /// Who can read it; nobody, where it is not encrypted.
     pub(super) recipients: &'a [Recipient],
@@ -235,7 +267,7 @@ pub(super) struct Told<'a> {
 
 impl Told<'_> {
     pub(super) fn as_json(&self) {
-        let Finished { sealed, coverage, interrupted } = self.finished;
+        let Finished { sealed, coverage, interrupted, earlier } = self.finished;
         let told = json!({
             "allowed_signers": self.signers,
             "bundle": self.bundle,
@@ -246,6 +278,11 @@ impl Told<'_> {
             "exit": self.code,
             "interrupted": interrupted,
             "items": sealed.items,
+            "parts": self.parts,
+            "parts_sealed_before": earlier.iter().map(|part| {
+                json!({"bundle": part.bundle, "bytes": part.sealed.bytes, "items": part.sealed.items,
+                    "sha256": part.sealed.sha256})
+            }).collect::<Vec<_>>(),
             "path": self.path,
             "principal": self.agent.id.principal(),
             "recipients": self.recipients.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -260,7 +297,7 @@ impl Told<'_> {
 
     /// To standard error where standard output is the bundle.
     pub(super) fn to_people(&self) {
-        let Finished { sealed, coverage, interrupted } = self.finished;
+        let Finished { sealed, coverage, interrupted, earlier } = self.finished;
         let mut text = String::new();
         let how = if *interrupted { "sealed, interrupted" } else { "sealed" };
         let place = match (&self.path, self.server) {
@@ -281,6 +318,18 @@ impl Told<'_> {
         if !self.recipients.is_empty() {
             let _ = writeln!(text, "  readable by {} recipients alone: it is encrypted", self.recipients.len());
         }
+        if !earlier.is_empty() {
+            let (items, bytes, entries) = self.finished.totals();
+            let _ = writeln!(
+                text,
+                "  parts    {}, this is the last: {items} items in {entries} entries, {}",
+                earlier.len() + 1,
+                ByteSize(bytes)
+            );
+        }
+        for path in &self.parts {
+            let _ = writeln!(text, "           {}", path.display());
+        }
         let sum = |of: fn(&bundle::coverage::Collected) -> u64| coverage.collectors.iter().map(of).sum::<u64>();
         let _ = writeln!(
             text,
@@ -296,7 +345,11 @@ impl Told<'_> {
             beside.to_people(&mut text);
         }
         if let (Some(path), Some(signers)) = (&self.path, &self.signers) {
-            let _ = write!(text, "verify it: holdfast verify {} --signers {}", path.display(), signers.display());
+            let _ = write!(text, "verify it: holdfast verify {}", path.display());
+            for part in &self.parts {
+                let _ = write!(text, " {}", part.display());
+            }
+            let _ = write!(text, " --signers {}", signers.display());
             if !self.recipients.is_empty() {
                 text.push_str(" --identity KEY");
             }

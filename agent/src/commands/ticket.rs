@@ -78,6 +78,7 @@ impl Ticketed<'_> {
                 bundle,
                 code,
                 finished: &finished,
+                parts: Vec::new(),
                 path: None,
                 recipients: &recipients,
                 server,

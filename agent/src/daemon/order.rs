@@ -170,6 +170,10 @@ impl Daemon {
         Box::new(move |receipt, signed, ends_phase| {
             let time = SystemClock.realtime();
             self.reached(time);
+            // The journal is of the run's first bundle: what is held of its later parts, the server knows.
+            if receipt.bundle != bundle {
+                return;
+            }
             let kept = Kept { bundle, offset: receipt.offset, receipt: signed.clone(), time };
             if let Err(error) = self.journal.borrow_mut().keep_receipt(&kept, ends_phase) {
                 tracing::warn!(%error, "the receipt cannot be kept");
@@ -236,12 +240,12 @@ fn ended(finished: Result<Finished, Failure>, beside: Option<Result<Finished, Fa
             .map_or(3, |finished| finished.exit_code())
     });
     match finished {
-        Ok(finished) => OrderEvent::Completed {
-            bytes: finished.sealed.bytes,
-            exit: finished.exit_code().max(beside),
-            items: finished.sealed.items,
-            sha256: finished.sealed.sha256,
-        },
+        Ok(finished) => {
+            let (items, bytes, _) = finished.totals();
+            let exit = finished.exit_code().max(beside);
+            // Of a run in parts it is the last part's digest, which stands for those before it.
+            OrderEvent::Completed { bytes, exit, items, sha256: finished.sealed.sha256 }
+        }
         Err(error) => OrderEvent::Failed { message: with_causes(&error) },
     }
 }

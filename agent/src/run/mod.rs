@@ -10,6 +10,7 @@ pub mod condition;
 pub mod footprint;
 pub mod gate;
 pub mod limits;
+pub mod parts;
 pub mod progress;
 pub mod session;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use crate::host::Host;
 use bind::BoundStep;
 use footprint::Footprint;
 use limits::Rates;
+use parts::{Going, Outputs, SealedPart};
 use progress::Progress;
 use session::Seen;
 use worker::{Running, Worker};
@@ -67,8 +69,10 @@ pub struct Run {
 /// What came of a run.
 #[derive(Debug)]
 pub struct Finished {
-    /// The bundle in numbers.
+    /// The bundle in numbers; of a run in parts the last one.
     pub sealed: Sealed,
+    /// The parts before it.
+    pub earlier: Vec<SealedPart>,
     /// What was asked and got.
     pub coverage: Coverage,
     /// True when the run was interrupted.
@@ -80,6 +84,12 @@ impl Finished {
     /// limit.
     pub fn exit_code(&self) -> u8 {
         if self.is_complete() { 0 } else { 3 }
+    }
+
+    /// Items, bytes of the file and entries of all parts.
+    pub fn totals(&self) -> (u64, u64, u64) {
+        let parts = self.earlier.iter().map(|part| &part.sealed).chain([&self.sealed]);
+        parts.fold((0, 0, 0), |sum, part| (sum.0 + part.items, sum.1 + part.bytes, sum.2 + part.entries))
     }
 
     /// True when every step went through everything that it was asked for.
@@ -95,18 +105,22 @@ impl Run {
     /// [`WriteError`]: the output failed, and what it holds is a partial bundle.
     pub fn execute<W: Output, S: Write>(
         self,
-        mut writer: Writer<W, S>,
+        writer: Writer<W, S>,
+        outputs: &mut dyn Outputs<W, S>,
         progress: &mut dyn Progress,
     ) -> Result<Finished, WriteError> {
-        let mut footprint = Footprint::begin(&self.host);
+        let footprint = RefCell::new(Footprint::begin(&self.host));
         let deadline = Monotonic::now() + Duration::from_secs(self.limits.wall_secs_max.unwrap_or(WALL_SECS_DEFAULT));
+        let changes = RefCell::default();
         let mut shared = Shared {
             run: &self,
             seen: Arc::default(),
             content_bytes: Arc::default(),
             content_bytes_max: 0,
-            changes: RefCell::default(),
+            changes: &changes,
         };
+        let ending = || (footprint.borrow().end(&self.host, &changes.borrow()), self.log.text());
+        let mut going = Going::new(writer, outputs, &ending);
         let mut abandoned = 0;
         for tier in Tier::ALL {
             let steps: Vec<&BoundStep> = self.steps.iter().filter(|step| step.collector.tier == tier).collect();
@@ -118,19 +132,19 @@ impl Run {
             let of_tier = own.wall_secs_max.map(|secs| started + Duration::from_secs(secs));
             let deadline = of_tier.map_or(deadline, |of_tier| of_tier.min(deadline));
             shared.begin(own);
-            self.tier(&shared, &steps, deadline, &mut abandoned, &mut writer, progress)?;
-            writer.tier_end(tier)?;
-            footprint.tier(tier, started.elapsed());
-            progress.tier_done(tier, started.elapsed(), writer.items(), writer.bytes());
-            tracing::info!(%tier, items = writer.items(), bytes = writer.bytes(), "tier complete");
+            self.tier(&shared, &steps, deadline, &mut abandoned, &mut going, progress)?;
+            going.writer.tier_end(tier)?;
+            footprint.borrow_mut().tier(tier, started.elapsed());
+            progress.tier_done(tier, started.elapsed(), going.items(), going.bytes());
+            tracing::info!(%tier, items = going.items(), bytes = going.bytes(), "tier complete");
         }
         let interrupted = self.interrupted.load(Ordering::Relaxed);
         if interrupted {
-            writer.custody("interrupted", []);
+            going.writer.custody("interrupted", []);
         }
-        let coverage = writer.coverage().clone();
-        let (sealed, ..) = writer.seal(&footprint.end(&self.host, &shared.changes.borrow()), &self.log.text())?;
-        Ok(Finished { sealed, coverage, interrupted })
+        let coverage = going.writer.coverage().clone();
+        let (last, earlier) = going.seal()?;
+        Ok(Finished { sealed: last.sealed, earlier, coverage, interrupted })
     }
 
     /// Runs the steps of one tier in their order.
@@ -140,7 +154,7 @@ impl Run {
         steps: &[&'a BoundStep],
         deadline: Monotonic,
         abandoned: &mut usize,
-        writer: &mut Writer<W, S>,
+        going: &mut Going<'_, W, S>,
         progress: &mut dyn Progress,
     ) -> Result<(), WriteError> {
         let mut ahead: Option<Running<'a>> = None;
@@ -152,13 +166,13 @@ impl Run {
                     let bound = match reason_to_skip(step, &self.host) {
                         Ok(bound) => bound,
                         Err(reason) => {
-                            writer.not_run(tier, name, Outcome::Skipped, &reason);
+                            going.writer.not_run(tier, name, Outcome::Skipped, &reason);
                             continue;
                         }
                     };
                     if let Some(reason) = self.reason_not_to_start(deadline, *abandoned) {
                         tracing::warn!(collector = name, reason, "not collected");
-                        writer.not_run(tier, name, Outcome::NotRun, reason);
+                        going.writer.not_run(tier, name, Outcome::NotRun, reason);
                         continue;
                     }
                     shared.worker(step, bound, wall_of(step, deadline)).start()
@@ -174,15 +188,15 @@ impl Run {
                 let wall = wall_of(step, deadline) + wall_of(next, deadline);
                 ahead = Some(shared.worker(next, bound, wall).start());
             }
-            let ended = running.finish(writer, progress)?;
+            let ended = running.finish(going, progress)?;
             *abandoned += usize::from(ended.abandoned);
             shared.changes.borrow_mut().extend(ended.changes);
             if let Some(reason) = ended.reason.as_ref().filter(|_| ended.outcome != Outcome::Skipped) {
                 tracing::warn!(collector = name, outcome = ?ended.outcome, reason, "step ended early");
             }
-            writer.end_step(ended.outcome, ended.reason.as_deref())?;
+            going.writer.end_step(ended.outcome, ended.reason.as_deref())?;
             if tier == Tier::Volatile {
-                writer.group_end(tier)?;
+                going.writer.group_end(tier)?;
             }
         }
         Ok(())
@@ -231,7 +245,7 @@ struct Shared<'a> {
     /// What the run may have stored by the end of the tier at hand.
     content_bytes_max: u64,
     /// What the steps changed on the host.
-    changes: RefCell<Vec<String>>,
+    changes: &'a RefCell<Vec<String>>,
 }
 
 impl<'a> Shared<'a> {

@@ -17,6 +17,7 @@ use wire::profile::{Sensitive, Values};
 use super::bind::BoundStep;
 use super::condition;
 use super::limits::{Limiter, Rates};
+use super::parts::Going;
 use super::progress::Progress;
 use super::session::{Current, Message, Seen, Session};
 use crate::causes::with_causes;
@@ -127,32 +128,32 @@ impl Running<'_> {
     /// Takes what the worker hands over until it is done; all of it is in `writer` afterwards.
     pub(super) fn finish<W: Output, S: Write>(
         self,
-        writer: &mut Writer<W, S>,
+        going: &mut Going<'_, W, S>,
         progress: &mut dyn Progress,
     ) -> Result<StepEnd, WriteError> {
         let collector = self.worker.step.collector;
         progress.step(collector.tier, collector.name);
-        writer.begin_step(collector.tier, collector.name, self.started_at);
+        going.writer.begin_step(collector.tier, collector.name, self.started_at);
         if let Some(error) = &self.refused {
             let reason = Some(format!("no thread could be started: {error}"));
             return Ok(StepEnd { outcome: Outcome::Failed, reason, abandoned: false, changes: Vec::new() });
         }
-        let end = self.take_all(writer, progress)?;
-        if writer.is_streaming() {
+        let end = self.take_all(going, progress)?;
+        if going.writer.is_streaming() {
             let reason = end.reason.clone();
-            writer.end(Ended { reason, ..Ended::with(status_of(end.outcome)) })?;
+            going.writer.end(Ended { reason, ..Ended::with(status_of(end.outcome)) })?;
         } else if end.abandoned
             && let Some(path) = self.current.take()
         {
             let item = NewItem::new(Kind::File, path, "read", Status::TimedOut, self.worker.host.now());
-            writer.note(item.because("the step did not come back from it"))?;
+            going.writer.note(item.because("the step did not come back from it"))?;
         }
         Ok(end)
     }
 
     fn take_all<W: Output, S: Write>(
         &self,
-        writer: &mut Writer<W, S>,
+        going: &mut Going<'_, W, S>,
         progress: &mut dyn Progress,
     ) -> Result<StepEnd, WriteError> {
         let Self { worker, inbox, stop, current, .. } = self;
@@ -163,8 +164,9 @@ impl Running<'_> {
             match inbox.recv_timeout(TICK) {
                 Ok(message) => {
                     heard = Monotonic::now();
-                    take(message, writer, &mut watch)?;
-                    progress.moved(writer.items(), writer.bytes());
+                    going.make_room(bytes_of(&message))?;
+                    take(message, &mut going.writer, &mut watch)?;
+                    progress.moved(going.items(), going.bytes());
                     if let Some(done) = watch.done.take() {
                         return Ok(self.ended(done, watch));
                     }
@@ -253,6 +255,15 @@ fn take<W: Output, S: Write>(message: Message, writer: &mut Writer<W, S>, watch:
             watch.done = Some(done);
             Ok(())
         }
+    }
+}
+
+/// How much a thing may add to the bundle, as far as it is known before.
+fn bytes_of(message: &Message) -> u64 {
+    match message {
+        Message::Rows(bytes) | Message::Whole(_, bytes) | Message::Raw(_, _, bytes) => bytes.len() as u64,
+        Message::Begin(item) => item.meta.as_deref().map_or(0, |meta| meta.size),
+        _ => 0,
     }
 }
 

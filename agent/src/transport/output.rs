@@ -5,7 +5,11 @@ use std::io::{self, BufWriter, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use bundle::write::Output;
+use bundle::name::of_part;
+use bundle::write::{Output, PartLimits};
+use wire::BundleId;
+
+use crate::run::parts::Outputs;
 
 /// Writes to the medium are at least this long, but for the end of a tier.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -86,6 +90,13 @@ impl Target {
         }
     }
 
+    /// The parts of a run after its first, which is called `name`.
+    #[must_use]
+    pub fn parts(&self, name: &str, limits: PartLimits) -> Parts {
+        let limits = (*self != Self::Stdout).then_some(limits);
+        Parts { target: self.clone(), name: name.to_owned(), limits, paths: Vec::new() }
+    }
+
     /// Opens the output. `name` is the bundle's name in a folder; `stream` overrides where the transport checkpoints go.
     ///
     /// # Errors
@@ -114,6 +125,38 @@ impl Target {
             None => Out::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout())),
         };
         Ok(Opened { out, sidecar, path, stream_path })
+    }
+}
+
+/// Where the parts of a run go: beside the first one. Standard output takes one bundle.
+#[derive(Debug)]
+pub struct Parts {
+    target: Target,
+    name: String,
+    limits: Option<PartLimits>,
+    /// The files of the parts that were begun.
+    pub paths: Vec<PathBuf>,
+}
+
+impl Outputs<Out, Box<dyn Write + Send>> for Parts {
+    fn limits(&self) -> Option<PartLimits> {
+        self.limits
+    }
+
+    fn open(&mut self, part: u32, _: BundleId, _: BundleId) -> io::Result<(Out, Box<dyn Write + Send>)> {
+        let target = match &self.target {
+            Target::File(path) => {
+                let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let age = if name.ends_with(".age") { ".age" } else { "" };
+                let stem = name.trim_end_matches(".age").trim_end_matches(".zip").trim_end_matches(".evidence");
+                Target::File(path.with_file_name(of_part(&format!("{stem}.evidence.zip{age}"), part)))
+            }
+            other => other.clone(),
+        };
+        let opened = target.open(&of_part(&self.name, part), None);
+        let opened = opened.map_err(|error| io::Error::new(error.source.kind(), crate::causes::with_causes(&error)))?;
+        self.paths.extend(opened.path);
+        Ok((opened.out, opened.sidecar))
     }
 }
 
@@ -164,9 +207,14 @@ impl Write for Out {
         }
     }
 
+    /// A transport checkpoint follows. Were it on the medium before the bytes that it is signed for, a power cut in
+    /// between would look like a bundle that somebody cut back.
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::File(file) => file.flush(),
+            Self::File(file) => {
+                file.flush()?;
+                file.get_ref().sync_data()
+            }
             Self::Stdout(stdout) => stdout.flush(),
         }
     }
@@ -174,11 +222,7 @@ impl Write for Out {
 
 impl Output for Out {
     fn make_durable(&mut self) -> io::Result<()> {
-        self.flush()?;
-        match self {
-            Self::File(file) => file.get_ref().sync_data(),
-            Self::Stdout(_) => Ok(()),
-        }
+        self.flush()
     }
 }
 

@@ -1,5 +1,8 @@
 //! Receipts as they come back: believed only when the server's key signed them for exactly what was sent.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use bundle::checkpoint::StreamCheckpoint;
 use bundle::sign::{fingerprint, open_by_anybody};
 use wire::receipt::{RECEIPT_TYPE, Receipt};
@@ -20,14 +23,20 @@ pub type Keep<'a> = Box<dyn FnMut(&Receipt, &Signed, bool) + 'a>;
 pub struct Receipts<'a> {
     /// The server's key, `ssh-ed25519 AAAA…`. A ticket does not name it: the first one to come over a connection that
     /// the ticket's CA vouches for is then held to.
-    signer: Option<String>,
+    signer: Rc<RefCell<Option<String>>>,
     keep: Keep<'a>,
 }
 
 impl<'a> Receipts<'a> {
     /// Receipts of this signer, each handed to `keep`.
     pub fn new(signer: Option<String>, keep: Keep<'a>) -> Self {
-        Self { signer, keep }
+        Self { signer: Rc::new(RefCell::new(signer)), keep }
+    }
+
+    /// The same, for one of several uploads that follow on one another.
+    pub fn lend(&mut self) -> Receipts<'_> {
+        let Self { signer, keep } = self;
+        Receipts { signer: Rc::clone(signer), keep: Box::new(|receipt, signed, ends| keep(receipt, signed, ends)) }
     }
 
     /// Takes the receipt for `checkpoint`.
@@ -39,13 +48,15 @@ impl<'a> Receipts<'a> {
         let (message, mut key) = open_by_anybody(signed, namespace::RECEIPT).map_err(|error| bad(error.to_string()))?;
         key.set_comment("");
         let line = key.to_openssh().map_err(|error| bad(error.to_string()))?;
-        match &self.signer {
+        let mut own = self.signer.borrow_mut();
+        match own.as_ref() {
             Some(signer) if !is_same_key(signer, &line) => {
                 return Err(bad(format!("{} signed it, which is not the server's key", fingerprint(&key))));
             }
             Some(_) => {}
-            None => self.signer = Some(line),
+            None => *own = Some(line),
         }
+        drop(own);
         let receipt: Receipt = serde_json::from_slice(&message).map_err(|error| bad(error.to_string()))?;
         let is_for_this = receipt.kind == RECEIPT_TYPE
             && receipt.bundle == checkpoint.bundle

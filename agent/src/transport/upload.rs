@@ -34,6 +34,8 @@ pub struct Subject {
     pub belongs_to: Option<BundleId>,
     /// The bundle.
     pub bundle: BundleId,
+    /// The part of the run before this one.
+    pub continues: Option<BundleId>,
     /// Its file name.
     pub name: String,
     /// The order, if there was one.
@@ -170,9 +172,10 @@ impl<'a> Upload<'a> {
     }
 
     async fn create(&mut self) -> Result<(), UploadError> {
-        let Subject { belongs_to, bundle, name, order, signer } = &self.subject;
+        let Subject { belongs_to, bundle, continues, name, order, signer } = &self.subject;
         let mut pairs = vec![("bundle", bundle.to_string()), ("name", name.clone())];
         pairs.extend(belongs_to.map(|main| ("belongs_to", main.to_string())));
+        pairs.extend(continues.map(|before| ("continues", before.to_string())));
         pairs.extend(order.map(|order| ("order", order.to_string())));
         pairs.push(("signer", signer.clone()));
         let pairs: Vec<String> =

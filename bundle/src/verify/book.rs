@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wire::Sha256;
+use wire::{BundleId, Sha256};
 
 use super::chain::{Before, Chain, CheckpointSummary, check_signature};
 use super::content::Content;
@@ -10,9 +10,9 @@ use super::custody::Custody;
 use super::directory::DirectoryCheck;
 use super::finding::{Findings, code};
 use super::identity::{BadIdentity, Identity, is_canonical_line};
-use super::items::Items;
+use super::items::{Items, Link};
 use super::limits::{
-    HEADER_BYTES_MAX, KNOWN_BYTES_MAX, LINE_BYTES_MAX, PAD_BYTES_MAX, SET_BYTES_MAX, SMALL_BYTES_MAX,
+    HEADER_BYTES_MAX, KNOWN_BYTES_MAX, LINE_BYTES_MAX, LINKS_MAX, PAD_BYTES_MAX, SET_BYTES_MAX, SMALL_BYTES_MAX,
     TAG_MANIFEST_BYTES_MAX,
 };
 use super::lines::Lines;
@@ -42,6 +42,8 @@ pub(super) struct Progress {
     pub entries: usize,
     pub items: Items,
     pub custody_events: u64,
+    pub links: usize,
+    pub next_part: Option<BundleId>,
     pub verified_to: u64,
     pub boundary: Option<u64>,
 }
@@ -55,6 +57,10 @@ pub(super) struct Book {
     pub checkpoints: Vec<CheckpointSummary>,
     pub progress: Progress,
     pub chain: Chain,
+    /// What the first finding is about lies before this offset.
+    blamed: Option<u64>,
+    /// What items say of earlier parts.
+    pub links: Vec<Link>,
     items: Items,
     custody: Custody,
     tag_manifest: Vec<u8>,
@@ -92,10 +98,31 @@ impl Book {
             checkpoints: Vec::new(),
             progress: Progress::default(),
             chain: Chain::new(),
+            blamed: None,
+            links: Vec::new(),
             items: Items::default(),
             custody: Custody::new(),
             tag_manifest: Vec::new(),
         }
+    }
+
+    /// Whatever was found until now is about bytes before `offset`.
+    pub fn blame(&mut self, offset: u64) {
+        if !self.findings.is_empty() {
+            self.blamed.get_or_insert(offset);
+        }
+    }
+
+    /// Forgets what was found when it comes from the zeros that the file ends with, from `solid_to` on; true when it was
+    /// so. The progress never went past a finding: nothing that these bytes could have changed is believed.
+    pub fn forgive_zeros(&mut self, solid_to: u64) -> bool {
+        let is_torn = !self.findings.is_empty() && self.blamed.is_none_or(|blamed| solid_to < blamed);
+        if is_torn {
+            self.findings = Findings::default();
+            self.bad_header = None;
+            self.table.forget_past(solid_to);
+        }
+        is_torn
     }
 
     /// An entry's header was read: its name, its place and its form are checked.
@@ -204,7 +231,7 @@ impl Book {
     /// A piece of the entry's content.
     pub fn feed(&mut self, reading: &mut Reading, bytes: &[u8]) {
         reading.bytes += bytes.len() as u64;
-        let Self { findings, table, items, custody, tag_manifest, .. } = self;
+        let Self { findings, table, items, custody, tag_manifest, links, .. } = self;
         let (name, offset) = (&*reading.name, reading.offset);
         let is_set = matches!(reading.role, Role::Items(_) | Role::Custody(_) | Role::Manifest { .. });
         if is_set && reading.bytes > SET_BYTES_MAX {
@@ -221,7 +248,10 @@ impl Book {
                     held.extend_from_slice(bytes);
                 }
             }
-            Role::Items(lines) => lines.feed(bytes, &mut |line| items.line(line, name, offset, table, findings)),
+            Role::Items(lines) => lines.feed(bytes, &mut |line| {
+                let link = items.line(line, name, offset, table, findings);
+                links.extend(link.filter(|_| links.len() < LINKS_MAX));
+            }),
             Role::Custody(lines) => lines.feed(bytes, &mut |line| custody.line(line, name, offset, findings)),
             Role::Manifest { check, held } => {
                 check.feed(bytes, table, findings);
@@ -325,6 +355,7 @@ impl Book {
                         let message = "it is not one line of JSON with sorted keys and no spaces";
                         self.findings.add(code::NON_CANONICAL, name, offset, message);
                     }
+                    self.items.part = header.part;
                     self.header = Some(header);
                 }
                 Err(error) => self.bad_header = Some(error),
@@ -387,6 +418,8 @@ impl Book {
             self.progress.entries = self.table.records().len();
             self.progress.items = self.items.clone();
             self.progress.custody_events = self.custody.events;
+            self.progress.links = self.links.len();
+            self.progress.next_part = self.custody.next_part;
             self.progress.verified_to = end;
         }
     }

@@ -24,8 +24,8 @@ pub(super) enum Outcome {
     Whole(Content),
     /// The data ended first.
     Cut,
-    /// Where the entry ends cannot be told.
-    Lost(&'static str),
+    /// Where the entry ends cannot be told: something before this offset is wrong.
+    Lost(&'static str, u64),
 }
 
 /// Reads the data of an entry whose header was consumed, and its descriptor; gives the content to `sink` piece by piece.
@@ -38,14 +38,14 @@ pub(super) fn read<R: Read>(
     let began = stream.position();
     let known = (!header.entry.streamed).then_some(header.compressed);
     let end = match header.entry.method {
-        Method::Stored if header.entry.streamed => return Ok(Outcome::Lost("a stored entry has no known size")),
+        Method::Stored if header.entry.streamed => return Ok(Outcome::Lost("a stored entry has no known size", began)),
         Method::Stored => stored(stream, header.compressed, &mut tally)?,
         Method::Deflate => inflate(stream, known, header.size, &mut tally)?,
     };
-    let mut damage = match end {
+    let (mut damage, damaged_at) = match end {
         End::Cut => return Ok(Outcome::Cut),
-        End::Reached => None,
-        End::Damaged(why) => Some(why),
+        End::Reached => (None, began),
+        End::Damaged(why, at) => (Some(why), at),
     };
     if let Some(compressed) = known {
         let left = compressed - (stream.position() - began);
@@ -59,7 +59,7 @@ pub(super) fn read<R: Read>(
         return Ok(Outcome::Whole(content));
     }
     if damage.is_some() && !find_descriptor(stream, began)? {
-        return Ok(Outcome::Lost("its compressed data is damaged and its end cannot be found"));
+        return Ok(Outcome::Lost("its compressed data is damaged and its end cannot be found", damaged_at));
     }
     let content = tally.content(stream.position() - began, damage);
     end_of_streamed(stream, content)
@@ -68,7 +68,8 @@ pub(super) fn read<R: Read>(
 enum End {
     Reached,
     Cut,
-    Damaged(&'static str),
+    /// Something before this offset is wrong.
+    Damaged(&'static str, u64),
 }
 
 fn stored<R: Read>(stream: &mut Stream<R>, size: u64, tally: &mut Tally) -> io::Result<End> {
@@ -97,11 +98,13 @@ fn inflate<R: Read>(stream: &mut Stream<R>, known: Option<u64>, size: u64, tally
         let window = if left == 0 { &[][..] } else { stream.peek(1)? };
         let input = &window[..usize::try_from(left).unwrap_or(window.len()).min(window.len())];
         if input.is_empty() && !out_was_full {
-            return Ok(if left == 0 { End::Damaged("its compressed data does not end") } else { End::Cut });
+            let position = stream.position();
+            return Ok(if left == 0 { End::Damaged("its compressed data does not end", position) } else { End::Cut });
         }
         let (in_before, out_before) = (inflater.total_in(), inflater.total_out());
         let Ok(status) = inflater.decompress(input, &mut out, FlushDecompress::None) else {
-            return Ok(End::Damaged("its compressed data cannot be read"));
+            let read_to = stream.position() + (inflater.total_in() - in_before) + 1;
+            return Ok(End::Damaged("its compressed data cannot be read", read_to));
         };
         let used = usize::try_from(inflater.total_in() - in_before).unwrap_or(input.len());
         let made = usize::try_from(inflater.total_out() - out_before).unwrap_or(out.len());
@@ -111,11 +114,11 @@ fn inflate<R: Read>(stream: &mut Stream<R>, known: Option<u64>, size: u64, tally
         tally.add(&out[..made]);
         out_was_full = made == out.len();
         if known.is_some() && tally.size > size {
-            return Ok(End::Damaged("it holds more than its size says"));
+            return Ok(End::Damaged("it holds more than its size says", stream.position()));
         }
         match status {
             Status::StreamEnd => return Ok(End::Reached),
-            _ if starved => return Ok(End::Damaged("its compressed data cannot be read")),
+            _ if starved => return Ok(End::Damaged("its compressed data cannot be read", stream.position() + 1)),
             _ => {}
         }
     }
@@ -156,7 +159,8 @@ fn end_of_streamed<R: Read>(stream: &mut Stream<R>, mut content: Content) -> io:
     }
     content.damage = content.damage.or(Some("its descriptor does not fit its content"));
     if window.len() < expected.len() {
-        return Ok(Outcome::Lost("its descriptor does not fit its content"));
+        let end = stream.position() + expected.len() as u64;
+        return Ok(Outcome::Lost("its descriptor does not fit its content", end));
     }
     stream.consume(expected.len());
     Ok(Outcome::Whole(content))

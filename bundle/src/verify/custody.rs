@@ -1,7 +1,7 @@
 //! The custody log: each line names the digest of the line before it.
 
 use serde::Deserialize;
-use wire::Sha256;
+use wire::{BundleId, Sha256};
 
 use super::finding::{Findings, code};
 
@@ -13,18 +13,23 @@ pub(super) struct Custody {
     pub events: u64,
     /// The last line's event.
     pub last_event: String,
+    /// The bundle that the run goes on in.
+    pub next_part: Option<BundleId>,
 }
 
 #[derive(Deserialize)]
 struct Line {
     event: String,
+    /// Of any type: it says something in `part_ended` only.
+    #[serde(default)]
+    next: serde_json::Value,
     prev_sha256: Sha256,
     seq: u64,
 }
 
 impl Custody {
     pub fn new() -> Self {
-        Self { head: Sha256([0; 32]), events: 0, last_event: String::new() }
+        Self { head: Sha256([0; 32]), events: 0, last_event: String::new(), next_part: None }
     }
 
     /// Takes one line of the set `set`; `None` stands for one that is too long.
@@ -40,6 +45,9 @@ impl Custody {
             }
             if event.seq != self.events {
                 findings.add(code::CUSTODY_CHAIN, &subject, offset, format!("its number is {}", event.seq));
+            }
+            if event.event == "part_ended" {
+                self.next_part = event.next.as_str().and_then(|next| next.parse().ok());
             }
             self.last_event = event.event;
         } else {

@@ -14,12 +14,23 @@ pub(super) struct DirectoryCheck {
     expected: Vec<u8>,
     at: usize,
     ended: bool,
+    agrees: u64,
     mismatch: Option<String>,
 }
 
 impl DirectoryCheck {
     pub fn new(offset: u64, entries: usize) -> Self {
-        Self { offset, entries, next: 0, bytes: 0, expected: Vec::new(), at: 0, ended: false, mismatch: None }
+        Self {
+            offset,
+            entries,
+            next: 0,
+            bytes: 0,
+            expected: Vec::new(),
+            at: 0,
+            ended: false,
+            agrees: 0,
+            mismatch: None,
+        }
     }
 
     /// What is expected next; empty at the end.
@@ -50,8 +61,11 @@ impl DirectoryCheck {
                 self.mismatch = Some("it goes on after its end".to_owned());
             } else if expected[..step] == bytes[..step] {
                 self.at += step;
+                self.agrees += step as u64;
                 bytes = &bytes[step..];
             } else {
+                self.agrees +=
+                    expected.iter().zip(bytes).take_while(|(expected, byte)| expected == byte).count() as u64;
                 self.mismatch =
                     Some(match self.next.checked_sub(1).and_then(|last| records.get(last)).filter(|_| !self.ended) {
                         Some(record) => {
@@ -72,6 +86,11 @@ impl DirectoryCheck {
             self.mismatch = Some("it ends too early".to_owned());
         }
         self.mismatch
+    }
+
+    /// Bytes fed before the first that differs.
+    pub fn agrees(&self) -> u64 {
+        self.agrees
     }
 
     pub fn has_mismatch(&self) -> bool {

@@ -56,6 +56,10 @@ pub mod code {
     pub const TRANSPORT_MISMATCH: &str = "transport_mismatch";
     /// A block of an encrypted file does not authenticate, or its header does not.
     pub const DECRYPTION_FAILED: &str = "decryption_failed";
+    /// A part of a run is not there.
+    pub const PART_MISSING: &str = "part_missing";
+    /// A part that does not follow from the one before it, or is of another run.
+    pub const PART_CHAIN: &str = "part_chain";
     /// A limit of the verifier was met.
     pub const LIMIT: &str = "limit";
 }

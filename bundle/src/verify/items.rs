@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::finding::{Findings, code};
 use super::table::{MODE_PLAIN, MODE_SYMLINK, Table};
-use crate::item::{Item, Meta, Status};
+use crate::item::{HardLink, Item, Meta, Status};
 use crate::merkle::Tree;
 use crate::zip::Method;
 
@@ -18,11 +18,31 @@ pub(super) struct Items {
     /// How many have which status.
     pub by_status: BTreeMap<Status, u64>,
     last_id: u64,
+    /// The bundle's part number, from bundle.json.
+    pub part: u32,
+}
+
+/// An item whose content an earlier part of the run holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The item.
+    pub from: u64,
+    /// The part that holds it.
+    pub part: u32,
+    /// The item there.
+    pub item: u64,
 }
 
 impl Items {
-    /// Takes one line of the set `set`; `None` stands for one that is too long.
-    pub fn line(&mut self, line: Option<&[u8]>, set: &str, offset: u64, table: &mut Table, findings: &mut Findings) {
+    /// Takes one line of the set `set`; `None` stands for one that is too long. Returns what it says of an earlier part.
+    pub fn line(
+        &mut self,
+        line: Option<&[u8]>,
+        set: &str,
+        offset: u64,
+        table: &mut Table,
+        findings: &mut Findings,
+    ) -> Option<Link> {
         let line = line.unwrap_or_default();
         self.tree.push(line);
         self.in_set += 1;
@@ -35,12 +55,12 @@ impl Items {
             Some(Ok(item)) => item,
             Some(Err(error)) => {
                 findings.add(code::ITEM_MISMATCH, &subject, offset, format!("it is no item record: {error}"));
-                return;
+                return None;
             }
             None => {
                 let message = "it is not one line of JSON with sorted keys and no spaces";
                 findings.add(code::ITEM_MISMATCH, &subject, offset, message);
-                return;
+                return None;
             }
         };
         *self.by_status.entry(item.status).or_default() += 1;
@@ -49,19 +69,31 @@ impl Items {
             findings.add(code::ITEM_GAP, &subject, offset, message);
         }
         self.last_id = item.id;
-        if let Err(message) = describe(&item, table) {
+        if let Err(message) = describe(&item, self.part, table) {
             findings.add(code::ITEM_MISMATCH, &subject, offset, message);
+        }
+        match item.hardlink_of {
+            Some(HardLink::Earlier { item: there, part }) => Some(Link { from: item.id, part, item: there }),
+            _ => None,
         }
     }
 }
 
 /// Holds an item against the entry that it names, and notes in the entry what the item says of it.
-fn describe(item: &Item, table: &mut Table) -> Result<(), String> {
+fn describe(item: &Item, part: u32, table: &mut Table) -> Result<(), String> {
     let id = item.id;
-    if let Some(first) = item.hardlink_of
-        && (first == 0 || first >= id)
-    {
-        return Err(format!("item {id} says that its content stands in item {first}, which is no earlier one"));
+    let message = match item.hardlink_of {
+        Some(HardLink::Item(first)) if first == 0 || first >= id => {
+            Some(format!("item {first}, which is no earlier one"))
+        }
+        Some(HardLink::Earlier { item: 0, .. }) => Some("item 0, which nothing is".to_owned()),
+        Some(HardLink::Earlier { part: there, .. }) if there == 0 || there >= part => {
+            Some(format!("part {there}, which is none before part {part}"))
+        }
+        _ => None,
+    };
+    if let Some(message) = message {
+        return Err(format!("item {id} says that its content stands in {message}"));
     }
     let Some(stored) = &item.stored else { return Ok(()) };
     let Some(place) = table.find(stored) else {

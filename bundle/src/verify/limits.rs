@@ -13,6 +13,8 @@ pub const SMALL_BYTES_MAX: usize = 64 << 10;
 pub const LINE_BYTES_MAX: usize = 64 << 10;
 /// One line of a manifest: a digest, two spaces, a name.
 pub const MANIFEST_LINE_BYTES_MAX: usize = 66 + crate::name::NAME_BYTES_MAX;
+/// Items whose content an earlier part holds, as far as they are held against that part.
+pub const LINKS_MAX: usize = 1_000_000;
 /// One set of items or custody, or one manifest, uncompressed.
 pub const SET_BYTES_MAX: u64 = 1 << 30;
 /// The transport checkpoints beside a bundle: at 8 MiB a line they reach over 300 GiB.

@@ -5,12 +5,16 @@
 //! wants to read a bundle needs a [`Verified`], and [`check`] is the only way to one.
 //!
 //! Data that ends early is not tampering: a bundle streams from a host that may be wiped at any moment. It is `Partial`
-//! up to its last checkpoint. It *is* tampering when a transport checkpoint says that the signer had come further.
+//! up to its last checkpoint. A file that ends in zeros was not cut cleanly: the length of a file can reach the medium
+//! before its bytes do, and what a power cut left unwritten then reads as zeros. It *is* tampering when a transport
+//! checkpoint says that the signer had come further.
 //!
 //! Of an encrypted file, [`check_transport`] checks without a key what its signer said of the bytes as they are, and
 //! [`check_encrypted`] all of it, both layers in one pass.
 //!
-//! Known limits: server receipts are not read, and a part is checked for itself, not against the part that it continues.
+//! The parts of a run are checked each by itself, and then with [`check_parts`] against one another.
+//!
+//! Known limit: server receipts are not read.
 
 mod book;
 mod chain;
@@ -24,6 +28,7 @@ mod items;
 pub mod limits;
 mod lines;
 mod manifest;
+mod parts;
 mod place;
 mod read;
 mod report;
@@ -39,6 +44,8 @@ pub use chain::CheckpointSummary;
 pub use envelope::check_encrypted;
 pub use finding::{Finding, Findings, code};
 pub use identity::Identity;
+pub use items::Link;
+pub use parts::check_parts;
 pub use read::{ReadError, read_entries};
 pub use report::{Content, Envelope, NotVerified, Report, State, Transport, TransportReport, Trust, Verified};
 pub use sidecar::{BadLine, Sidecar, SidecarSummary, believe_line};
@@ -87,21 +94,32 @@ struct Pass {
     /// True when nothing comes after the end record.
     is_all: bool,
     bytes: u64,
+    /// See [`Report::zeros_from`].
+    zeros_from: Option<u64>,
 }
 
 impl Pass {
     fn over<R: Read>(stream: &mut Stream<R>) -> Result<Self, NotVerified> {
         let mut book = Book::new();
-        let ended = walk(stream, &mut book)?;
+        let mut ended = walk(stream, &mut book)?;
         let read_to = stream.position();
         stream.skip(u64::MAX)?;
         let bytes = stream.position();
-        Ok(Self { book, ended, is_all: read_to == bytes, bytes })
+        if ended == Ended::Broken {
+            book.blame(read_to);
+        }
+        let solid_to = stream.solid_to();
+        let mut zeros_from = None;
+        if ended != Ended::Whole && solid_to < bytes && book.forgive_zeros(solid_to) {
+            zeros_from = Some(solid_to);
+            ended = Ended::Cut(None);
+        }
+        Ok(Self { book, ended, is_all: read_to == bytes, bytes, zeros_from })
     }
 
     /// The verdict, with the transport checkpoints held against the bytes that were `seen`.
     fn conclude(self, against: Against, envelope: Option<Envelope>, seen: Seen) -> Result<Verified, NotVerified> {
-        let Self { mut book, ended, is_all, bytes } = self;
+        let Self { mut book, ended, is_all, bytes, zeros_from } = self;
         let Some(header) = book.header.clone() else { return Err(without_header(book, ended, bytes, envelope)) };
         let layer = Some(if envelope.is_some() { Layer::Age } else { Layer::Zip });
         let expected = Expected { bundle: header.bundle, signer: &header.signer, layer };
@@ -120,6 +138,7 @@ impl Pass {
         let mut report = report(&book, state, ended, bytes);
         report.envelope = envelope;
         report.sidecar = sidecar;
+        report.zeros_from = zeros_from;
         report.trust = trust(&header, &report, against.signers);
         report.header = Some(header.clone());
         if !report.findings.is_empty() {
@@ -168,6 +187,9 @@ fn report(book: &Book, state: State, ended: Ended, bytes: u64) -> Report {
         cut_in: if let Ended::Cut(inside) = ended { inside } else { None },
         envelope: None,
         sidecar: None,
+        links: book.links.get(..book.progress.links).unwrap_or_default().to_vec(),
+        next_part: book.progress.next_part,
+        zeros_from: None,
         findings: book.findings.clone(),
     }
 }

@@ -8,6 +8,7 @@ use wire::BundleId;
 use super::chain::CheckpointSummary;
 use super::finding::Findings;
 use super::identity::Identity;
+use super::items::Link;
 use super::sidecar::SidecarSummary;
 use super::table::EntryRecord;
 use crate::checkpoint::Layer;
@@ -63,6 +64,12 @@ pub struct Report {
     pub cut_in: Option<String>,
     /// The age file around it, when it was opened on the way. All other numbers are of the ZIP inside.
     pub envelope: Option<Envelope>,
+    /// What items say of earlier parts of the run.
+    pub links: Vec<Link>,
+    /// The bundle in which the run goes on, where it does.
+    pub next_part: Option<BundleId>,
+    /// From here on there are only zeros, in which no entry of the format can stand: what a power cut leaves.
+    pub zeros_from: Option<u64>,
     /// What the transport checkpoints say, when they were given.
     pub sidecar: Option<SidecarSummary>,
     /// What is wrong.

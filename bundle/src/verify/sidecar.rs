@@ -87,7 +87,7 @@ pub struct SidecarSummary {
     pub reached: u64,
     /// True when the last of them is the signer's last word.
     pub is_final: bool,
-    /// True when the last line is cut: it is ignored.
+    /// True when the last line is cut, or torn by a power cut: it is ignored.
     pub cut_in_line: bool,
 }
 
@@ -100,10 +100,11 @@ impl Sidecar {
         let mut bytes = Vec::new();
         source.take(SIDECAR_BYTES_MAX + 1).read_to_end(&mut bytes)?;
         let mut sidecar = Self { too_long: bytes.len() as u64 > SIDECAR_BYTES_MAX, ..Self::default() };
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let mut pieces = bytes.split_inclusive(|byte| *byte == b'\n').peekable();
+        while let Some(piece) = pieces.next() {
             let text = piece.strip_suffix(b"\n").unwrap_or(piece);
-            let is_cut = text.len() == piece.len();
-            if is_cut && may_be_cut(text) {
+            let has_end = text.len() < piece.len();
+            if pieces.peek().is_none() && is_torn(text, has_end) {
                 sidecar.cut_in_line = true;
             } else {
                 sidecar.lines.push(Line::parse(text));
@@ -289,7 +290,8 @@ impl Line {
     }
 }
 
-/// True when a last line without LF is the beginning of a line: a copy that was cut, not one that was changed.
-fn may_be_cut(text: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(text).is_err_and(|error| error.is_eof())
+/// True when the last line was not written to its end: without an LF it is the beginning of a line, or a power cut left
+/// zeros in it, which JSON never holds.
+fn is_torn(text: &[u8], has_end: bool) -> bool {
+    text.contains(&0) || (!has_end && serde_json::from_slice::<Value>(text).is_err_and(|error| error.is_eof()))
 }

@@ -16,6 +16,8 @@ pub(super) struct Stream<R> {
     start: usize,
     end: usize,
     position: u64,
+    /// After the last byte that is no zero.
+    solid_to: u64,
     hasher: Hasher,
     /// Offsets at which the digest is wanted, increasing.
     marks: VecDeque<u64>,
@@ -30,6 +32,7 @@ impl<R: Read> Stream<R> {
             start: 0,
             end: 0,
             position: 0,
+            solid_to: 0,
             hasher: Hasher::new(),
             marks: marks.into_iter().filter(|mark| *mark > 0).collect(),
             reached: Vec::new(),
@@ -61,7 +64,11 @@ impl<R: Read> Stream<R> {
         while left > 0 {
             let to_mark = self.marks.front().map_or(u64::MAX, |mark| mark - self.position);
             let step = usize::try_from(to_mark).unwrap_or(left).min(left);
-            self.hasher.update(&self.buffer[self.start..self.start + step]);
+            let piece = &self.buffer[self.start..self.start + step];
+            self.hasher.update(piece);
+            if let Some(last) = piece.iter().rposition(|byte| *byte != 0) {
+                self.solid_to = self.position + last as u64 + 1;
+            }
             self.start += step;
             self.position += step as u64;
             left -= step;
@@ -90,6 +97,11 @@ impl<R: Read> Stream<R> {
     /// Bytes consumed so far.
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// From here on all bytes consumed so far are zeros.
+    pub fn solid_to(&self) -> u64 {
+        self.solid_to
     }
 
     /// Digest of the bytes consumed so far.

@@ -113,6 +113,11 @@ impl Table {
         self.records.push(record);
     }
 
+    /// Forgets the last entry when it reaches past `offset`.
+    pub fn forget_past(&mut self, offset: u64) {
+        self.records.pop_if(|last| last.data_offset + last.compressed > offset);
+    }
+
     pub fn records(&self) -> &[EntryRecord] {
         &self.records
     }

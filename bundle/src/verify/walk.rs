@@ -32,6 +32,7 @@ pub(super) enum Ended {
 pub(super) fn walk<R: Read>(stream: &mut Stream<R>, book: &mut Book) -> Result<Ended, NotVerified> {
     refuse_what_is_no_bundle(stream.peek(64)?)?;
     loop {
+        book.blame(stream.position());
         let window = stream.peek(LOCAL.len())?;
         if window.starts_with(LOCAL) {
             if let Some(ended) = entry(stream, book)? {
@@ -53,6 +54,7 @@ pub(super) fn walk<R: Read>(stream: &mut Stream<R>, book: &mut Book) -> Result<E
             let after_seal = book.stage == Stage::Sealed;
             let message = if after_seal { "no central directory begins here" } else { "no entry begins here" };
             book.findings.add(code::DAMAGED, "the file", stream.position(), message);
+            book.blame(stream.position() + LOCAL.len() as u64);
             return Ok(Ended::Broken);
         }
     }
@@ -86,14 +88,16 @@ fn entry<R: Read>(stream: &mut Stream<R>, book: &mut Book) -> io::Result<Option<
     };
     let mut reading = book.begin(&header, offset, stream.digest());
     stream.consume(header.length);
+    book.blame(stream.position());
     match content::read(stream, &header, &mut |bytes| book.feed(&mut reading, bytes))? {
         Outcome::Whole(content) => {
             book.end(reading, &header, &content, stream.position());
             Ok(None)
         }
         Outcome::Cut => Ok(Some(Ended::Cut(Some(header.entry.name)))),
-        Outcome::Lost(why) => {
+        Outcome::Lost(why, at) => {
             book.findings.add(code::DAMAGED, &header.entry.name, offset, why);
+            book.blame(at);
             Ok(Some(Ended::Broken))
         }
     }
@@ -109,6 +113,9 @@ fn cut_in_header<R: Read>(stream: &mut Stream<R>, book: &mut Book) -> io::Result
     let name = &window[30..window.len().min(30 + name_bytes)];
     if name_bytes > NAME_BYTES_MAX || extra_bytes > EXTRA_BYTES_MAX || !may_begin_a_name(name) {
         book.findings.add(code::DAMAGED, "the file", offset, "no entry of the format begins here");
+        let is_odd = name_bytes > NAME_BYTES_MAX || extra_bytes > EXTRA_BYTES_MAX;
+        let fits = if is_odd { 0 } else { (1..=name.len()).find(|end| !may_begin_a_name(&name[..*end])).unwrap_or(0) };
+        book.blame(offset + 30 + fits as u64);
         return Ok(Ended::Broken);
     }
     Ok(Ended::Cut(Some(String::from_utf8_lossy(name).into_owned())))
@@ -124,6 +131,9 @@ fn unsupported<R: Read>(stream: &mut Stream<R>, book: &mut Book) -> io::Result<O
     let name = String::from_utf8_lossy(&window[30..name_end]).into_owned();
     let message = "it is encrypted, compressed in another way than deflate, or its name is not UTF-8";
     book.findings.add(code::NON_CANONICAL, &name, offset, message);
+    let (raw, flags_fit) = (&window[30..name_end], fixed[6] & 1 == 0 && matches!(fixed[8], 0 | 8) && fixed[9] == 0);
+    let reach = str::from_utf8(raw).err().filter(|_| flags_fit).map_or(0, |error| error.valid_up_to() as u64 + 1);
+    book.blame(offset + 30 + reach);
     let is_streamed = fixed[6] & 1 << 3 != 0;
     let compressed = u64::from(u32::from_le_bytes([fixed[18], fixed[19], fixed[20], fixed[21]]));
     if is_streamed || compressed == u64::from(u32::MAX) {
@@ -136,6 +146,7 @@ fn unsupported<R: Read>(stream: &mut Stream<R>, book: &mut Book) -> io::Result<O
 fn directory<R: Read>(stream: &mut Stream<R>, book: &mut Book) -> io::Result<Ended> {
     let offset = stream.position();
     book.ends(offset);
+    book.blame(offset);
     let records = book.table.records();
     let mut check = DirectoryCheck::new(offset, records.len());
     loop {
@@ -151,8 +162,10 @@ fn directory<R: Read>(stream: &mut Stream<R>, book: &mut Book) -> io::Result<End
         check.feed(records, &window[..step]);
         stream.consume(step);
     }
+    let agrees_to = offset + check.agrees();
     if let Some(why) = check.mismatch(records) {
         book.findings.add(code::NON_CANONICAL, "the central directory", offset, why);
+        book.blame(agrees_to + 1);
         return Ok(Ended::Broken);
     }
     let end = stream.position();

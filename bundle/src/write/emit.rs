@@ -6,7 +6,7 @@ use super::pool::LAST_BLOCK;
 use super::queue::{Content, Queued};
 use super::set::manifest_line;
 use super::{Ended, MODE_FILE, MODE_FOLDER, MODE_SYMLINK, Output, WriteError, Writer};
-use crate::item::{Item, Kind, NewItem, Status, shown};
+use crate::item::{HardLink, Item, Kind, NewItem, Status, shown};
 use crate::time::Instant;
 use crate::zip::{Entry, EntryPlace, Method, descriptor, local};
 use wire::Sha256;
@@ -139,12 +139,16 @@ impl<W: Output, S: Write> Writer<W, S> {
     /// The line of an item.
     fn record(&mut self, new: NewItem, stored: Option<&Stored<'_>>, ended: Option<Ended>) {
         let id = self.set.next_id();
+        let own = self.header.part;
         let hardlink_of = match (new.inode, stored) {
             (Some(inode), Some(_)) => {
-                self.hardlinks.entry(inode).or_insert(id);
+                self.hardlinks.entry(inode).or_insert((own, id));
                 None
             }
-            (Some(inode), None) => self.hardlinks.get(&inode).copied(),
+            (Some(inode), None) => self.hardlinks.get(&inode).map(|(part, item)| match part {
+                part if *part == own => HardLink::Item(*item),
+                part => HardLink::Earlier { item: *item, part: *part },
+            }),
             (None, _) => None,
         };
         let mut salt = [0; 16];

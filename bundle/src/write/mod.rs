@@ -4,10 +4,12 @@
 //! while ids, offsets and the stream's digest stay in order. The signed pieces (checkpoints, seal) wait for the queue to
 //! be empty.
 
+mod case;
 mod emit;
 mod index;
 mod names;
 mod outlet;
+mod parts;
 mod pool;
 mod queue;
 mod seal;
@@ -29,9 +31,11 @@ use crate::sign::{SignError, SigningKey};
 use crate::time::{Clock, Instant};
 use crate::timeline::Event;
 use crate::zip::{Entry, Method, Stamp};
+use case::Head;
 use emit::Streaming;
 use index::Index;
 use names::Names;
+pub use parts::PartLimits;
 use pool::Pool;
 use queue::{Content, Queue, Queued};
 use set::Set;
@@ -149,7 +153,10 @@ pub struct Writer<W, S> {
     /// Manifest lines since the last checkpoint.
     manifest: String,
     manifest_lines: u64,
-    hardlinks: HashMap<(u64, u64), u64>,
+    /// Part and item that hold an inode's content.
+    hardlinks: HashMap<(u64, u64), (u32, u64)>,
+    /// The last checkpoints.
+    heads: Vec<Head>,
     step: Option<Step>,
     counts: HashMap<(Tier, String), Count>,
     /// The entry whose content is being written piece by piece.
@@ -184,6 +191,7 @@ impl<W: Output, S: Write> Writer<W, S> {
             manifest: String::new(),
             manifest_lines: 0,
             hardlinks: HashMap::new(),
+            heads: Vec::new(),
             step: None,
             counts: HashMap::new(),
             streaming: None,
@@ -422,7 +430,7 @@ impl<W: Output, S: Write> Writer<W, S> {
         self.sink.offset()
     }
 
-    /// Items so far.
+    /// Items of this part so far.
     pub fn items(&self) -> u64 {
         self.set.next_id() - 1
     }

@@ -107,6 +107,11 @@ impl Queue {
         self.bytes <= BYTES_MAX / 2 && self.waiting.len() <= THINGS_MAX / 2
     }
 
+    /// Bytes of content that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Things that wait.
     pub(super) fn len(&self) -> u64 {
         self.waiting.len() as u64

@@ -5,6 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 use wire::{Phase, Sha256};
 
+use super::case::{Head, graph};
 use super::index::Index;
 use super::set::manifest_line;
 use super::{Ended, INDEX_EVERY, Output, Sealed, WriteError, Writer};
@@ -82,7 +83,12 @@ impl<W: Output, S: Write> Writer<W, S> {
         };
         let text = to_sorted_json(&checkpoint) + "\n";
         let signature = self.world.key.sign(NAMESPACE, text.as_bytes())?;
-        self.prev_sha256 = Some(Sha256::of(text.as_bytes()));
+        let sha256 = Sha256::of(text.as_bytes());
+        self.prev_sha256 = Some(sha256);
+        if self.heads.len() >= super::case::CHECKPOINTS_MAX {
+            self.heads.remove(0);
+        }
+        self.heads.push(Head { seq: self.seq, phase, sha256, time: self.sink.time });
         self.write_stored(format!("{folder}checkpoint.json"), &[text.as_bytes()])?;
         self.write_stored(format!("{folder}checkpoint.json.sig"), &[signature.as_bytes()])
     }
@@ -102,8 +108,7 @@ impl<W: Output, S: Write> Writer<W, S> {
         written
     }
 
-    /// Ends the bundle: footprint, coverage, the agent's log, the last set, the bag's manifests, the final checkpoint,
-    /// the seal, the central directory. Returns the bundle's numbers, the output and the sidecar.
+    /// Ends the run: its last bundle is sealed. Returns the bundle's numbers, the output and the sidecar.
     ///
     /// # Errors
     /// [`WriteError`].
@@ -112,13 +117,26 @@ impl<W: Output, S: Write> Writer<W, S> {
             let reason = Some("the run ended".to_owned());
             self.end(Ended { reason, ..Ended::with(Status::Truncated) })?;
         }
+        let sealed = self.end_bundle(footprint, log)?;
+        let (out, sidecar) = self.sink.into_parts();
+        Ok((sealed, out, sidecar))
+    }
+
+    /// Ends the bundle: footprint, coverage, the agent's log, the graph, the last set, the bag's manifests, the final
+    /// checkpoint, the seal, the central directory.
+    pub(super) fn end_bundle(&mut self, footprint: &Value, log: &[u8]) -> Result<Sealed, WriteError> {
         self.drain()?;
         self.sink.phase = Phase::Final;
         self.sink.time = self.world.clock.realtime();
         self.control("data/footprint.json", (footprint.to_string() + "\n").into_bytes())?;
-        let coverage = to_sorted_json(&self.coverage) + "\n";
-        self.control("data/coverage.json", coverage.into_bytes())?;
+        let coverage = match self.step {
+            Some(_) => to_sorted_json(&self.coverage.so_far(self.sink.time)),
+            None => to_sorted_json(&self.coverage),
+        };
+        self.control("data/coverage.json", (coverage + "\n").into_bytes())?;
         self.control("data/agent.log", [log, b"sealing\n"].concat())?;
+        let graph = graph(&self.header, &self.heads, self.sink.time);
+        self.control("data/case.jsonld", graph)?;
         self.custody_of_the_way();
         self.custody("sealing", []);
         let items = self.write_set()?;
@@ -147,7 +165,7 @@ impl<W: Output, S: Write> Writer<W, S> {
         self.write_stored("tagmanifest-sha256.txt.sig".into(), &[signature.as_bytes()])
     }
 
-    fn finish(mut self) -> Result<(Sealed, W, S), WriteError> {
+    fn finish(&mut self) -> Result<Sealed, WriteError> {
         let end = self.index.end_at(self.sink.offset());
         for piece in self.index.directory() {
             self.sink.write(piece)?;
@@ -156,15 +174,13 @@ impl<W: Output, S: Write> Writer<W, S> {
         self.sink.seal()?;
         self.sink.make_durable()?;
         let written = self.sink.written();
-        let sealed = Sealed {
+        Ok(Sealed {
             bytes: written.offset,
             sha256: written.sha256,
             items: self.set.tree.size(),
             entries: self.index.entries(),
             checkpoints: self.seq,
-        };
-        let (out, sidecar) = self.sink.into_parts();
-        Ok((sealed, out, sidecar))
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::vectors::Age;
-use super::{encrypted, key, vectors};
+use super::{encrypted, key, parts, vectors};
 
 /// Name and content of every file in `bundle/vectors/`.
 pub fn all() -> Vec<(String, Vec<u8>)> {
@@ -43,6 +43,17 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
     let lines: Vec<String> = list.iter().map(Value::to_string).collect();
     files.push(("vectors.json".to_owned(), format!("[\n{}\n]\n", lines.join(",\n")).into_bytes()));
     files.push((encrypted::KEY_FILE.to_owned(), format!("{}\n", encrypted::KEY).into_bytes()));
+    files.extend(parts::all().into_iter().map(|(name, bytes)| (parts::file(name), bytes)));
+    let runs: Vec<String> = parts::RUNS
+        .iter()
+        .map(|run| {
+            let bundles: Vec<String> = run.parts.iter().map(|part| parts::file(part)).collect();
+            let listed = json!({"bundles": bundles, "exit": run.exit, "findings": run.findings, "name": run.name,
+                "shows": run.shows});
+            listed.to_string()
+        })
+        .collect();
+    files.push(("parts.json".to_owned(), format!("[\n{}\n]\n", runs.join(",\n")).into_bytes()));
     let trusted = format!("agent:web-1-abc namespaces=\"holdfast-bundle\" {}\n", key().public_line());
     files.push(("allowed_signers".to_owned(), trusted.into_bytes()));
     files

@@ -8,6 +8,7 @@
 
 pub mod encrypted;
 pub mod files;
+pub mod parts;
 pub mod vectors;
 
 use base64::Engine as _;

@@ -189,6 +189,9 @@ fn cuts(good: &[u8]) -> Vec<Vector> {
     let boundary = find(b"PK\x05\x06", 0) + 22;
     let su = find(b"[root]/etc/su", boundary) + 60;
     let directory = good.len() - 500;
+    let torn = |name, shows, from: usize, exit, state| {
+        vector(name, shows, zeros_from(good, from, 1_000), None, exit, state, &[])
+    };
     let cut = |name, shows, end: usize, exit, state| vector(name, shows, good[..end].to_vec(), None, exit, state, &[]);
     vec![
         cut("cut-before-first-checkpoint", "nothing is signed yet", first_json, 65, "unverified"),
@@ -196,9 +199,19 @@ fn cuts(good: &[u8]) -> Vec<Vector> {
         cut("cut-mid-header", "the data ends inside a local header", boundary + 20, 3, "partial"),
         cut("cut-mid-entry", "the data ends inside an entry", su, 3, "partial"),
         cut("cut-mid-directory", "the data ends inside the central directory", directory, 3, "partial"),
+        torn("zeros-after-boundary", "after an index a power cut left zeros", boundary, 3, "partial"),
+        torn("zeros-mid-header", "zeros from the middle of a local header", boundary + 20, 3, "partial"),
+        torn("zeros-mid-entry", "zeros from the middle of an entry", su, 3, "partial"),
+        torn("zeros-mid-directory", "zeros from the middle of the central directory", directory, 3, "partial"),
+        torn("zeros-before-first-checkpoint", "zeros before anything is signed", first_json, 65, "unverified"),
         vector("not-a-bundle", "another file", b"hello, this is text\n".to_vec(), None, 65, "error", &[]),
         vector("encrypted", "an age file", b"age-encryption.org/v1\n-> X25519 x\n".to_vec(), None, 65, "error", &[]),
     ]
+}
+
+/// The first bytes, and zeros after them.
+fn zeros_from(bytes: &[u8], from: usize, zeros: usize) -> Vec<u8> {
+    [&bytes[..from], &vec![0; zeros][..]].concat()
 }
 
 /// What the transport checkpoints show that the bundle alone cannot.
@@ -222,6 +235,42 @@ fn transport(good: &[u8], sidecar: &[u8]) -> Vec<Vector> {
             &[],
         ),
         with("stream-cut-in-line", "a sidecar that was cut", good, sidecar[..first + 100].to_vec(), 0, "sealed", &[]),
+        with(
+            "stream-torn-in-line",
+            "a sidecar whose last line a power cut left half written",
+            &good[..boundary],
+            zeros_from(sidecar, first + 100, 300),
+            3,
+            "partial",
+            &[],
+        ),
+        with(
+            "stream-zeros",
+            "a power cut left zeros in both files, beyond the last transport checkpoint",
+            &zeros_from(good, boundary + 20, 1_000),
+            zeros_from(sidecar, first, 300),
+            3,
+            "partial",
+            &[],
+        ),
+        with(
+            "stream-torn-before-the-end",
+            "zeros in a line that others follow",
+            good,
+            [&zeros_from(sidecar, first - 100, 99)[..], &sidecar[first - 1..]].concat(),
+            1,
+            "tampered",
+            &["sidecar_mismatch"],
+        ),
+        with(
+            "stream-zeros-were-signed",
+            "zeros where a transport checkpoint was signed for other bytes",
+            &zeros_from(good, boundary - 300, 300),
+            sidecar[..first].to_vec(),
+            1,
+            "tampered",
+            &["transport_mismatch"],
+        ),
         with(
             "stream-truncated",
             "cut back after it was sealed",

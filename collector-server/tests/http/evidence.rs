@@ -44,6 +44,7 @@ async fn hold_these(server: &Server, held: &[u8], stream: &str, state: EvidenceS
         items: std::collections::BTreeMap::default(),
         name: "web-1_\"\r\n_x.evidence.zip".into(),
         order: None,
+        part: None,
         profile: None,
         receipts: vec![],
         received: NOW,

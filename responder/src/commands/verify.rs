@@ -30,6 +30,7 @@ use opened::Plain;
 use receipts::{Held, Marked, Receipts};
 
 mod opened;
+mod parts;
 mod receipts;
 mod show;
 
@@ -40,6 +41,9 @@ mod show;
 pub struct Verify {
     /// The bundle, or `-` for standard input.
     bundle: PathBuf,
+    /// The other parts of its run, in any order: each is verified, and that they follow from one another.
+    #[arg(value_name = "PART", conflicts_with_all = ["stream", "receipts", "extract"])]
+    parts: Vec<PathBuf>,
     /// Keys that you trust: an OpenSSH allowed_signers file. The one that lies beside a bundle is never taken by itself.
     #[arg(long, value_name = "FILE")]
     signers: Option<PathBuf>,
@@ -119,6 +123,7 @@ impl Verify {
     pub fn of_download(bundle: PathBuf, signers: PathBuf, json: bool) -> Self {
         Self {
             bundle,
+            parts: Vec::new(),
             signers: Some(signers),
             stream: None,
             receipts: None,
@@ -142,6 +147,14 @@ impl Verify {
 
     /// Verifies, extracts where that was asked for, prints. Returns the exit code.
     pub fn run(&self) -> Result<u8, Failure> {
+        if !self.parts.is_empty() {
+            return self.run_parts();
+        }
+        self.run_one().map(|(code, _)| code)
+    }
+
+    /// One bundle by itself. Returns the exit code, and the bundle where it is consistent.
+    fn run_one(&self) -> Result<(u8, Option<Verified>), Failure> {
         let is_stdin = self.bundle.as_os_str() == "-";
         if is_stdin && self.extract.is_some() {
             return Err(Failure::new(USAGE, anyhow!("--extract reads the bundle twice, which standard input cannot"))
@@ -163,7 +176,7 @@ impl Verify {
         let mut plain = Plain::create(None)?;
         let layer = layer_of(beginning);
         let checked = match (layer, &keys) {
-            (Layer::Age, None) => return self.transport(&mut source, &asked, None),
+            (Layer::Age, None) => return Ok((self.transport(&mut source, &asked, None)?, None)),
             (Layer::Age, Some(keys)) => {
                 plain = Plain::create(self.output.as_deref())?;
                 check_encrypted(&mut source, keys, asked.against(), &mut plain)
@@ -176,13 +189,20 @@ impl Verify {
         };
         let found = source.get_ref().found();
         match checked {
-            Ok(verified) => self.verified(&verified, &asked, found, plain, keys.as_ref()),
-            Err(NotVerified::Rejected(report)) => self.not_verified(&report, &asked, found, ("tampered", 1)),
-            Err(NotVerified::Unverified(report)) => self.not_verified(&report, &asked, found, ("unverified", INPUT)),
+            Ok(verified) => {
+                let code = self.verified(&verified, &asked, found, plain, keys.as_ref())?;
+                Ok((code, Some(verified).filter(|_| code != 1)))
+            }
+            Err(NotVerified::Rejected(report)) => {
+                Ok((self.not_verified(&report, &asked, found, ("tampered", 1))?, None))
+            }
+            Err(NotVerified::Unverified(report)) => {
+                Ok((self.not_verified(&report, &asked, found, ("unverified", INPUT))?, None))
+            }
             // Somebody may have changed the very line that the key opens.
             Err(other) if layer == Layer::Age && asked.sidecar.is_some() && !is_stdin => {
                 let mut again = BufReader::new(Marked::new(Box::new(self.open()?) as Box<dyn Read>, [].into()));
-                self.transport(&mut again, &asked, Some(other))
+                Ok((self.transport(&mut again, &asked, Some(other))?, None))
             }
             Err(other) => Err(self.refused(other)),
         }

@@ -14,6 +14,7 @@ fn about(n: u64) -> About {
     let subject = Subject {
         belongs_to: None,
         bundle,
+        continues: None,
         name: "x.evidence.zip".into(),
         order: None,
         signer: "ssh-ed25519 A".into(),

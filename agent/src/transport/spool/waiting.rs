@@ -25,6 +25,9 @@ pub struct About {
     boottime_ns: u64,
     /// The bundle.
     pub bundle: BundleId,
+    /// The part of the run before this one.
+    #[serde(default)]
+    pub continues: Option<BundleId>,
     /// Why no more of it fitted in, once it did not.
     pub full: Option<String>,
     /// Its file name.
@@ -67,16 +70,16 @@ impl Moment {
 impl About {
     /// Of a bundle that begins to wait now.
     pub fn new(subject: &Subject, reason: String, now: Moment) -> Self {
-        let Subject { belongs_to, bundle, name, order, signer } = subject.clone();
+        let Subject { belongs_to, bundle, continues, name, order, signer } = subject.clone();
         let Moment { boot, boottime_ns, time: since } = now;
         let (full, refused, v) = (None, None, 1);
-        Self { belongs_to, boot, boottime_ns, bundle, full, name, order, reason, refused, signer, since, v }
+        Self { belongs_to, boot, boottime_ns, bundle, continues, full, name, order, reason, refused, signer, since, v }
     }
 
     /// What is told to the server of it.
     pub fn subject(&self) -> Subject {
-        let Self { belongs_to, bundle, name, order, signer, .. } = self.clone();
-        Subject { belongs_to, bundle, name, order, signer }
+        let Self { belongs_to, bundle, continues, name, order, signer, .. } = self.clone();
+        Subject { belongs_to, bundle, continues, name, order, signer }
     }
 
     /// True when it has waited for longer than this.

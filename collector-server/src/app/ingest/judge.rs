@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bundle::verify::{Finding, Identity, NotVerified, Report, State, Transport, TransportReport, Verified};
 use serde_json::Value;
-use wire::api::{EvidenceState, EvidenceView, SignerTrust};
-use wire::{AgentId, Phase, Sha256, Tier};
+use wire::api::{EvidenceState, EvidenceView, RunPart, SignerTrust};
+use wire::{AgentId, BundleId, Phase, Sha256, Tier};
 
 use super::Outcome;
 use crate::store::{CheckpointRecord, EvidenceRecord, HostRecord, OrderRecord};
@@ -71,7 +71,7 @@ pub(super) fn judge(
     record: &EvidenceRecord,
     checkpoints: &[CheckpointRecord],
     order: Option<&OrderRecord>,
-    host: Option<&HostRecord>,
+    (host, before): (Option<&HostRecord>, Option<&EvidenceRecord>),
     outcome: &Result<Verified, NotVerified>,
     sha256: Option<Sha256>,
 ) -> Judged {
@@ -100,7 +100,11 @@ pub(super) fn judge(
         view.items = report.items.iter().map(|(status, count)| (word(status), *count)).collect();
         if let Some(header) = &report.header {
             mismatches = compare(header, record, order);
+            if let Some(before) = before.filter(|_| header.continues.is_some()) {
+                follows(header, before, &mut mismatches);
+            }
             describe(&mut view, header, record, host);
+            view.part = part_of(header, report, state);
         }
     }
     for mismatch in &mismatches.0 {
@@ -218,14 +222,60 @@ fn compare(header: &Identity, record: &EvidenceRecord, order: Option<&OrderRecor
     }
     if let Some(main) = order.and_then(|order| order.bundle)
         && main != view.bundle
+        && header.continues.is_none()
         && header.belongs_to != Some(main)
     {
         mismatches.add(&format!("it came beside bundle {main}, and does not say that it belongs to it"));
+    }
+    let announced = view.part.as_ref().and_then(|part| part.continues);
+    if announced != header.continues.as_ref().map(|before| before.bundle) && (announced.is_some() || order.is_some()) {
+        mismatches.add("it does not continue the bundle that it was announced to continue");
     }
     if record.signer.as_ref().is_some_and(|signer| *signer != key_line(header)) {
         mismatches.add("it is signed with another key than the one that was announced");
     }
     mismatches
+}
+
+/// The bundle that this one says it continues.
+pub(super) fn continued(outcome: &Outcome) -> Option<BundleId> {
+    let Outcome::Content(outcome) = outcome else { return None };
+    let (report, _) = report_of(outcome);
+    Some(report?.header.as_ref()?.continues.as_ref()?.bundle)
+}
+
+/// Holds a part against the one before it, as far as that is known.
+fn follows(header: &Identity, before: &EvidenceRecord, mismatches: &mut Findings) {
+    let (Some(continues), view) = (&header.continues, &before.view) else { return };
+    if view.state == EvidenceState::Receiving {
+        return;
+    }
+    let number = continues.part;
+    let Some(part) = view.part.as_ref().filter(|_| view.state == EvidenceState::Sealed) else {
+        mismatches.add(&format!("it continues bundle {}, which is not a sealed part that goes on", view.bundle));
+        return;
+    };
+    if part.number != number || part.checkpoint_sha256 != Some(continues.checkpoint_sha256) {
+        mismatches.add(&format!("it does not name the final checkpoint of part {number} as it is here"));
+    } else if part.next != Some(header.bundle) {
+        mismatches.add(&format!("part {number} does not name it as the next"));
+    }
+    if view.signer.as_deref() != Some(key_line(header).as_str()) {
+        mismatches.add(&format!("it is signed with another key than part {number}"));
+    }
+}
+
+fn part_of(header: &Identity, report: &Report, state: EvidenceState) -> Option<RunPart> {
+    if header.part == 1 && report.next_part.is_none() {
+        return None;
+    }
+    let sealed = report.checkpoints.last().filter(|_| state == EvidenceState::Sealed);
+    Some(RunPart {
+        checkpoint_sha256: sealed.map(|last| last.sha256),
+        continues: header.continues.as_ref().map(|before| before.bundle),
+        next: report.next_part,
+        number: header.part,
+    })
 }
 
 /// Who sealed it, where, and whose key that is.

@@ -187,9 +187,13 @@ impl App {
             Some(agent) => self.store.host(agent).await?,
             None => None,
         };
+        let before = match judge::continued(&outcome) {
+            Some(before) => self.store.evidence(before).await?,
+            None => None,
+        };
         Ok(match &outcome {
             Outcome::Content(outcome) => {
-                judge::judge(record, checkpoints, order.as_ref(), host.as_ref(), outcome, sha256)
+                judge::judge(record, checkpoints, order.as_ref(), (host.as_ref(), before.as_ref()), outcome, sha256)
             }
             Outcome::Transport(outcome) => judge::judge_sealed(record, checkpoints, host.as_ref(), outcome, sha256),
         })
@@ -257,6 +261,13 @@ impl App {
             Err(error) => return Err(error.into()),
         }
         self.tell_evidence(&view);
+        // The next part may have been verified before there was something to hold it against.
+        if let Some(next) = view.part.as_ref().and_then(|part| part.next)
+            && let Some(next) = self.store.evidence(next).await?
+            && next.view.state != EvidenceState::Receiving
+        {
+            self.ingest.now(next.view.bundle);
+        }
         self.findings.wake();
         if let Some(event) = ended {
             self.live.tell(&view.incident, event);

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant as Moment};
 use serde_json::json;
 use ssh_key::PublicKey;
 use tokio::sync::Notify;
-use wire::api::{EvidenceState, EvidenceView, LiveEvent};
+use wire::api::{EvidenceState, EvidenceView, LiveEvent, RunPart};
 use wire::order::OrderState;
 use wire::ticket::TicketKind;
 use wire::{BundleId, IncidentId, Instant, OrderId, Sha256, UploadId};
@@ -39,6 +39,8 @@ pub struct NewUpload {
     pub belongs_to: Option<BundleId>,
     /// The bundle's id.
     pub bundle: BundleId,
+    /// The part of the run before this one.
+    pub continues: Option<BundleId>,
     /// The incident, where a person brings it.
     pub incident: Option<IncidentId>,
     /// The length, where it is known already.
@@ -153,6 +155,7 @@ impl App {
             actor: by.to_string(),
             details: details([
                 ("belongs_to", json!(new.belongs_to)),
+                ("continues", json!(new.continues)),
                 ("certificate_serial", json!(record.certificate_serial)),
                 ("name", json!(record.view.name)),
                 ("order", json!(record.view.order)),
@@ -288,6 +291,12 @@ impl App {
                 .hint("an agent uploads what an order asked for; without one, a ticket or a person brings it"));
         };
         let record = self.own_order(by, order).await?;
+        // A part comes after a part of the same run, also when that has waited on the host until the run was over.
+        if let Some(before) = new.continues
+            && self.part_before(by, before).await?.view.order == Some(order)
+        {
+            return Ok(record.incident);
+        }
         // What stands beside the order's bundle comes while that order runs.
         if record.state != OrderState::Running || record.bundle != Some(new.belongs_to.unwrap_or(new.bundle)) {
             let state = record.state.name();
@@ -299,6 +308,15 @@ impl App {
         Ok(record.incident)
     }
 
+    /// The part that an upload continues, when the same owner brought it.
+    async fn part_before(&self, by: &Actor, before: BundleId) -> Result<EvidenceRecord, Problem> {
+        let record = self.store.evidence(before).await?;
+        record.filter(|record| record.view.brought_by == by.to_string()).ok_or_else(|| {
+            Problem::new(ProblemKind::Conflict, format!("{by} brought no bundle {before} that could go on"))
+                .hint("the parts of a run come in their order, by the same way")
+        })
+    }
+
     async fn ticket_origin(&self, ticket: &str, new: &NewUpload, signer: Option<String>) -> Result<Origin, Problem> {
         let unknown = || {
             Problem::new(ProblemKind::Credentials, "this upload ticket cannot be used")
@@ -307,6 +325,18 @@ impl App {
         let id: Sha256 = ticket.parse().map_err(|_| unknown())?;
         let record = self.store.ticket(id).await?.ok_or_else(unknown)?;
         let incident = record.incident.ok_or_else(unknown)?;
+        // One use is one run, in however many parts.
+        if record.used_by.is_some()
+            && let Some(before) = new.continues
+        {
+            let by = Actor::Ticket { ticket: ticket.to_owned() };
+            let announced = self.part_before(&by, before).await?.signer;
+            if announced != signer {
+                return Err(Problem::new(ProblemKind::Forbidden, "the part before was signed with another key")
+                    .hint("one run is signed with one key"));
+            }
+            return Ok(Origin { certificate_serial: None, incident, signer, uses: None });
+        }
         if record.used_by.is_some() {
             return Err(Problem::new(ProblemKind::Forbidden, "this upload ticket was used for another bundle")
                 .hint("ask a responder for another; if that was not you, somebody else had it: say so"));
@@ -361,6 +391,7 @@ impl App {
             items: std::collections::BTreeMap::new(),
             name,
             order: new.order.filter(|_| matches!(by, Actor::Agent { .. })),
+            part: new.continues.map(|before| RunPart { continues: Some(before), ..RunPart::default() }),
             profile: None,
             receipts: Vec::new(),
             received: now,

@@ -66,7 +66,20 @@ pub fn announced(headers: &HeaderMap, incident: Option<IncidentId>) -> Result<Ne
     let belongs_to = belongs_to.map_err(|_| {
         wrong("the bundle that it belongs to has no such id", "Upload-Metadata: belongs_to BASE64-OF-ITS-ID")
     })?;
-    Ok(NewUpload { belongs_to, bundle, incident: named.or(incident), length, name, order, signer: text("signer") })
+    let continues = text("continues").map(|bundle| bundle.parse()).transpose();
+    let continues = continues.map_err(|_| {
+        wrong("the bundle that it continues has no such id", "Upload-Metadata: continues BASE64-OF-ITS-ID")
+    })?;
+    Ok(NewUpload {
+        belongs_to,
+        bundle,
+        continues,
+        incident: named.or(incident),
+        length,
+        name,
+        order,
+        signer: text("signer"),
+    })
 }
 
 /// `key base64, key base64 …`

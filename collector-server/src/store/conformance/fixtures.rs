@@ -165,6 +165,7 @@ pub fn evidence(n: u64, incident: &IncidentId) -> EvidenceRecord {
             items: [("ok".to_owned(), 3), ("denied".to_owned(), 1)].into(),
             name: "web-1.evidence.zip".into(),
             order: None,
+            part: None,
             profile: Some("intrusion".into()),
             receipts: vec![],
             received: at(i128::from(n)),

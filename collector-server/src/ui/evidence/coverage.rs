@@ -53,6 +53,7 @@ fn row(step: &Collected) -> Markup {
         Outcome::TimedOut => ("warn", "timed out"),
         Outcome::Interrupted => ("warn", "interrupted"),
         Outcome::NotRun => ("warn", "not run"),
+        Outcome::Continues => ("idle", "goes on"),
         Outcome::Skipped => ("idle", "skipped"),
         Outcome::Failed => ("bad", "failed"),
     };

@@ -189,6 +189,18 @@ fn facts(evidence: &EvidenceView) -> Markup {
                 dt { "Received" } dd { (time(evidence.received)) }
                 dt { "Brought by" } dd { (shown(&evidence.brought_by)) }
                 @if let Some(order) = evidence.order { dt { "Order" } dd { code.break { (order) } } }
+                @if let Some(part) = &evidence.part {
+                    dt { "Part" }
+                    dd {
+                        @if part.number > 0 { (part.number) " of a run in parts" } @else { "of a run in parts" }
+                        @if let Some(before) = part.continues {
+                            "; it goes on from " a href={ "/evidence/" (before) } { code { (before.short()) } }
+                        }
+                        @if let Some(next) = part.next {
+                            "; it goes on in " a href={ "/evidence/" (next) } { code { (next.short()) } }
+                        }
+                    }
+                }
                 dt { "Tiers" }
                 dd {
                     @if evidence.tiers.is_empty() { "none is complete" }

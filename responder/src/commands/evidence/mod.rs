@@ -129,6 +129,10 @@ pub fn table(bundles: &[EvidenceView], look: Look, indent: &str, now: Instant) -
             }
             (state, _) => state.name().to_owned(),
         };
+        let state = match bundle.part.as_ref().filter(|part| part.number > 0) {
+            Some(part) => format!("{state}, part {}", part.number),
+            None => state,
+        };
         let state = match bundle.contradictions.len() {
             0 => state,
             count => format!("{state}, CONTRADICTED {count}×"),

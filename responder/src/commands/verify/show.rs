@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bundle::checkpoint::Layer;
 use bundle::sign::fingerprint;
-use bundle::verify::{Finding, Findings, Identity, SidecarSummary, Trust, code};
+use bundle::verify::{Finding, Findings, Identity, Report, SidecarSummary, Trust, code};
 use serde_json::{Value, json};
 
 use super::{Held, Outcome, Sealed};
@@ -23,6 +23,7 @@ pub fn text(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
         writeln!(out, "started:     {}", header.started)?;
         writeln!(out, "profile:     {}", shown(header.profile.as_deref().unwrap_or("none")))?;
     }
+    part(out, report)?;
     let by_status: Vec<String> =
         report.items.iter().map(|(status, count)| format!("{} {count}", status_name(status))).collect();
     writeln!(out, "items:       {} ({})", report.items.values().sum::<u64>(), by_status.join(", "))?;
@@ -72,6 +73,21 @@ pub fn text(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     proofs(out, outcome)
 }
 
+/// Its place in a run that was too much for one bundle.
+fn part(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let Some(header) = report.header.as_ref().filter(|header| header.part > 1 || report.next_part.is_some()) else {
+        return Ok(());
+    };
+    write!(out, "part:        {}", header.part)?;
+    if let Some(before) = &header.continues {
+        write!(out, ", after part {} (bundle {})", before.part, before.bundle)?;
+    }
+    if let Some(next) = report.next_part {
+        write!(out, "; the run goes on in bundle {next}")?;
+    }
+    writeln!(out)
+}
+
 /// Where the data ends, what can be used of it, and what the transport checkpoints say.
 fn extent(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     let report = outcome.report;
@@ -83,10 +99,13 @@ fn extent(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     }
     if report.bytes > report.verified_to && report.findings.is_empty() {
         write!(out, "beyond:      {} bytes that nothing signs yet", report.bytes - report.verified_to)?;
-        match &report.cut_in {
-            Some(name) => writeln!(out, "; the data ends inside {}", shown(name))?,
-            None => writeln!(out)?,
+        if let Some(name) = &report.cut_in {
+            write!(out, "; the data ends inside {}", shown(name))?;
         }
+        if let Some(offset) = report.zeros_from {
+            write!(out, "; from byte {offset} on there are only zeros, as a power cut leaves them")?;
+        }
+        writeln!(out)?;
     }
     match (&report.sidecar, outcome.sidecar) {
         (Some(sidecar), Some(path)) => transport(out, sidecar, path),
@@ -97,7 +116,11 @@ fn extent(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
 fn transport(out: &mut impl Write, sidecar: &SidecarSummary, path: &Path) -> io::Result<()> {
     let (path, lines) = (shown(&path.to_string_lossy()), sidecar.lines);
     write!(out, "transport:   {lines} checkpoints in {path}, up to offset {}", sidecar.reached)?;
-    writeln!(out, "{}", if sidecar.cut_in_line { "; its last line is cut and ignored" } else { "" })
+    writeln!(
+        out,
+        "{}",
+        if sidecar.cut_in_line { "; its last line was not written to its end and is ignored" } else { "" }
+    )
 }
 
 /// Lines for people about a file that nobody looked into.
@@ -239,6 +262,7 @@ pub fn json(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
         "bundle": header.map(|header| header.bundle),
         "bytes": report.bytes,
         "checkpoints": checkpoints,
+        "continues": header.and_then(|header| header.continues.as_ref()),
         "custody_events": report.custody_events,
         "cut_in": report.cut_in,
         "entries": report.entries,
@@ -257,6 +281,7 @@ pub fn json(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
         }),
         "layer": if report.envelope.is_some() { Layer::Age } else { Layer::Zip },
         "not_proven": "that the kernel told the truth",
+        "next_part": report.next_part,
         "opened": outcome.opened.map(|(path, bytes)| json!({"bytes": bytes, "path": path})),
         "part": header.map(|header| header.part),
         "principal": header.map(|header| &header.principal),
@@ -269,6 +294,7 @@ pub fn json(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
         "trusted": matches!(report.trust, Trust::Trusted { .. }),
         "v": 1,
         "verified_to": report.verified_to,
+        "zeros_from": report.zeros_from,
     });
     writeln!(out, "{object}")
 }
