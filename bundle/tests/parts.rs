@@ -118,6 +118,18 @@ fn a_part_of_another_run_and_one_that_was_changed_do_not_fit() {
     assert!(check_parts(&all.iter().collect::<Vec<_>>()).has("part_chain"));
 }
 
+/// Nodes of the graph: what has a type and an id.
+fn nodes(value: &Value) -> usize {
+    match value {
+        Value::Array(values) => values.iter().map(nodes).sum(),
+        Value::Object(fields) => {
+            usize::from(fields.contains_key("@type") && fields.contains_key("@id"))
+                + fields.values().map(nodes).sum::<usize>()
+        }
+        _ => 0,
+    }
+}
+
 #[test]
 fn the_graph_names_bundle_host_and_checkpoints_in_at_most_a_hundred_nodes() {
     let parts = run(PartLimits { entries_max: 100_000, bytes_max: None });
@@ -133,16 +145,6 @@ fn the_graph_names_bundle_host_and_checkpoints_in_at_most_a_hundred_nodes() {
         assert!(types.contains(&wanted), "{wanted} of {types:?}");
     }
     assert_eq!(types.iter().filter(|name| **name == "uco-observable:File").count(), 3, "the bundle, two checkpoints");
-    fn nodes(value: &Value) -> usize {
-        match value {
-            Value::Array(values) => values.iter().map(nodes).sum(),
-            Value::Object(fields) => {
-                usize::from(fields.contains_key("@type") && fields.contains_key("@id"))
-                    + fields.values().map(nodes).sum::<usize>()
-            }
-            _ => 0,
-        }
-    }
     assert!(nodes(&graph) <= 100);
     // With more checkpoints than it has room for, the last ones.
     let mut writer = Writer::start(Vec::new(), Vec::new(), header(&key()), world(key())).unwrap();

@@ -1,6 +1,7 @@
 //! The parts of one run: each by itself, and then whether they are the parts of one run and all of them.
 
-use std::io::{self, Write as _};
+use std::fmt::Write as _;
+use std::io;
 use std::path::Path;
 
 use bundle::verify::{Findings, State, Trust, Verified, check_parts, code};
@@ -34,7 +35,7 @@ impl Verify {
         // What is not consistent by itself is a part of nothing.
         let findings = check_parts(&verified.iter().collect::<Vec<&Verified>>());
         let (state, code) = verdict(&verified, verified.len() == paths.len(), &findings, worst);
-        if self.json { self.run_json(&verified, &findings, state) } else { run_text(&verified, &findings, state) }?;
+        if self.json { run_json(&verified, &findings, state) } else { run_text(&verified, &findings, state) }?;
         Ok(code)
     }
 
@@ -52,19 +53,19 @@ impl Verify {
             output: None,
         }
     }
+}
 
-    fn run_json(&self, verified: &[Verified], findings: &Findings, state: &str) -> Result<(), Failure> {
-        let (items, bytes) = sums(verified);
-        let parts: Vec<_> = sorted(verified).iter().map(|part| part.header().bundle).collect();
-        let found: Vec<_> = findings
-            .kept()
-            .iter()
-            .map(|finding| json!({"code": finding.code, "message": finding.message, "subject": finding.subject}))
-            .collect();
-        let run = json!({"bytes": bytes, "findings": found, "items": items, "parts": parts, "state": state,
-            "type": "run", "v": 1});
-        write(&format!("{run}\n"))
-    }
+fn run_json(verified: &[Verified], findings: &Findings, state: &str) -> Result<(), Failure> {
+    let (items, bytes) = sums(verified);
+    let parts: Vec<_> = sorted(verified).iter().map(|part| part.header().bundle).collect();
+    let found: Vec<_> = findings
+        .kept()
+        .iter()
+        .map(|finding| json!({"code": finding.code, "message": finding.message, "subject": finding.subject}))
+        .collect();
+    let run = json!({"bytes": bytes, "findings": found, "items": items, "parts": parts, "state": state,
+        "type": "run", "v": 1});
+    write(&format!("{run}\n"))
 }
 
 fn sorted(verified: &[Verified]) -> Vec<&Verified> {
@@ -82,10 +83,11 @@ fn run_text(verified: &[Verified], findings: &Findings, state: &str) -> Result<(
     let (items, bytes) = sums(verified);
     let mut text = format!("run:         {state}, {} parts, {items} items, {bytes} bytes\n", verified.len());
     for part in sorted(verified) {
-        text += &format!("part {:<7} bundle {}\n", format!("{}:", part.header().part), part.header().bundle);
+        let _ = writeln!(text, "part {:<7} bundle {}", format!("{}:", part.header().part), part.header().bundle);
     }
     for finding in findings.kept() {
-        text += &format!("finding:     {}: {}: {}\n", finding.code, shown(&finding.subject), shown(&finding.message));
+        let (subject, message) = (shown(&finding.subject), shown(&finding.message));
+        let _ = writeln!(text, "finding:     {}: {subject}: {message}", finding.code);
     }
     write(&text)
 }
@@ -121,7 +123,7 @@ fn worse(a: u8, b: u8) -> u8 {
 }
 
 fn write(text: &str) -> Result<(), Failure> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+    match io::Write::write_all(&mut io::stdout().lock(), text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(IO, error)),
         _ => Ok(()),
     }
