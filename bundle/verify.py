@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 NAMESPACE, FORMAT, DOS_EPOCH = "holdfast-bundle", "holdfast-bundle/1", 0x00210000
 NAME_MAX, PART_MAX, LINE_MAX, KNOWN_MAX = 2048, 255, 64 << 10, 1 << 20
 SMALL_MAX, HEADER_MAX, SET_MAX, SIDECAR_MAX = 64 << 10, 1 << 20, 1 << 30, 64 << 20
+UNWRITTEN_MAX = 64 << 20
 PHASES = ["start", "volatile", "memory", "system", "logs", "files", "final"]
 STATUSES = "ok grew shrank changed truncated vanished denied error meta_only skipped redacted timed_out".split()
 OPENING = ["bagit.txt", "uac.log", "bundle.json", "[root]/", "[root]/etc/", "[root]/run/", "[root]/var/"]
@@ -800,10 +801,12 @@ def without_zeros(v, data, whole):
     """What a power cut left unwritten reads as zeros: without them the file must be one that was only cut."""
     if whole or not v.findings or data[-1:] != b"\0":
         return v, None
-    solid_to = len(data)
-    while solid_to and data[solid_to - 1:solid_to] == b"\0":
+    solid_to, least = len(data), max(0, len(data) - UNWRITTEN_MAX)
+    while solid_to > least and data[solid_to - 1:solid_to] == b"\0":
         step = data[max(0, solid_to - 4096):solid_to]
         solid_to -= len(step) - len(step.rstrip(b"\0"))
+    if solid_to <= least or any(finding["code"] == "limit" for finding in v.findings):
+        return v, None
     cut = Verifier(data[:max(solid_to, v.clean_to)])
     try:
         ends = cut.walk()

@@ -116,7 +116,8 @@ impl Book {
     /// Forgets what was found when it comes from the zeros that the file ends with, from `solid_to` on; true when it was
     /// so. The progress never went past a finding: nothing that these bytes could have changed is believed.
     pub fn forgive_zeros(&mut self, solid_to: u64) -> bool {
-        let is_torn = !self.findings.is_empty() && self.blamed.is_none_or(|blamed| solid_to < blamed);
+        let is_bounded = !self.findings.has(code::LIMIT);
+        let is_torn = is_bounded && !self.findings.is_empty() && self.blamed.is_none_or(|blamed| solid_to < blamed);
         if is_torn {
             self.findings = Findings::default();
             self.bad_header = None;

@@ -33,3 +33,5 @@ pub const KNOWN_BYTES_MAX: u64 = 1 << 20;
 pub const PAD_BYTES_MAX: u64 = 64 << 10;
 /// `tagmanifest-sha256.txt`: held, because its signature is over all of it.
 pub const TAG_MANIFEST_BYTES_MAX: usize = 256 << 20;
+/// Zeros at a file's end that a power cut can have left: writers to files sync more often than this.
+pub const UNWRITTEN_BYTES_MAX: u64 = 64 << 20;

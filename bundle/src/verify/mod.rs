@@ -110,7 +110,10 @@ impl Pass {
         }
         let solid_to = stream.solid_to();
         let mut zeros_from = None;
-        if ended != Ended::Whole && solid_to < bytes && book.forgive_zeros(solid_to) {
+        if ended != Ended::Whole
+            && (1..=limits::UNWRITTEN_BYTES_MAX).contains(&(bytes - solid_to))
+            && book.forgive_zeros(solid_to)
+        {
             zeros_from = Some(solid_to);
             ended = Ended::Cut(None);
         }

@@ -150,6 +150,7 @@ fn path_schema(name: &str, generator: &mut SchemaGenerator) -> Value {
         "incident" => generator.subschema_for::<wire::IncidentId>(),
         "letter" => generator.subschema_for::<wire::LetterId>(),
         "order" => generator.subschema_for::<wire::OrderId>(),
+        "ticket" => generator.subschema_for::<wire::Sha256>(),
         "upload" => generator.subschema_for::<wire::UploadId>(),
         _ => generator.subschema_for::<String>(),
     }
