@@ -21,6 +21,7 @@ mod mistakes;
 mod moved;
 mod objects;
 mod orders;
+mod parts;
 mod path;
 mod path_broken;
 mod profiles;

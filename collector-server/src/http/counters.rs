@@ -14,7 +14,11 @@ const COUNTERS: [(&str, Kind, &str); 21] = [
     ("holdfast_agents_connected", Gauge, "agents that wait for orders at this server"),
     ("holdfast_alert_requests_refused_total", Counter, "requests with alerts that were too much, by `why`"),
     ("holdfast_bundles_total", Counter, "bundles that were verified, by the `state` that came of it"),
-    ("holdfast_connections_refused_total", Counter, "connections beyond what the limit of open files allows"),
+    (
+        "holdfast_connections_refused_total",
+        Counter,
+        "connections that were closed at once, by `why`: `all` is beyond what the limit of open files allows, `address` beyond `--connections-of-address-max`",
+    ),
     (
         "holdfast_connections_unused_total",
         Counter,

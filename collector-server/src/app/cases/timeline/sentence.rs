@@ -174,7 +174,7 @@ impl Told<'_> {
             "evidence_receiving" => "More of the bundle comes.".to_owned(),
             "evidence_mismatch" => format!("The bundle is not as announced: {}.", self.get("what")),
             "evidence_downloaded" => format!("Downloaded: {}.", bytes("bytes")),
-            "findings_evaluated" => format!("Rules applied to the bundle: {}.", self.get("levels")),
+            "findings_evaluated" => format!("Rules applied to the bundle: {}.", self.levels()),
             "equivocation" => format!(
                 "The signer said two things under one number: checkpoint {} was signed again, for other bytes. Both are \
                  kept.",
@@ -210,6 +210,14 @@ impl Told<'_> {
     /// A name of ours, as words.
     fn words(&self, name: &str) -> String {
         self.get(name).replace('_', " ")
+    }
+
+    /// How many findings there are of each level, the worst first.
+    fn levels(&self) -> String {
+        let count = |level: &str| Some(format!("{} {level}", self.0.details.get("levels")?.get(level)?.as_u64()?));
+        let levels = ["critical", "high", "medium", "low", "informational"];
+        let found: Vec<String> = levels.into_iter().filter_map(count).collect();
+        if found.is_empty() { "nothing was found".to_owned() } else { found.join(", ") }
     }
 
     fn is(&self, name: &str) -> bool {
@@ -268,6 +276,12 @@ mod tests {
                 json!({"applies": false, "clock": "gdpr_art_33", "reason": "no data"}),
                 "gdpr_art_33 does not apply: no data",
             ),
+            (
+                "findings_evaluated",
+                json!({"levels": {"critical": 1, "informational": 2, "medium": 3}}),
+                "Rules applied to the bundle: 1 critical, 3 medium, 2 informational.",
+            ),
+            ("findings_evaluated", json!({"levels": {}}), "Rules applied to the bundle: nothing was found."),
             ("order_refused", json!({"told": {"message": "seen before"}}), "The agent refused the order: seen before."),
             (
                 "order_spooled",
