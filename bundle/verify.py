@@ -481,7 +481,9 @@ class Verifier:
             self.found("non_canonical", "bundle.json", "it is not one line of JSON with sorted keys and no spaces")
 
     def item(self, line, name, number):
-        line = line if len(line) <= LINE_MAX else b""
+        if len(line) > LINE_MAX:
+            self.found("limit", f"{name}, line {number}", "it is longer than this version takes")
+            line = b""
         self.tree.append(line)
         self.in_set += 1
         subject, item = f"{name}, line {number}", canonical(line, lf=False)

@@ -43,10 +43,13 @@ impl Items {
         table: &mut Table,
         findings: &mut Findings,
     ) -> Option<Link> {
-        let line = line.unwrap_or_default();
-        self.tree.push(line);
         self.in_set += 1;
         let subject = format!("{set}, line {}", self.in_set);
+        if line.is_none() {
+            findings.add(code::LIMIT, &subject, offset, "it is longer than this version takes");
+        }
+        let line = line.unwrap_or_default();
+        self.tree.push(line);
         let parsed = serde_json::from_slice::<serde_json::Value>(line).ok().filter(|value| {
             // Sorted keys, no spaces, no key twice: there is one way to write a record.
             value.to_string().as_bytes() == line
