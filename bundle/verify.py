@@ -437,6 +437,8 @@ class Verifier:
             code = "item_mismatch" if kind == "items" else "custody_chain"
             if content and not content.endswith(b"\n"):
                 self.found(code, name, "its last line does not end")
+                if len(content) - content.rfind(b"\n") - 1 > LINE_MAX:
+                    self.found("limit", name, "its last line is longer than this version takes")
             for number, line in enumerate(content.split(b"\n")[:-1], 1):
                 (self.item if kind == "items" else self.event)(line, name, number)
         elif kind == "payload":

@@ -269,6 +269,11 @@ impl Book {
     pub fn end(&mut self, reading: Reading, header: &Parsed, content: &Content, end: u64) {
         let Reading { name, offset, place, stream_sha256, role, .. } = reading;
         self.check_content(&name, offset, header, content);
+        if let Role::Items(lines) | Role::Custody(lines) = &role
+            && lines.is_too_long()
+        {
+            self.findings.add(code::LIMIT, &name, offset, "its last line is longer than this version takes");
+        }
         match role {
             Role::Hold { bytes, .. } => self.held(&name, place, bytes, offset, stream_sha256),
             Role::Items(lines) if lines.is_open() => {

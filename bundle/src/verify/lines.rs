@@ -35,6 +35,11 @@ impl Lines {
         }
     }
 
+    /// True when the last line is longer than the bound.
+    pub fn is_too_long(&self) -> bool {
+        self.too_long
+    }
+
     /// True when the last line has no LF.
     pub fn is_open(&self) -> bool {
         !self.begun.is_empty() || self.too_long
