@@ -7,6 +7,7 @@
 //! | `POST /agent/v1/renew` | [`RenewRequest`] | [`RenewReply`] |
 //! | `PUT /agent/v1/host` | [`HostFacts`] | 204 |
 //! | `GET /agent/v1/orders?wait_secs=50` | | [`OrdersReply`], after at most that long; empty when there is none |
+//! | `GET /agent/v1/orders?wait_secs=50&kind=containment` | | the same, of containment orders only: asked while a collection runs |
 //! | `POST /agent/v1/orders/{order}/events` | [`OrderReport`] | 204; told again, it changes nothing |
 //!
 //! Bundles go up below `/api/v1/uploads` over the tus 1.0 protocol (creation, creation-defer-length, checksum,
@@ -24,6 +25,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::containment::Approval;
 use crate::order::OrderEvent;
 use crate::signed::Signed;
 use crate::{AgentId, Instant, OrderId, Sha256};
@@ -129,6 +131,9 @@ pub struct OrdersReply {
 /// One order on its way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
+    /// Further signatures over the same bytes, by those who approve it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approval>,
     /// The order under its signature; the agent believes nothing else.
     pub envelope: Signed,
     /// The id under which the server keeps it.

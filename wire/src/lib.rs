@@ -7,6 +7,7 @@ pub mod agent_api;
 pub mod api;
 pub mod assessment;
 pub mod case;
+pub mod containment;
 pub mod custody;
 pub mod digest;
 pub mod finding;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::containment::ContainmentEvent;
 use crate::profile::{Profile, Sensitive, Values};
 use crate::{AgentId, IncidentId, Instant, OrderId, Sha256};
 
@@ -77,6 +78,10 @@ pub enum RefusalReason {
     Policy,
     /// Its profile cannot be run here.
     Profile,
+    /// Fewer people have approved it than this host's policy asks for.
+    Approvals,
+    /// What it would do cannot be done here, or makes no sense.
+    Action,
 }
 
 impl RefusalReason {
@@ -93,6 +98,8 @@ impl RefusalReason {
             Self::Replayed => "replayed",
             Self::Policy => "policy",
             Self::Profile => "profile",
+            Self::Approvals => "approvals",
+            Self::Action => "action",
         }
     }
 }
@@ -161,6 +168,15 @@ pub enum OrderEvent {
         /// Why, in a sentence.
         message: String,
     },
+    /// Something happened to a containment order.
+    Containment {
+        /// What.
+        #[serde(flatten)]
+        told: ContainmentEvent,
+        /// Of a rehearsal: nothing was changed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        rehearsed: bool,
+    },
 }
 
 impl OrderEvent {
@@ -170,9 +186,18 @@ impl OrderEvent {
             Self::Accepted => OrderState::Accepted,
             Self::Refused { .. } => OrderState::Refused,
             Self::Started { .. } | Self::Progress { .. } | Self::Spooled { .. } => OrderState::Running,
-            Self::Completed { .. } => OrderState::Completed,
+            Self::Completed { .. } | Self::Containment { rehearsed: true, .. } => OrderState::Completed,
             Self::Interrupted { .. } => OrderState::Interrupted,
             Self::Failed { .. } => OrderState::Failed,
+            Self::Containment { told, .. } => match told {
+                ContainmentEvent::Planned { .. } => OrderState::Running,
+                ContainmentEvent::Applied { .. }
+                | ContainmentEvent::Validated { .. }
+                | ContainmentEvent::Renewed { .. }
+                | ContainmentEvent::Tampered { .. } => OrderState::Holding,
+                ContainmentEvent::Released { .. } => OrderState::Completed,
+                ContainmentEvent::Failed { .. } => OrderState::Failed,
+            },
         }
     }
 }
@@ -181,6 +206,8 @@ impl OrderEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderState {
+    /// It is not handed over before enough people have approved it.
+    AwaitingApproval,
     /// The server has it; the agent has not asked yet.
     Queued,
     /// The agent has fetched it.
@@ -189,7 +216,9 @@ pub enum OrderState {
     Accepted,
     /// The run is under way.
     Running,
-    /// Sealed, and on the server.
+    /// Containment is in force, under its lease.
+    Holding,
+    /// Sealed, and on the server; of containment: taken back, or rehearsed.
     Completed,
     /// The agent refused it.
     Refused,
@@ -199,26 +228,34 @@ pub enum OrderState {
     Failed,
     /// Its time ended before an agent took it.
     Expired,
+    /// Somebody took it back before an agent had it.
+    Cancelled,
 }
 
 impl OrderState {
     /// True when nothing more will happen to the order.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Completed | Self::Refused | Self::Interrupted | Self::Failed | Self::Expired)
+        matches!(
+            self,
+            Self::Completed | Self::Refused | Self::Interrupted | Self::Failed | Self::Expired | Self::Cancelled
+        )
     }
 
     /// The name as it is serialised.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::AwaitingApproval => "awaiting_approval",
             Self::Queued => "queued",
             Self::Delivered => "delivered",
             Self::Accepted => "accepted",
             Self::Running => "running",
+            Self::Holding => "holding",
             Self::Completed => "completed",
             Self::Refused => "refused",
             Self::Interrupted => "interrupted",
             Self::Failed => "failed",
             Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
         }
     }
 }

@@ -16,6 +16,8 @@ pub mod namespace {
     pub const BUNDLE: &str = "holdfast-bundle";
     /// Collection orders, by responders.
     pub const COLLECT: &str = "holdfast-collect";
+    /// Containment orders and their approvals, by responders.
+    pub const CONTAIN: &str = "holdfast-contain";
     /// The proof that an agent holds its signing key, at enrolment.
     pub const ENROLL: &str = "holdfast-enroll";
     /// Receipts, by the server.

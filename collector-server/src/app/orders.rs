@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::time::{Instant as Deadline, timeout_at};
 use wire::agent_api::{Delivery, OrderReport, OrdersReply, POLL_WAIT_SECS_MAX};
 use wire::api::{LiveEvent, TimedEvent};
+use wire::containment::ContainmentEvent;
 use wire::order::{OrderEvent, OrderState};
 use wire::{AgentId, BundleId, Instant, OrderId};
 
@@ -93,7 +94,7 @@ impl App {
                     Err(error) => return Err(error.into()),
                 }
             }
-            deliveries.push(Delivery { envelope: order.envelope, order: order.order });
+            deliveries.push(Delivery { approvals: Vec::new(), envelope: order.envelope, order: order.order });
         }
         Ok(deliveries)
     }
@@ -208,12 +209,13 @@ impl App {
 /// The states in which this can happen; `None` when the order is in none of them. An order that the server gave up as
 /// expired may have been taken in time all the same: the agent knows better.
 fn from_states(record: &OrderRecord, event: &OrderEvent) -> Option<Vec<OrderState>> {
-    use OrderState::{Accepted, Delivered, Expired, Queued, Running};
+    use OrderState::{Accepted, Delivered, Expired, Holding, Queued, Running};
     let from: &[OrderState] = match event {
         OrderEvent::Accepted => &[Queued, Delivered, Expired],
         OrderEvent::Refused { .. } | OrderEvent::Started { .. } => &[Queued, Delivered, Expired, Accepted],
         OrderEvent::Progress { .. } | OrderEvent::Spooled { .. } | OrderEvent::Completed { .. } => &[Running],
         OrderEvent::Interrupted { .. } | OrderEvent::Failed { .. } => &[Queued, Delivered, Expired, Accepted, Running],
+        OrderEvent::Containment { .. } => &[Queued, Delivered, Expired, Accepted, Running, Holding],
     };
     let is_corrected = is_given_up(record)
         && matches!(
@@ -286,6 +288,7 @@ fn name_of(event: &OrderEvent) -> &'static str {
         OrderEvent::Completed { .. } => "completed",
         OrderEvent::Interrupted { .. } => "interrupted",
         OrderEvent::Failed { .. } => "failed",
+        OrderEvent::Containment { told, .. } => told.name(),
     }
 }
 
@@ -318,6 +321,15 @@ fn custody_leaf(record: &OrderRecord, by: &Actor, event: &OrderEvent, told: Inst
         OrderEvent::Completed { .. } => "order_completed",
         OrderEvent::Interrupted { .. } => "order_interrupted",
         OrderEvent::Failed { .. } => "order_failed",
+        OrderEvent::Containment { told, .. } => match told {
+            ContainmentEvent::Planned { .. } => "containment_planned",
+            ContainmentEvent::Applied { .. } => "containment_applied",
+            ContainmentEvent::Validated { .. } => "containment_validated",
+            ContainmentEvent::Renewed { .. } => "containment_renewed",
+            ContainmentEvent::Tampered { .. } => "containment_tampered",
+            ContainmentEvent::Released { .. } => "containment_released",
+            ContainmentEvent::Failed { .. } => "containment_failed",
+        },
     };
     Some(leaf(record, by, name, [("agent_time", json!(told)), ("told", json!(event))], now))
 }

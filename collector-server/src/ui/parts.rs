@@ -42,8 +42,8 @@ pub const fn tone(state: EvidenceState) -> &'static str {
 /// Where an order stands, in a colour and in letters.
 pub fn order_state(state: OrderState) -> Markup {
     let tone = match state {
-        OrderState::Queued | OrderState::Delivered => "idle",
-        OrderState::Accepted | OrderState::Running => "busy",
+        OrderState::AwaitingApproval | OrderState::Queued | OrderState::Delivered | OrderState::Cancelled => "idle",
+        OrderState::Accepted | OrderState::Running | OrderState::Holding => "busy",
         OrderState::Completed => "good",
         OrderState::Interrupted | OrderState::Expired => "warn",
         OrderState::Refused | OrderState::Failed => "bad",

@@ -175,7 +175,8 @@ fn ended(event: &OrderEvent, at: Instant) -> Markup {
             OrderEvent::Accepted
             | OrderEvent::Started { .. }
             | OrderEvent::Progress { .. }
-            | OrderEvent::Spooled { .. } => {},
+            | OrderEvent::Spooled { .. }
+            | OrderEvent::Containment { .. } => {},
         }
     }
 }

@@ -119,6 +119,10 @@ impl Story {
                 ("interrupted", format!("the agent ended in the run; with a receipt: {held}"))
             }
             OrderEvent::Failed { message } => ("failed", shown(message)),
+            OrderEvent::Containment { told, rehearsed } => {
+                let rehearsal = if *rehearsed { "rehearsal: " } else { "" };
+                (told.name(), format!("{rehearsal}{}", shown(&told.to_string())))
+            }
         };
         self.once(format!("{order}:{word}"))?;
         Some(Line::Lasting(format!("{time}  {host}  {word:<11} {rest}")))
