@@ -9,6 +9,7 @@
 //! | `GET /agent/v1/orders?wait_secs=50` | | [`OrdersReply`], after at most that long; empty when there is none |
 //! | `GET /agent/v1/orders?wait_secs=50&kind=containment` | | the same, of containment orders only: asked while a collection runs |
 //! | `POST /agent/v1/orders/{order}/events` | [`OrderReport`] | 204; told again, it changes nothing |
+//! | `POST /agent/v1/containments` | [`ConsoleReport`] | 204; what root did at the host's console. Told again, it changes nothing |
 //!
 //! Bundles go up below `/api/v1/uploads` over the tus 1.0 protocol (creation, creation-defer-length, checksum,
 //! expiration, termination), with an agent's certificate, an upload ticket or a person's token:
@@ -21,6 +22,7 @@
 //! appended as if it had come in the clear; what the upload holds already of it changes nothing.
 //!
 //! [`bundle` transport checkpoints]: crate::receipt
+//! [`ConsoleReport`]: crate::containment::ConsoleReport
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -22,6 +22,14 @@ pub const ENDPOINTS_MAX: usize = 64;
 pub const VALID_SECS_MAX: u64 = 24 * 3600;
 /// Approvals that travel with an order.
 pub const APPROVALS_MAX: usize = 8;
+/// Who signs what nobody decided: this name, and whatever begins with it and `:` or `@`, is never a person's, whether a
+/// host's policy lists it under `[automation]` or not.
+pub const AUTOMATION: &str = "automation";
+
+/// True for the names that are no person's by themselves; a host's policy may list more.
+pub fn is_automation(principal: &str) -> bool {
+    principal.strip_prefix(AUTOMATION).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '@']))
+}
 
 /// An order that changes a host. Unknown fields are refused: an agent must not do that of which it understands half.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -498,6 +506,22 @@ impl fmt::Display for ContainmentEvent {
     }
 }
 
+/// What root did at a host's console, and no order said: the body of `POST /agent/v1/containments`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConsoleReport {
+    /// What was done.
+    pub action: Action,
+    /// What happened.
+    pub event: ContainmentEvent,
+    /// The containment's id, made at the console.
+    pub id: OrderId,
+    /// Nothing was changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rehearsed: bool,
+    /// When, by the host's clock.
+    pub time: Instant,
+}
+
 /// One thing that was looked at to see whether containment holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
@@ -599,6 +623,12 @@ mod tests {
         {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn automation_has_names_of_its_own() {
+        assert!(["automation", "automation:db", "automation@example.org"].into_iter().all(is_automation));
+        assert!(!["automat", "automations", "ada", "ada@automation", ""].into_iter().any(is_automation));
     }
 
     #[test]
