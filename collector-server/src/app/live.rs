@@ -45,7 +45,7 @@ impl Default for Live {
 impl Live {
     /// Tells everybody who listens, wherever.
     pub fn tell(&self, incident: &IncidentId, event: LiveEvent) {
-        self.peers.tell(News::Live(incident.clone(), event.clone()));
+        self.peers.tell(News::Live(incident.clone(), Box::new(event.clone())));
         self.tell_here(incident.clone(), event);
     }
 

@@ -28,10 +28,10 @@ impl App {
             };
             match heard {
                 Some(News::Live(incident, event)) => {
-                    if matches!(event, LiveEvent::Evidence { .. }) {
+                    if matches!(*event, LiveEvent::Evidence { .. }) {
                         self.findings.wake();
                     }
-                    self.live.tell_here(incident, event);
+                    self.live.tell_here(incident, *event);
                 }
                 Some(News::Missed) => {
                     self.hub.wake_all_here();

@@ -40,7 +40,7 @@ const NEWS_BYTES_MAX: usize = 7900;
 #[serde(rename_all = "snake_case")]
 pub enum News {
     /// Something happened in an incident.
-    Live(IncidentId, LiveEvent),
+    Live(IncidentId, Box<LiveEvent>),
     /// Some news may have been lost: whoever waits looks for itself.
     Missed,
     /// The site's files were read again.
