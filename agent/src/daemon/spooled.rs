@@ -96,13 +96,15 @@ impl Daemon {
         let bundle = waiting.about.bundle;
         let receipts = Receipts::new(Some(self.enrolment.borrow().server_signer.clone()), self.keep_receipts(bundle));
         let mut upload = Upload::new(&self.client, waiting.about.subject(), receipts, Duration::ZERO);
-        while upload.oldest(waiting).await? == Step::Sent {
-            if Monotonic::now() >= until || self.stop.is_requested() {
-                return Ok(false);
+        let ended = loop {
+            match upload.oldest(waiting).await {
+                Ok(Step::Sent) if Monotonic::now() >= until || self.stop.is_requested() => break Ok(false),
+                Ok(Step::Sent) => {}
+                Ok(Step::Nothing) => break Ok(true),
+                Err(error) => break Err(error),
             }
-        }
-        // Whatever is left has been acknowledged, and no checkpoint will come for it: its run is over.
-        tracing::info!(%bundle, offset = upload.offset(), "the server has what waited of this bundle");
+        };
+        // Each turn has receipts of its own: those of the last one may be none.
         if let (Some(order), Some(receipted)) = (waiting.about.order, upload.receipted()) {
             self.amend(order, |event| match event {
                 OrderEvent::Interrupted { bundle: Some(of), by_silence, .. } if of == bundle => {
@@ -111,7 +113,11 @@ impl Daemon {
                 other => other,
             });
         }
-        Ok(true)
+        if matches!(ended, Ok(true)) {
+            // Whatever is left has been acknowledged, and no checkpoint will come for it: its run is over.
+            tracing::info!(%bundle, offset = upload.offset(), "the server has what waited of this bundle");
+        }
+        ended
     }
 
     /// Tells what the server may not know yet: that the order was taken and begun, and that its evidence waited.
