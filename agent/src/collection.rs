@@ -26,6 +26,7 @@ use crate::run::bind::BoundStep;
 use crate::run::gate::{Gate, Opener, Opens};
 use crate::run::parts::Outputs;
 use crate::run::progress::Progress;
+use crate::run::session::Allowed;
 use crate::run::{Finished, Run};
 use crate::state::{Identity, StateError};
 
@@ -34,6 +35,8 @@ use crate::state::{Identity, StateError};
 pub struct Mandate {
     /// Sensitive classes whose content is taken.
     pub approved: Vec<Sensitive>,
+    /// Variables of processes whose values are taken: all, where it does not say.
+    pub environment: Option<Vec<String>>,
     /// Who ordered it.
     pub authority: Option<Authority>,
     /// The incident that the evidence belongs to.
@@ -148,7 +151,7 @@ impl Collection {
         };
         let name = name_of(&header);
         let (interrupted, log) = ends;
-        let approved: Arc<[Sensitive]> = mandate.approved.into();
+        let allowed = Arc::new(Allowed { sensitive: mandate.approved, environment: mandate.environment });
         let (limits, tiers, values) = (plan.limits, plan.tiers, Arc::new(plan.values));
         let is_apart = |step: &BoundStep| step.collector.own_bundle && host.is_live();
         let (apart, steps): (Vec<_>, Vec<_>) = plan.steps.into_iter().partition(is_apart);
@@ -156,8 +159,8 @@ impl Collection {
         let (apart, steps) = if steps.is_empty() { (steps, apart) } else { (apart, steps) };
         let begin = |name: String, header: Header, steps: Vec<BoundStep>| {
             let (tiers, values, interrupted) = (tiers.clone(), Arc::clone(&values), Arc::clone(&interrupted));
-            let (approved, log) = (Arc::clone(&approved), log.clone());
-            let run = Run { host: Arc::clone(host), steps, limits, tiers, values, interrupted, approved, log };
+            let (allowed, log) = (Arc::clone(&allowed), log.clone());
+            let run = Run { host: Arc::clone(host), steps, limits, tiers, values, interrupted, allowed, log };
             let world = World { key: agent.key.clone(), clock: Box::new(SystemClock), random: Box::new(random()) };
             let (sibling, beside, left_out, opener, gate) = (None, None, Vec::new(), None, None);
             Self { bundle: header.bundle, name, header, run, world, sibling, beside, left_out, opener, gate }
@@ -193,6 +196,14 @@ impl Collection {
     /// Says that there is no room for a sibling; the bundle then says what was not collected.
     pub fn leave_out_sibling(&mut self, reason: &'static str) {
         for step in self.sibling.take().iter().flat_map(|sibling| &sibling.run.steps) {
+            tracing::warn!(collector = step.collector.name, reason, "not collected");
+            self.left_out.push((step.collector.tier, step.collector.name, reason));
+        }
+    }
+
+    /// Says that these steps are not run.
+    pub fn leave_out(&mut self, steps: &[(BoundStep, &'static str)]) {
+        for (step, reason) in steps {
             tracing::warn!(collector = step.collector.name, reason, "not collected");
             self.left_out.push((step.collector.tier, step.collector.name, reason));
         }

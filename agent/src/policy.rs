@@ -3,13 +3,21 @@
 //! The name of a profile is what the order's signer says; what the profile may do is bound by `collectors_denied`,
 //! `sensitive` and the ceilings, whatever it is called.
 
+mod automation;
+mod contain;
+
+pub use automation::Automation;
+pub use contain::{Contain, Otherwise};
+
 use bundle::encryption::{BadRecipient, RECIPIENTS_MAX, Recipient};
 use serde::Deserialize;
 use wire::ByteSize;
+use wire::containment::Action;
 use wire::order::{Order, VALID_SECS_MAX};
 use wire::profile::{Limits, Sensitive, did_you_mean};
 
 use crate::collect::{COLLECTORS, Collector};
+use crate::orders::Ordered as _;
 
 /// A policy is at most this long.
 pub const TEXT_BYTES_MAX: u64 = 64 << 10;
@@ -18,8 +26,12 @@ pub const TEXT_BYTES_MAX: u64 = 64 << 10;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
+    /// What may be ordered without anybody's decision.
+    pub automation: Automation,
     /// What may be collected.
     pub collect: Collect,
+    /// What may be done to this host.
+    pub contain: Contain,
     /// To whom bundles are encrypted.
     pub encryption: Encryption,
     /// Which orders are taken.
@@ -119,6 +131,16 @@ pub enum PolicyError {
         /// The nearest one.
         hint: String,
     },
+    /// It names an action that there is none of, or a number that is none.
+    #[error("the policy's [{section}]: {what}\n  hint: {hint}")]
+    Value {
+        /// `contain` or `automation`.
+        section: &'static str,
+        /// What is wrong.
+        what: String,
+        /// What is right.
+        hint: String,
+    },
     /// It encrypts to somebody who does not exist: evidence would go out that they cannot read.
     #[error("the policy's recipients: {0}")]
     Recipient(#[from] BadRecipient),
@@ -132,6 +154,8 @@ impl Policy {
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let policy: Self = toml::from_str(text)?;
         policy.encryption.check()?;
+        policy.contain.check()?;
+        policy.automation.check()?;
         for name in &policy.collect.collectors_denied {
             if Collector::named(name).is_none() {
                 let hint = did_you_mean(name, COLLECTORS.iter().map(|collector| collector.name));
@@ -158,7 +182,7 @@ impl Policy {
         if let Some(class) = order.approved_sensitive.iter().find(|class| !sensitive.contains(class)) {
             return Err(format!("no order may approve content of the class `{}`", class.name()));
         }
-        let secs = order.expires.unix_seconds().saturating_sub(order.issued.unix_seconds());
+        let secs = order.common().valid_secs();
         if u64::try_from(secs).is_ok_and(|secs| secs > self.orders.valid_secs_max) {
             return Err(format!("it is valid for {secs} s, of which {} are allowed", self.orders.valid_secs_max));
         }
@@ -182,6 +206,18 @@ fn within<T: Ord + Copy + std::fmt::Display>(
         }
         _ => Ok(own.or(ceiling)),
     }
+}
+
+/// That each name is an action's.
+fn actions(section: &'static str, names: impl Iterator<Item = impl AsRef<str>>) -> Result<(), PolicyError> {
+    for name in names {
+        let name = name.as_ref();
+        if !Action::NAMES.contains(&name) {
+            let hint = did_you_mean(name, Action::NAMES.into_iter());
+            return Err(PolicyError::Value { section, what: format!("there is no action `{name}`"), hint });
+        }
+    }
+    Ok(())
 }
 
 fn matches(pattern: &str, name: &str) -> bool {
@@ -211,7 +247,16 @@ mod tests {
         assert_eq!(policy.encryption.recipients(), [team.parse().unwrap()]);
         for (bad, wanted) in [
             ("[collect]\nprofile = []\n", "unknown field `profile`"),
-            ("[contain]\n", "unknown field `contain`"),
+            ("[contain]\nactoins = []\n", "unknown field `actoins`"),
+            ("[contain]\nactions = [\"isolate_netwrk\"]\n", "did you mean `isolate_network`?"),
+            ("[contain]\napprovals = { reboot = 2 }\n", "there is no action `reboot`"),
+            ("[contain]\napprovals = { kill_process = 0 }\n", "1 to 9"),
+            ("[contain]\nlease_secs_max = 86400\n", "at most 14400"),
+            ("[contain]\nallow = [\"web-1\"]\n", "neither IPv4 nor IPv6"),
+            ("[contain]\non_lease_end = \"open\"\n", "unknown variant `open`"),
+            ("[automation]\nactions = [\"*\"]\n", "there is no action `*`"),
+            ("[automation]\nenvironment = [\"PATH=\"]\n", "no name of a variable"),
+            ("[automation]\nprincipal = []\n", "unknown field `principal`"),
             ("[collect]\nsensitive = [\"keys\"]\n", "unknown variant `keys`"),
             ("[collect]\nbytes_max = \"8GB\"\n", "is not a size"),
             ("[collect]\ncollectors_denied = [\"proceses\"]\n", "did you mean `processes`?"),

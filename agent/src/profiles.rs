@@ -73,6 +73,12 @@ pub fn find(name_or_file: &str) -> Result<Found, ProfileError> {
     Ok(Found { profile, version })
 }
 
+/// This host's own profile of that name, if there is one. A word that is no plain name is none: it may be somebody else's.
+pub fn own(name: &str) -> Option<Profile> {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if is_plain { find(name).ok().map(|found| found.profile) } else { None }
+}
+
 /// What is wrong with a profile that could be read: arguments that do not fit, limits that limit nothing, steps that
 /// stand there twice, more than an order takes.
 pub fn lint(profile: &Profile) -> Vec<String> {

@@ -130,7 +130,8 @@ impl Collect for Containers {
             session.limited(format!("more than {CONTAINERS_MAX} containers"))?;
         }
         found.containers.sort_by(|a, b| (a.runtime, &a.id).cmp(&(b.runtime, &b.id)));
-        for row in &found.containers {
+        for row in &mut found.containers {
+            row.environment.retain(|name, _| session.shows_variable(name.as_bytes()));
             session.row(row)?;
         }
         found.images.sort_by(|a, b| (&a.storage_path, &a.id).cmp(&(&b.storage_path, &b.id)));

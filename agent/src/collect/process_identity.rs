@@ -195,7 +195,9 @@ impl Reader {
         facts.exe = walk.link(session, at, c"exe")?;
         facts.cmdline = walk.read(session, at, c"cmdline", Hands::InPieces, ARGUMENT_BYTES_MAX)?;
         if let Some(environ) = walk.read(session, at, c"environ", Hands::InPieces, ARGUMENT_BYTES_MAX)? {
-            facts.environment = Some(Environment::of(walk.pages.get(environ)));
+            let mut environment = Environment::of(walk.pages.get(environ));
+            environment.withhold(|name| session.shows_variable(name));
+            facts.environment = Some(environment);
         }
         if let Some(maps) = walk.read(session, at, c"maps", Hands::InPieces, MAPS_BYTES_MAX)? {
             facts.maps = Some(MapFacts::of(walk.pages.get(maps)));

@@ -94,7 +94,8 @@ struct Pieces {
     cmdline: Option<Piece>,
     collected: Instant,
     cwd: Option<Piece>,
-    environ: Option<Piece>,
+    /// And how many of its values are withheld.
+    environ: (Option<Piece>, u64),
     exe: Option<Piece>,
     exe_remote: bool,
     exe_stat: Option<Box<Statx>>,
@@ -285,7 +286,7 @@ fn read_files(session: &mut Session, walk: &mut Walk, pid: u32, process: &Proces
         // Since 4.17 the kernel reads anonymous memory only for these two, so that memory which a FUSE daemon backs
         // cannot make the reader wait (CVE-2018-1120).
         cmdline: arguments_if(has_memory, session, walk, at, c"cmdline")?,
-        environ: arguments_if(has_memory, session, walk, at, c"environ")?,
+        environ: environ(has_memory, session, walk, at)?,
         cwd: walk.link(session, at, c"cwd")?,
         root: walk.link(session, at, c"root")?,
         ns: namespaces(session, walk, at)?,
@@ -311,6 +312,23 @@ fn link_if(
     name: &'static CStr,
 ) -> Result<Option<Piece>, Stopped> {
     if wanted { walk.link(session, at, name) } else { Ok(None) }
+}
+
+/// The environment, and how many of its values are withheld.
+fn environ(
+    wanted: bool,
+    session: &mut Session,
+    walk: &mut Walk,
+    at: (u32, BorrowedFd<'_>),
+) -> Result<(Option<Piece>, u64), Stopped> {
+    let piece = arguments_if(wanted, session, walk, at, c"environ")?;
+    Ok(match piece.filter(|_| session.withholds_values()) {
+        Some(piece) => {
+            let (piece, withheld) = walk.pages.without_values(piece, |name| session.shows_variable(name));
+            (Some(piece), withheld)
+        }
+        None => (piece, 0),
+    })
 }
 
 fn arguments_if(

@@ -17,6 +17,7 @@ use crate::host::SystemClock;
 use crate::host::identity::identity;
 use crate::orders::check::{Checked, Context, Refusal, check};
 use crate::orders::journal::{self, Kept};
+use crate::profiles;
 use crate::run::Finished;
 use crate::run::progress::Silent;
 use crate::transport::backoff::Backoff;
@@ -63,20 +64,23 @@ impl Daemon {
             Refusal { reason: RefusalReason::Policy, message }
         })?;
         let journal = self.journal.borrow();
+        let enrolment = self.enrolment.borrow();
         let context = Context {
             agent: &self.me.id,
             delivered_as: delivery.order,
             now: SystemClock.realtime(),
+            own_profile: &profiles::own,
             policy: &trust.policy,
             seen: journal.seen(),
             server_offset_ns,
+            server_signer: &enrolment.server_signer,
             signers: &trust.signers,
         };
         check(&delivery.envelope, &context)
     }
 
     async fn execute(&self, checked: Checked, server_offset_ns: i128) {
-        let Checked { order, order_sha256, principal, steps, limits, recipients, .. } = checked;
+        let Checked { order, order_sha256, principal, steps, left_out, limits, environment, recipients, .. } = checked;
         let mut plan = Plan::of(&order.profile, &order.profile_version, steps, order.values.clone());
         plan.limits = limits;
         let mandate = Mandate {
@@ -88,6 +92,7 @@ impl Daemon {
                 order: Some(order.order.to_string()),
                 purpose: order.purpose.clone(),
             }),
+            environment,
             incident: Some(order.incident.clone()),
             last_receipt: journal::last_receipt(&self.folder).map(|kept| kept.receipt),
             order_sha256: Some(order_sha256),
@@ -110,6 +115,7 @@ impl Daemon {
                 return;
             }
         };
+        collection.leave_out(&left_out);
         let bundle = collection.bundle;
         let sibling = collection.take_sibling();
         tracing::info!(order = %order.order, %bundle, incident = %order.incident, "the order is run");

@@ -1,8 +1,6 @@
 //! What must survive a kill: the nonces that were taken, the order that runs, and the reports that nobody has heard yet.
 //!
-//! An order is in the journal, on the medium, before its run starts; so none is run twice. A nonce may be forgotten some
-//! time after its order expired, or earlier when there are too many; the latest expiry among the forgotten is then the
-//! floor, and what expires at or before it is refused unseen.
+//! An order is in the journal, on the medium, before its run starts or its first effect; so none is run twice.
 
 use std::fs::File;
 use std::io;
@@ -10,68 +8,22 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use wire::agent_api::OrderReport;
+use wire::containment::ContainmentOrder;
 use wire::order::{Order, OrderEvent};
 use wire::signed::Signed;
 use wire::{BundleId, Instant, OrderId};
 
+use super::Ordered as _;
+use super::seen::{Automatic, Seen};
 use crate::state::file;
 
 const FILE: &str = "journal.json";
 const RECEIPT_FILE: &str = "receipt.json";
 const BYTES_MAX: u64 = 4 << 20;
-/// Nonces that are remembered.
-const NONCES_MAX: usize = 4096;
 /// Reports that wait for a server.
 const UNTOLD_MAX: usize = 64;
-/// A nonce is remembered for this long after its order expired.
-const MARGIN_NS: i128 = 24 * 3600 * 1_000_000_000;
 /// A receipt that ends no phase is kept at most this often.
 const RECEIPT_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// The orders that were taken.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Seen {
-    floor: Instant,
-    nonces: Vec<Taken>,
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self { floor: Instant(0), nonces: Vec::new() }
-    }
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Taken {
-    expires: Instant,
-    nonce: String,
-    order: OrderId,
-}
-
-impl Seen {
-    /// Why the order cannot be new, if it cannot.
-    pub fn holds(&self, order: &Order) -> Option<String> {
-        if self.nonces.iter().any(|seen| seen.order == order.order) {
-            return Some(format!("order {} was taken before", order.order));
-        }
-        if self.nonces.iter().any(|seen| seen.nonce.eq_ignore_ascii_case(&order.nonce)) {
-            return Some(format!("its nonce {} was taken before", order.nonce));
-        }
-        (order.expires <= self.floor)
-            .then(|| format!("it expires before {}, and the nonces until then are forgotten", self.floor))
-    }
-
-    fn add(&mut self, order: &Order, now: Instant) {
-        let nonce = order.nonce.to_ascii_lowercase();
-        self.nonces.push(Taken { expires: order.expires, nonce, order: order.order });
-        self.nonces.sort_by_key(|seen| seen.expires);
-        let over = self.nonces.partition_point(|seen| seen.expires.0.saturating_add(MARGIN_NS) < now.0);
-        let forgotten = over.max(self.nonces.len().saturating_sub(NONCES_MAX));
-        if let Some(last) = self.nonces.drain(..forgotten).next_back() {
-            self.floor = self.floor.max(last.expires);
-        }
-    }
-}
 
 /// The order that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,9 +128,30 @@ impl Journal {
     /// # Errors
     /// As the file system has them: the order must then not be run.
     pub fn begin(&mut self, order: &Order, bundle: BundleId, now: Instant) -> io::Result<()> {
+        self.all_or_nothing(|content| {
+            content.seen.add(&order.common(), Some(bundle), now);
+            content.running = Some(Running { bundle, order: order.order, started: now });
+        })
+    }
+
+    /// Takes a containment order, whether or not a collection runs: from here on it never is again. `automatic` says
+    /// what automation has applied by it.
+    ///
+    /// # Errors
+    /// As the file system has them: nothing must then be done about the order.
+    pub fn take(&mut self, order: &ContainmentOrder, automatic: Option<Automatic>, now: Instant) -> io::Result<()> {
+        self.all_or_nothing(|content| {
+            content.seen.add(&order.common(), None, now);
+            if let Some(one) = automatic {
+                content.seen.add_automatic(one);
+            }
+        })
+    }
+
+    /// Changes what is on the medium as well, or nothing at all.
+    fn all_or_nothing(&mut self, change: impl FnOnce(&mut Content)) -> io::Result<()> {
         let before = self.content.clone();
-        self.content.seen.add(order, now);
-        self.content.running = Some(Running { bundle, order: order.order, started: now });
+        change(&mut self.content);
         let was_behind = self.is_behind;
         self.write().inspect_err(|_| {
             self.content = before;
@@ -191,11 +164,21 @@ impl Journal {
     /// # Errors
     /// As the file system has them.
     pub fn end(&mut self, report: OrderReport) -> io::Result<()> {
-        let Some(running) = self.content.running.take() else { return Ok(()) };
+        match self.content.running.take() {
+            Some(running) => self.say(running.order, report),
+            None => Ok(()),
+        }
+    }
+
+    /// This has happened to an order; the report waits until it was told.
+    ///
+    /// # Errors
+    /// As the file system has them.
+    pub fn say(&mut self, order: OrderId, report: OrderReport) -> io::Result<()> {
         if self.content.untold.len() >= UNTOLD_MAX {
             self.content.untold.remove(0);
         }
-        self.content.untold.push(Untold { order: running.order, report });
+        self.content.untold.push(Untold { order, report });
         self.write()
     }
 
@@ -320,6 +303,7 @@ pub fn last_receipt(folder: &Path) -> Option<Kept> {
 mod tests {
     use super::*;
     use crate::orders::check::tests::{NOW, order};
+    use crate::orders::seen::NONCES_MAX;
 
     fn begun(journal: &mut Journal, nonce: u64, secs: i128) -> Order {
         let mut order = order();
@@ -344,7 +328,7 @@ mod tests {
         // A kill leaves what is on the disk, and the kernel lets go of the lock.
         drop(journal);
         let mut journal = Journal::open(folder.path()).unwrap();
-        assert!(journal.seen().holds(&order).is_some());
+        assert!(journal.seen().holds(&order.common()).is_some());
         assert_eq!(running(folder.path()).unwrap().bundle, bundle);
         assert_eq!(journal.interrupt(NOW).unwrap().unwrap().order, order.order);
         assert_eq!(journal.interrupt(NOW).unwrap(), None);
@@ -368,16 +352,17 @@ mod tests {
         let mut journal = Journal::open(folder.path()).unwrap();
         let old = begun(&mut journal, 1, -2 * 24 * 3600);
         assert_eq!(journal.seen().nonces.len(), 0);
-        assert!(journal.seen().holds(&old).unwrap().contains("forgotten"));
+        assert!(journal.seen().holds(&old.common()).unwrap().contains("forgotten"));
         let (first, second) = (begun(&mut journal, 2, 1), begun(&mut journal, 3, 2));
         for n in 0..NONCES_MAX as u64 - 1 {
             let order =
                 Order { nonce: format!("{:032x}", n + 10), order: OrderId::new(n + 10, [0; 10]), ..second.clone() };
-            journal.content.seen.add(&Order { expires: Instant(NOW.0 + 3_000_000_000), ..order }, NOW);
+            let order = Order { expires: Instant(NOW.0 + 3_000_000_000), ..order };
+            journal.content.seen.add(&order.common(), None, NOW);
         }
         assert_eq!(journal.seen().nonces.len(), NONCES_MAX);
-        assert!(journal.seen().holds(&first).unwrap().contains("forgotten"));
-        assert!(journal.seen().holds(&second).unwrap().contains("taken before"));
+        assert!(journal.seen().holds(&first.common()).unwrap().contains("forgotten"));
+        assert!(journal.seen().holds(&second.common()).unwrap().contains("taken before"));
     }
 
     #[test]

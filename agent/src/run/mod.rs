@@ -27,7 +27,7 @@ use std::time::{Duration, Instant as Monotonic};
 use bundle::coverage::{Coverage, Outcome};
 use bundle::write::{Output, Sealed, WriteError, Writer};
 use wire::Tier;
-use wire::profile::{Limits, Sensitive, Values};
+use wire::profile::{Limits, Values};
 
 use crate::collect::Step;
 use crate::host::Host;
@@ -36,7 +36,7 @@ use footprint::Footprint;
 use limits::Rates;
 use parts::{Going, Outputs, SealedPart};
 use progress::Progress;
-use session::Seen;
+use session::{Allowed, Seen};
 use worker::{Running, Worker};
 
 /// A run whose profile names no limit of time ends after this.
@@ -60,8 +60,8 @@ pub struct Run {
     pub values: Arc<Values>,
     /// Set from outside to end the run early; the bundle is sealed all the same.
     pub interrupted: Arc<AtomicBool>,
-    /// Sensitive classes whose content is taken.
-    pub approved: Arc<[Sensitive]>,
+    /// What it may take that is not for everybody.
+    pub allowed: Arc<Allowed>,
     /// The agent's log so far, to be stored in the bundle.
     pub log: crate::log::Log,
 }
@@ -268,7 +268,7 @@ impl<'a> Shared<'a> {
             content_bytes_max: self.content_bytes_max,
             wall,
             interrupted: Arc::clone(&self.run.interrupted),
-            approved: Arc::clone(&self.run.approved),
+            allowed: Arc::clone(&self.run.allowed),
         }
     }
 }

@@ -128,8 +128,17 @@ pub struct Session {
     deadline: Monotonic,
     file_bytes_max: Option<u64>,
     sensitive: Option<Sensitive>,
-    approved: Arc<[Sensitive]>,
+    allowed: Arc<Allowed>,
     current: Current,
+}
+
+/// What a run may take that is not for everybody.
+#[derive(Debug, Default)]
+pub struct Allowed {
+    /// Sensitive classes whose content is taken.
+    pub sensitive: Vec<Sensitive>,
+    /// Variables of processes whose values are taken, `*` at the end standing for anything: all, where it does not say.
+    pub environment: Option<Vec<String>>,
 }
 
 impl Session {
@@ -153,7 +162,7 @@ impl Session {
             deadline,
             file_bytes_max: None,
             sensitive: None,
-            approved: Arc::default(),
+            allowed: Arc::default(),
             current: Current::default(),
         }
     }
@@ -165,14 +174,29 @@ impl Session {
         self.current = current;
     }
 
-    /// Lets content of these classes through: the order approves them, and this host's policy lets it.
-    pub fn approve(&mut self, classes: Arc<[Sensitive]>) {
-        self.approved = classes;
+    /// Lets this through, and no more: the order approves it, and this host's policy lets it.
+    pub fn allow(&mut self, allowed: Arc<Allowed>) {
+        self.allowed = allowed;
     }
 
     /// True when content of this class may be taken.
     pub fn is_approved(&self, class: Sensitive) -> bool {
-        self.approved.contains(&class)
+        self.allowed.sensitive.contains(&class)
+    }
+
+    /// True when some variables of processes must not be taken with their values.
+    pub fn withholds_values(&self) -> bool {
+        self.allowed.environment.is_some()
+    }
+
+    /// True when the variable of this name may be taken with its value.
+    pub fn shows_variable(&self, name: &[u8]) -> bool {
+        self.allowed.environment.as_ref().is_none_or(|shown| {
+            shown.iter().any(|pattern| match pattern.strip_suffix('*') {
+                Some(start) => name.starts_with(start.as_bytes()),
+                None => name == pattern.as_bytes(),
+            })
+        })
     }
 
     /// The longest content of one file that the profile allows this step.

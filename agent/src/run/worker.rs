@@ -12,14 +12,14 @@ use bundle::item::{Kind, NewItem, Status};
 use bundle::time::Instant;
 use bundle::write::{Ended, Output, WriteError, Writer};
 use wire::Tier;
-use wire::profile::{Sensitive, Values};
+use wire::profile::Values;
 
 use super::bind::BoundStep;
 use super::condition;
 use super::limits::{Limiter, Rates};
 use super::parts::Going;
 use super::progress::Progress;
-use super::session::{Current, Message, Seen, Session};
+use super::session::{Allowed, Current, Message, Seen, Session};
 use crate::causes::with_causes;
 use crate::collect::{Failure, Step};
 use crate::host::Host;
@@ -46,7 +46,7 @@ pub(super) struct Worker<'a> {
     pub(super) content_bytes_max: u64,
     pub(super) wall: Duration,
     pub(super) interrupted: Arc<AtomicBool>,
-    pub(super) approved: Arc<[Sensitive]>,
+    pub(super) allowed: Arc<Allowed>,
 }
 
 /// How a step ended.
@@ -99,7 +99,7 @@ impl<'a> Worker<'a> {
             self.wall,
         );
         session.bind(&self.step.limits, self.step.sensitive, current.clone());
-        session.approve(Arc::clone(&self.approved));
+        session.allow(Arc::clone(&self.allowed));
         let step = Arc::clone(&self.bound);
         let asked = self.step.when.clone().map(|when| (when, Arc::clone(&self.host), Arc::clone(&self.values)));
         let yields = collector.tier != Tier::Volatile && self.host.is_live();

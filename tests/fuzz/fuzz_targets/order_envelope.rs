@@ -4,8 +4,9 @@
 
 use std::sync::LazyLock;
 
+use agent::orders::check::containment::check_containment;
 use agent::orders::check::{Context, MESSAGE_CHARS_MAX, check};
-use agent::orders::journal::Seen;
+use agent::orders::seen::Seen;
 use agent::policy::Policy;
 use bundle::sign::{AllowedSigners, SigningKey};
 use libfuzzer_sys::fuzz_target;
@@ -23,7 +24,8 @@ fuzz_target!(|input: &[u8]| {
     let envelope = if which % 2 == 0 {
         serde_json::from_slice(bytes).ok()
     } else {
-        KEY.envelope(PRINCIPAL, namespace::COLLECT, bytes).ok()
+        let namespace = if which % 4 == 1 { namespace::COLLECT } else { namespace::CONTAIN };
+        KEY.envelope(PRINCIPAL, namespace, bytes).ok()
     };
     let Some(envelope) = envelope else { return };
     let agent: AgentId = "web-1".parse().expect("a plain id");
@@ -31,12 +33,15 @@ fuzz_target!(|input: &[u8]| {
         agent: &agent,
         delivered_as: OrderId::new(1, [2; 10]),
         now: Instant(1_795_283_148_000_000_000),
+        own_profile: &|_| None,
         policy: &Policy::default(),
         seen: &Seen::default(),
         server_offset_ns: i128::from(which / 2) * 1_000_000_000,
+        server_signer: "",
         signers: &SIGNERS,
     };
-    if let Err(refusal) = check(&envelope, &context) {
+    let refused = [check(&envelope, &context).err(), check_containment(&envelope, &[], &context).err()];
+    for refusal in refused.into_iter().flatten() {
         assert!(refusal.message.chars().count() <= MESSAGE_CHARS_MAX);
         assert!(!refusal.message.chars().any(char::is_control));
     }

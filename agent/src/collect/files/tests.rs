@@ -22,7 +22,7 @@ use crate::host::FixedClock;
 use crate::host::views::Method;
 use crate::host::walk::{Asked, Entry, Missed, Visitor, walk};
 use crate::run::limits::{Limiter, Rates};
-use crate::run::session::{Current, Ended, Message, Seen, Stopped};
+use crate::run::session::{Allowed, Current, Ended, Message, Seen, Stopped};
 use crate::run::testing::{collect, items};
 
 const LONG_AGO: i64 = 86_400 * 365;
@@ -392,7 +392,8 @@ fn approved_content_is_taken_and_no_other() {
     let under = |of_step| {
         let run = move |session: &mut Session| {
             session.bind(&Limits::default(), of_step, Current::default());
-            session.approve([Sensitive::PasswordHashes].into());
+            let allowed = Allowed { sensitive: vec![Sensitive::PasswordHashes], environment: None };
+            session.allow(allowed.into());
             files(json!({ "paths": ["/etc/**"] })).collect(session).unwrap();
         };
         collect_with(at(tree.path()), u64::MAX, run, |_| {})

@@ -106,6 +106,19 @@ impl Environment {
         }
         found
     }
+
+    /// Forgets the values of those that are not `shown`; their names stay.
+    pub fn withhold(&mut self, shown: impl Fn(&[u8]) -> bool) {
+        let values: [(&[u8], &mut Option<Value>); 4] = [
+            (b"LD_AUDIT", &mut self.audit),
+            (b"HISTFILE", &mut self.histfile),
+            (b"LD_LIBRARY_PATH", &mut self.library_path),
+            (b"LD_PRELOAD", &mut self.preload),
+        ];
+        for (_, value) in values.into_iter().filter(|(name, _)| !shown(name)) {
+            *value = None;
+        }
+    }
 }
 
 #[cfg(test)]

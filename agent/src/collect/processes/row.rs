@@ -62,12 +62,16 @@ pub struct Row<'a> {
     /// The exact bytes when they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     cwd_b64: Option<Exact<'a>>,
-    /// Environment as it was at execve(2), changed in place at most; one `NAME=value` each.
+    /// Environment as it was at execve(2), changed in place at most; one `NAME=value` each, and the name alone where the
+    /// value is withheld.
     #[serde(skip_serializing_if = "Option::is_none")]
     environ: Option<List<'a>>,
     /// The exact bytes, zeros included, when they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     environ_b64: Option<Exact<'a>>,
+    /// Variables whose values are withheld, because automation may not collect them in the clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environ_withheld: Option<u64>,
     /// The running image.
     #[serde(skip_serializing_if = "Option::is_none")]
     exe: Option<Image<'a>>,
@@ -274,8 +278,9 @@ impl<'a> Row<'a> {
             cut: &[],
             cwd: get(pieces.cwd).map(Text),
             cwd_b64: exact(pieces.cwd),
-            environ: get(pieces.environ).map(List::zero_ended),
-            environ_b64: exact(pieces.environ),
+            environ: get(pieces.environ.0).map(List::zero_ended),
+            environ_b64: exact(pieces.environ.0),
+            environ_withheld: Some(pieces.environ.1).filter(|withheld| *withheld > 0),
             exe: Image::of(pieces, pages),
             io: get(pieces.io).map(Counters::of),
             kernel_thread: stat.is_kernel_thread(),

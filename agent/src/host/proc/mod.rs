@@ -274,6 +274,31 @@ impl Pages {
         self.bytes.get(piece.start..piece.end).unwrap_or_default()
     }
 
+    /// Takes the values out of a list of `NAME=value` that zero bytes end, but of those variables that are `shown`; the
+    /// names stay, without `=`. Answers what is left, and how many values are not.
+    pub fn without_values(&mut self, piece: Piece, shown: impl Fn(&[u8]) -> bool) -> (Piece, u64) {
+        let Some(bytes) = self.bytes.get_mut(piece.start..piece.end) else { return (piece, 0) };
+        let (mut from, mut to, mut withheld) = (0, 0, 0);
+        while from < bytes.len() {
+            let rest = bytes.get(from..).unwrap_or_default();
+            let end = from + rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+            let part = bytes.get(from..end).unwrap_or_default();
+            // What has no `=` is no variable, and may hold anything: only its presence is told.
+            let equals = part.iter().position(|byte| *byte == b'=').unwrap_or(0);
+            let is_shown = part.is_empty() || (equals > 0 && part.get(..equals).is_some_and(&shown));
+            let kept = if is_shown { end } else { from + equals };
+            withheld += u64::from(!is_shown);
+            bytes.copy_within(from..kept, to);
+            to += kept - from;
+            if let Some(zero) = bytes.get_mut(to).filter(|_| end < piece.end - piece.start) {
+                *zero = 0;
+                to += 1;
+            }
+            from = end + 1;
+        }
+        (Piece { end: piece.start + to, ..piece }, withheld)
+    }
+
     /// Reads at most `bytes_max` bytes of the file `name` under `dir`. Never waits for a FIFO, never follows a link.
     ///
     /// # Errors
@@ -409,6 +434,23 @@ mod tests {
             let cut = pages.read(dir.as_fd(), c"f", hands, 199_999).unwrap();
             assert_eq!((pages.get(cut).len(), cut.cut), (199_999, true));
             assert_eq!(pages.get(whole).len(), 200_000, "an earlier piece stays");
+        }
+    }
+
+    #[test]
+    fn values_are_withheld_and_names_stay() {
+        let mut pages = Pages::default();
+        for (environ, left, withheld) in [
+            (&b"PATH=/bin\0TOKEN=abc\0E=\0odd\0=x\0\0LD_X=1\0"[..], &b"PATH=/bin\0TOKEN\0E\0\0\0\0LD_X=1\0"[..], 4),
+            (b"TOKEN=abc", b"TOKEN", 1),
+            (b"PATH=a=b", b"PATH=a=b", 0),
+            (b"", b"", 0),
+        ] {
+            pages.clear();
+            pages.bytes.extend_from_slice(environ);
+            let piece = Piece { start: 0, end: environ.len(), cut: false };
+            let (piece, count) = pages.without_values(piece, |name| name == b"PATH" || name.starts_with(b"LD_"));
+            assert_eq!((pages.get(piece), count), (left, withheld), "{environ:?}");
         }
     }
 

@@ -4,11 +4,13 @@ use super::*;
 use bundle::sign::SigningKey;
 use serde_json::json;
 use wire::ByteSize;
+use wire::order::{ORDER_TYPE, VALID_SECS_MAX};
 use wire::profile::{Profile, Sensitive, Step};
+use wire::signed::namespace;
 
 /// When all of it happens.
 pub(in crate::orders) const NOW: Instant = Instant(1_795_000_000_000_000_000);
-const SECOND: i128 = 1_000_000_000;
+pub(in crate::orders) const SECOND: i128 = 1_000_000_000;
 
 fn step(collector: &str) -> Step {
     serde_json::from_value(json!({ "collect": collector })).unwrap()
@@ -50,6 +52,7 @@ struct Case {
     namespace: &'static str,
     now: Instant,
     order: Order,
+    own: Profile,
     policy: Policy,
     principal: &'static str,
     seen: Seen,
@@ -66,6 +69,7 @@ fn case() -> Case {
         namespace: namespace::COLLECT,
         now: NOW,
         order: order(),
+        own: order().profile,
         policy: Policy::default(),
         principal: "ada",
         seen: Seen::default(),
@@ -85,9 +89,11 @@ impl Case {
             agent: &self.agent,
             delivered_as: OrderId::new(1, [1; 10]),
             now: self.now,
+            own_profile: &|name| (name == "intrusion").then(|| self.own.clone()),
             policy: &self.policy,
             seen: &self.seen,
             server_offset_ns: self.server_offset_ns,
+            server_signer: "",
             signers: &signers,
         };
         check(envelope, &context)
@@ -95,6 +101,15 @@ impl Case {
 
     fn check(&self) -> Result<Checked, Refusal> {
         self.check_envelope(&self.envelope())
+    }
+
+    /// The same, with memory in the host's own profile and in the order's.
+    fn check_with_memory(&self) -> Result<Checked, Refusal> {
+        let mut profile = self.own.clone();
+        profile.collect.push(step("process_memory"));
+        let (order, policy) = (Order { profile: profile.clone(), ..self.order.clone() }, self.policy.clone());
+        let (key, signers, seen) = (self.key.clone(), self.signers.clone(), self.seen.clone());
+        Case { agent: self.agent.clone(), key, order, own: profile, policy, seen, signers, ..*self }.check()
     }
 }
 
@@ -235,4 +250,61 @@ fn a_profile_without_limits_is_given_the_ceilings() {
     case.order.approved_sensitive = vec![Sensitive::Personal];
     let limits = case.check().unwrap_or_else(|refusal| panic!("{refusal:?}")).limits;
     assert_eq!((limits.wall_secs_max, limits.bytes_max), (Some(60), Some(ByteSize(1 << 30))));
+}
+
+/// The same order, signed by the server's own key.
+fn automatic_case() -> Case {
+    let mut case = case();
+    case.principal = "automation";
+    case.signers = case.signers.replace("ada ", "automation ");
+    case.policy.automation.principals = vec!["automation".into()];
+    case.policy.automation.profiles = vec!["intr*".into()];
+    case
+}
+
+#[test]
+fn automation_collects_what_this_host_lists_and_nothing_else() {
+    type Change = fn(&mut Case);
+    let cases: &[(&str, Change)] = &[
+        ("may order nothing", |c| c.policy.automation.principals.clear()),
+        ("not among those that automation may order", |c| c.policy.automation.profiles = vec!["triage".into()]),
+        ("this host has no profile `intrusion2`", |c| c.order.profile.name = "intrusion2".into()),
+        ("the step `files` is not one of", |c| c.order.profile.collect.push(step("files"))),
+        ("the step `processes` is not one of", |c| {
+            c.order.profile.collect[0].sensitive = Some(Sensitive::PrivateKeys);
+        }),
+        ("may not approve content", |c| {
+            c.policy.collect.sensitive = vec![Sensitive::PrivateKeys];
+            c.order.approved_sensitive = vec![Sensitive::PrivateKeys];
+        }),
+    ];
+    for (wanted, change) in cases {
+        let mut case = automatic_case();
+        change(&mut case);
+        let refusal = case.check().err().unwrap_or_else(|| panic!("taken, and not: {wanted}"));
+        assert_eq!(refusal.reason, RefusalReason::Policy, "{}", refusal.message);
+        assert!(refusal.message.contains(wanted), "{}", refusal.message);
+    }
+    let mut case = automatic_case();
+    case.order.profile.collect.pop();
+    case.check().unwrap_or_else(|refusal| panic!("fewer steps: {refusal:?}"));
+}
+
+#[test]
+fn automation_takes_values_of_variables_from_the_list_or_sealed_to_somebody_whom_this_host_chose() {
+    let taken = |case: &Case| case.check_with_memory().unwrap_or_else(|refusal| panic!("{refusal:?}"));
+    let mut case = automatic_case();
+    let open = taken(&case);
+    assert!(open.environment.unwrap().iter().any(|name| name == "LD_*"));
+    let left_out: Vec<_> = open.left_out.iter().map(|(step, _)| step.collector.name).collect();
+    assert_eq!((left_out, open.steps.len()), (vec!["process_memory"], 2));
+    let team = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+    case.policy.encryption = Policy::parse(&format!("[encryption]\nrecipients = [\"{team}\"]\n")).unwrap().encryption;
+    let sealed = taken(&case);
+    assert!(sealed.environment.is_none() && sealed.left_out.is_empty());
+    case.policy.encryption = Policy::default().encryption;
+    case.principal = "ada";
+    case.signers = case.signers.replace("automation ", "ada ");
+    let by_a_person = taken(&case);
+    assert!(by_a_person.environment.is_none() && by_a_person.left_out.is_empty());
 }
