@@ -7,6 +7,7 @@ pub mod causes;
 pub mod collect;
 pub mod collection;
 pub mod commands;
+pub mod contain;
 pub mod daemon;
 pub mod enrolment;
 pub mod files;
