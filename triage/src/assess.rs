@@ -18,9 +18,9 @@ use crate::{Alert, NotTaken, Override, normalise};
 /// What is known beside the alerts.
 #[derive(Clone, Debug)]
 pub struct Context<'a> {
-    /// How critical hosts are, by name or exact id: `critical`, `high`, … from their labels.
+    /// How critical hosts are, by name or exact id in lower case: `critical`, `high`, …
     pub criticality: BTreeMap<String, String>,
-    /// Hosts that are never isolated, by name or exact id.
+    /// Hosts that are never isolated, by name or exact id in lower case.
     pub never_isolate: BTreeSet<String>,
     /// What a person decided against the rules.
     pub overridden: Option<Override>,
@@ -201,7 +201,7 @@ fn techniques(incident: &Incident, decided: Option<&IncidentType>, rules: &Rules
 fn criticality<'a>(incident: &'a Incident, context: &'a Context) -> Option<(&'a str, &'a str)> {
     incident.counting().find_map(|reading| {
         let alert = reading.alert;
-        let ours = names(alert).find_map(|name| context.criticality.get_key_value(name));
+        let ours = names(alert).find_map(|name| context.criticality.get_key_value(&plain(name)));
         let theirs = || alert.fields.get("asset.criticality").map(|label| ("the alert's asset", label.as_str()));
         ours.map(|(name, label)| (name.as_str(), label.as_str())).or_else(theirs)
     })
@@ -211,6 +211,11 @@ fn criticality<'a>(incident: &'a Incident, context: &'a Context) -> Option<(&'a 
 fn names(alert: &Alert) -> impl Iterator<Item = &str> {
     let victims = alert.hosts.iter().filter(|host| host.role == HostRole::Victim);
     victims.flat_map(|host| alert.names(host)).chain(alert.ids.iter().map(|id| id.value.as_str()))
+}
+
+/// Products write one name in many ways.
+fn plain(name: &str) -> String {
+    name.trim_end_matches('.').to_lowercase()
 }
 
 fn situation(incident: &Incident, severity: Severity, context: &Context) -> Situation {

@@ -232,7 +232,8 @@ fn dwell_and_criticality_raise() {
     context.criticality.insert("db-1".into(), "high".into());
     assert_eq!(assess(&[&one], &context).severity, Severity::Sev2);
     context.never_isolate.insert("db-1".into());
-    let listed = assess(&[&alert(br#"{"event_type":"apt","host":"db-1"}"#)], &context);
+    // As another product writes the same name.
+    let listed = assess(&[&alert(br#"{"event_type":"apt","host":"DB-1."}"#)], &context);
     let isolation = listed.containment.iter().find(|proposed| proposed.action == "isolate_network").unwrap();
     assert!(isolation.conditions.iter().any(|text| text.contains("stays connected")));
 }

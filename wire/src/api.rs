@@ -23,7 +23,9 @@
 //! | `GET /api/v1/escalation` | analyst | | [`EscalationStatus`] |
 //! | `POST /api/v1/escalation/test` | responder | [`EscalationTest`] | [`EscalationTestReply`] |
 //! | `POST /api/v1/incidents/{incident}/tickets` | responder | [`TicketRequest`] | [`TicketReply`] |
-//! | `GET /api/v1/hosts` | analyst | | [`Page`] of [`HostView`] |
+//! | `GET /api/v1/hosts?label=KEY=VALUE,…` | analyst | | [`Page`] of [`HostView`] |
+//! | `GET /api/v1/hosts/{agent}` | analyst | | [`HostView`] |
+//! | `POST /api/v1/hosts/{agent}/marks` | responder | [`HostMark`](crate::host::HostMark) | [`HostView`] |
 //! | `POST /api/v1/hosts/tickets` | responder | [`TicketRequest`] | [`TicketReply`]: an enrolment ticket |
 //! | `POST /api/v1/orders` | responder | [`Signed`] around an [`Order`](crate::order::Order) | [`OrderView`] |
 //! | `GET /api/v1/orders/{order}` | analyst | | [`OrderView`] |
@@ -47,6 +49,7 @@ use crate::agent_api::HostFacts;
 use crate::assessment::{Assessment, Severity};
 use crate::case::{Case, Disposition, Edit};
 use crate::finding::Found;
+use crate::host::HostMarks;
 use crate::order::{OrderEvent, OrderState};
 use crate::receipt::Receipt;
 use crate::response::{Audience, ChecklistStep, ClockState, Phase, TimerState};
@@ -383,13 +386,25 @@ pub struct HostView {
     pub enrolled: Instant,
     /// What it says of itself.
     pub facts: HostFacts,
+    /// When its agent told that it was removed from the host. It is let in again with a new ticket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Instant>,
     /// When the agent was last heard.
     pub last_seen: Option<Instant>,
+    /// What people have set about it.
+    #[serde(default, skip_serializing_if = "HostMarks::is_empty")]
+    pub marks: HostMarks,
     /// When it was shut out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Instant>,
     /// The key that it signs with, `ssh-ed25519 AAAA…`.
     pub signer: String,
+    /// Since when the server knows that it is silent: it has not asked for orders for as long as the site waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent: Option<Instant>,
+    /// When its count of questions last went back: its disk was set back, or somebody else has its keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub went_back: Option<Instant>,
 }
 
 /// An order and what became of it.

@@ -11,6 +11,7 @@ pub mod containment;
 pub mod custody;
 pub mod digest;
 pub mod finding;
+pub mod host;
 pub mod ids;
 pub mod order;
 pub mod profile;

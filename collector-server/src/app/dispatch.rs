@@ -119,8 +119,8 @@ impl App {
         };
         match self.store.host(&order.agent).await? {
             None => return Err(not_found(format!("there is no agent {}", order.agent))),
-            Some(host) if host.revoked.is_some() => {
-                return Err(not_found(format!("the agent {} was shut out", order.agent)));
+            Some(host) if !host.is_enrolled() => {
+                return Err(not_found(format!("the agent {} was shut out, or is gone", order.agent)));
             }
             Some(_) => {}
         }

@@ -44,15 +44,22 @@ impl App {
         if let Some(known) = &known {
             check_known(known, &request.signer)?;
         }
+        let marks = known.as_ref().map(|known| known.marks.clone()).unwrap_or_default();
         let host = HostRecord {
             agent: agent.clone(),
+            beat: None,
             certificate_expires: certified.expires,
             certificate_serials: vec![certified.serial.clone()],
             enrolled: known.as_ref().map_or(now, |known| known.enrolled),
             facts: request.host,
+            gone: None,
             last_seen: Some(now),
+            marks,
             revoked: None,
             signer: request.signer,
+            silent: None,
+            version: known.as_ref().map_or(1, |known| known.version + 1),
+            went_back: None,
         };
         let leaf = NewLeaf {
             actor: Actor::Agent { agent: agent.clone(), serial: certified.serial.clone() }.to_string(),
@@ -69,9 +76,14 @@ impl App {
             time: now,
         };
         let host = Box::new(host);
-        let host = if known.is_some() { Change::PutHost(host) } else { Change::AddHost(host) };
-        let used = Change::UseTicket { ticket, at: now, by: agent.to_string(), kind: TicketKind::Enroll };
-        match self.store.commit(vec![used, host], vec![leaf]).await {
+        let mut changes = vec![Change::UseTicket { ticket, at: now, by: agent.to_string(), kind: TicketKind::Enroll }];
+        if known.is_some() {
+            changes.push(Change::PutHost(host));
+            changes.push(Change::HostSeen { agent: agent.clone(), at: now, beat: None });
+        } else {
+            changes.push(Change::AddHost(host));
+        }
+        match self.store.commit(changes, vec![leaf]).await {
             Ok(_) => {}
             // Somebody else was faster: with the ticket, most likely.
             Err(StoreError::Conflict(what)) => {
@@ -93,34 +105,35 @@ impl App {
     pub async fn renew(&self, agent: &AgentId, serial: &str, request: RenewRequest) -> Result<RenewReply, Problem> {
         let now = self.now();
         let certified = self.certify(&request.csr_pem, agent, now)?;
-        let _one_at_a_time = self.host_writes.lock().await;
-        let mut host = self.enrolled(agent).await?;
-        // Each renewal is a leaf for ever: after a few, for an agent whose answers were lost, one an hour is enough.
-        let is_full = host.certificate_serials.len() >= SERIALS_MAX;
         let apart = RENEWED_NS_MIN.min(i128::from(self.limits.certificate_secs) * 1_000_000_000 / RENEWED_PARTS);
-        if is_full && certified.expires.0 - host.certificate_expires.0 < apart {
-            return Err(Problem::new(ProblemKind::TooMany, "the certificate was renewed a moment ago")
-                .hint("the agent renews when a third of its life is left; try again in an hour"));
-        }
-        host.certificate_expires = certified.expires;
-        host.certificate_serials.push(certified.serial.clone());
-        // The one in use stays: the agent goes on with it when this reply does not arrive.
-        while host.certificate_serials.len() > SERIALS_MAX {
-            let oldest = host.certificate_serials.iter().position(|there| there != serial).unwrap_or(0);
-            host.certificate_serials.remove(oldest);
-        }
-        let leaf = NewLeaf {
-            actor: Actor::Agent { agent: agent.clone(), serial: serial.to_owned() }.to_string(),
-            details: details([
-                ("certificate_expires", json!(certified.expires)),
-                ("certificate_serial", json!(certified.serial)),
-            ]),
-            event: "certificate_renewed",
-            incident: None,
-            subject: format!("host:{agent}"),
-            time: now,
-        };
-        self.store.commit(vec![Change::PutHost(Box::new(host))], vec![leaf]).await?;
+        let changed = self.change_host(agent, |host| {
+            check_enrolled(host)?;
+            // Each renewal is a leaf for ever: after a few, for an agent whose answers were lost, one an hour is enough.
+            let is_full = host.certificate_serials.len() >= SERIALS_MAX;
+            if is_full && certified.expires.0 - host.certificate_expires.0 < apart {
+                return Err(Problem::new(ProblemKind::TooMany, "the certificate was renewed a moment ago")
+                    .hint("the agent renews when a third of its life is left; try again in an hour"));
+            }
+            host.certificate_expires = certified.expires;
+            host.certificate_serials.push(certified.serial.clone());
+            // The one in use stays: the agent goes on with it when this reply does not arrive.
+            while host.certificate_serials.len() > SERIALS_MAX {
+                let oldest = host.certificate_serials.iter().position(|there| there != serial).unwrap_or(0);
+                host.certificate_serials.remove(oldest);
+            }
+            Ok(Some(vec![NewLeaf {
+                actor: Actor::Agent { agent: agent.clone(), serial: serial.to_owned() }.to_string(),
+                details: details([
+                    ("certificate_expires", json!(certified.expires)),
+                    ("certificate_serial", json!(certified.serial)),
+                ]),
+                event: "certificate_renewed",
+                incident: None,
+                subject: format!("host:{agent}"),
+                time: now,
+            }]))
+        });
+        changed.await?;
         let ca_pem = self.authorities.get().map(|in_force| in_force.offered_pem());
         Ok(RenewReply { ca_pem, certificate_pem: certified.certificate_pem })
     }
@@ -132,14 +145,14 @@ impl App {
     /// [`ProblemKind::Input`] for facts beyond the bounds.
     pub async fn put_facts(&self, agent: &AgentId, facts: HostFacts) -> Result<(), Problem> {
         check_facts(&facts)?;
-        let _one_at_a_time = self.host_writes.lock().await;
-        let mut host = self.enrolled(agent).await?;
-        let facts = HostFacts { name: host.facts.name.clone(), ..facts };
-        if host.facts != facts {
+        let changed = self.change_host(agent, |host| {
+            check_enrolled(host)?;
+            let facts = HostFacts { name: host.facts.name.clone(), ..facts.clone() };
+            let is_news = host.facts != facts;
             host.facts = facts;
-            self.store.commit(vec![Change::PutHost(Box::new(host))], Vec::new()).await?;
-        }
-        Ok(())
+            Ok(is_news.then(Vec::new))
+        });
+        changed.await.map(|_| ())
     }
 
     /// The record of an agent that is welcome.
@@ -147,11 +160,10 @@ impl App {
     /// # Errors
     /// [`ProblemKind::Credentials`] when it is not.
     pub async fn enrolled(&self, agent: &AgentId) -> Result<HostRecord, Problem> {
-        let host = self.store.host(agent).await?;
-        host.filter(|host| host.revoked.is_none()).ok_or_else(|| {
-            Problem::new(ProblemKind::Credentials, format!("the host {agent} is not enrolled, or was shut out"))
-                .hint("enrol it again, with a new ticket")
-        })
+        match self.store.host(agent).await? {
+            Some(host) => check_enrolled(&host).map(|()| host),
+            None => Err(not_enrolled(agent)),
+        }
     }
 
     async fn check_enrollment_ticket(&self, ticket: Sha256, now: Instant) -> Result<(), Problem> {
@@ -186,6 +198,15 @@ impl App {
             }
         })
     }
+}
+
+fn check_enrolled(host: &HostRecord) -> Result<(), Problem> {
+    if host.is_enrolled() { Ok(()) } else { Err(not_enrolled(&host.agent)) }
+}
+
+fn not_enrolled(agent: &AgentId) -> Problem {
+    Problem::new(ProblemKind::Credentials, format!("the host {agent} is not enrolled, or was shut out"))
+        .hint("enrol it again, with a new ticket")
 }
 
 /// Only eight digits of the key's digest stand in the id: another key with the same ones can be found by trying.

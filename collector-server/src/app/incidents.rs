@@ -164,10 +164,10 @@ fn names_of_victims(assessment: &Assessment, alerts: &[AlertRecord]) -> BTreeSet
     names
 }
 
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     name.trim_end_matches('.').to_lowercase()
 }
 
 fn is_named(host: &HostRecord, names: &BTreeSet<String>) -> bool {
-    host.revoked.is_none() && (names.contains(host.agent.as_str()) || names.contains(&plain(&host.facts.name)))
+    host.is_enrolled() && (names.contains(host.agent.as_str()) || names.contains(&plain(&host.facts.name)))
 }

@@ -19,6 +19,7 @@ pub mod inside;
 pub mod letters;
 pub mod limits;
 pub mod live;
+pub mod marks;
 pub mod orders;
 pub mod others;
 pub mod reports;
@@ -73,6 +74,8 @@ pub struct App {
     pub limits: limits::Limits,
     /// Tells of what happens, as it happens.
     pub live: live::Live,
+    /// What people have set about hosts, for triage.
+    pub marks: marks::Marks,
     /// How many look into bundles now.
     pub looks: inside::Looks,
     /// What never changes.
@@ -132,6 +135,7 @@ impl App {
             ingest: ingest::Queue::default(),
             intake: alerts::Intake::default(),
             live: live::Live::default(),
+            marks: marks::Marks::default(),
             looks: inside::Looks::default(),
             objects,
             peers: Peers::default(),

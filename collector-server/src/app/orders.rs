@@ -70,7 +70,9 @@ impl App {
     /// Writes down that an agent was heard, once in a while.
     async fn seen(&self, agent: &AgentId) -> Result<(), Problem> {
         if self.hub.is_seen_due(agent) {
-            self.store.commit(vec![Change::HostSeen(agent.clone(), self.now())], Vec::new()).await?;
+            self.store
+                .commit(vec![Change::HostSeen { agent: agent.clone(), at: self.now(), beat: None }], Vec::new())
+                .await?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use wire::profile::Text;
 use super::alerts::ALERTS_BYTES_MAX;
 use super::alerts::doors::Room;
 use super::cases::judge::judge_anew;
+use super::marks::Known;
 use super::{Actor, App, Problem, ProblemKind, details, panic_text};
 use crate::objects::alert_path;
 use crate::site::{RULES_BYTES_MAX, RULES_FILES_MAX};
@@ -40,8 +41,8 @@ impl App {
     /// [`ProblemKind::Input`], [`ProblemKind::TooLarge`]; [`ProblemKind::Internal`] when it falls over.
     pub async fn triage(&self, raw: Bytes, room: Room) -> Result<Vec<Assessment>, Problem> {
         let _one_of_few = self.intake.turn_to_parse().await?;
-        let (rules, now) = (self.site.rules()?, self.now());
-        let assessed = off_thread(move || triage_incident(&raw, now, &Context::with(&rules))).await?;
+        let (rules, now, known) = (self.site.rules()?, self.now(), self.known_of_hosts().await?);
+        let assessed = off_thread(move || triage_incident(&raw, now, &known.context(&rules))).await?;
         drop(room);
         assessed.map_err(|not_taken| super::alerts::not_taken_problem(&not_taken))
     }
@@ -103,7 +104,7 @@ impl App {
             let told: String = mistakes.to_string().chars().take(TOLD_CHARS_MAX).collect();
             Problem::new(ProblemKind::Input, "the changed rules have mistakes").hint(told)
         })?;
-        let (changed, now) = (Arc::new(changed), self.site.rules()?);
+        let (changed, now, known) = (Arc::new(changed), self.site.rules()?, self.known_of_hosts().await?);
         let mut reply = ReplayReply { alerts: 0, differences: Vec::new(), incidents: 0, is_cut: false };
         let mut left = REPLAYED_ALERTS_MAX;
         let mut after = None;
@@ -124,8 +125,9 @@ impl App {
                 for alert in there {
                     past.push(self.past(alert).await?);
                 }
-                let (now, changed) = (Arc::clone(&now), Arc::clone(&changed));
-                reply.differences.extend(off_thread(move || difference(&record, &past, &now, &changed)).await?);
+                let (known, now, changed) = (Arc::clone(&known), Arc::clone(&now), Arc::clone(&changed));
+                let difference = off_thread(move || difference(&record, &past, [&now, &changed], &known));
+                reply.differences.extend(difference.await?);
             }
         }
         Ok(reply)
@@ -133,11 +135,16 @@ impl App {
 }
 
 /// What is different about an incident; nothing when it is the same. Records are read anew, so that changed mappings
-/// count as well; what people said against the rules holds for both sides.
-fn difference(record: &IncidentRecord, past: &[Past], now: &Rules, changed: &Rules) -> Option<ReplayedIncident> {
-    let [before, after] = [now, changed].map(|rules| {
+/// count as well; what people said against the rules, and of hosts, holds for both sides.
+fn difference(
+    record: &IncidentRecord,
+    past: &[Past],
+    now_and_changed: [&Rules; 2],
+    known: &Known,
+) -> Option<ReplayedIncident> {
+    let [before, after] = now_and_changed.map(|rules| {
         let alerts: Vec<Alert> = past.iter().flat_map(|past| read_anew(past, rules)).collect();
-        judge_anew(&Context::with(rules), &record.case, &alerts.iter().collect::<Vec<_>>())
+        judge_anew(&known.context(rules), &record.case, &alerts.iter().collect::<Vec<_>>())
     });
     let changed = Judgement::from(before.clone()).differs_in(&after.clone().into());
     let is_other = !past.is_empty() && !changed.is_empty();

@@ -188,7 +188,7 @@ async fn hosts(store: &dyn Store, ca: Sha256, now: Instant) -> Result<(usize, Ve
         let hosts = store.hosts(after.as_ref(), HOSTS).await.context("the hosts cannot be read")?;
         let Some(last) = hosts.last() else { return Ok((followed, left)) };
         after = Some(last.agent.clone());
-        let is_in = |host: &HostRecord| host.revoked.is_none() && host.certificate_expires > now;
+        let is_in = |host: &HostRecord| host.is_enrolled() && host.certificate_expires > now;
         for host in hosts.into_iter().filter(is_in) {
             if host.facts.cas.contains(&ca) {
                 followed += 1;

@@ -183,6 +183,9 @@ async fn by_certificate(app: &App, certificate: &ClientCertificate) -> Result<Ac
     if host.revoked.is_some() {
         return Err(refused("is of a host that was shut out"));
     }
+    if host.gone.is_some() {
+        return Err(refused("is of a host whose agent told that it was removed"));
+    }
     if host.certificate_expires <= app.now() {
         return Err(refused("has ended"));
     }

@@ -16,9 +16,10 @@ use wire::assessment::{Assessment, ForensicsPlan};
 use wire::case::{Action, ActionReply, HumanReport, TimelineEntry};
 use wire::custody::Leaf;
 use wire::finding::FindingsReport;
+use wire::host::HostMark;
 use wire::signed::Signed;
 
-use super::api::{alerts, cases, custody, escalation, events, evidence, incidents, letters, orders, triage};
+use super::api::{alerts, cases, custody, escalation, events, evidence, hosts, incidents, letters, orders, triage};
 use super::credential::Who;
 use super::endpoint::Verb::{Delete, Get, Head, Options, Patch, Post, Put};
 use super::endpoint::{Answer, Body, Endpoint, Header, json, properties};
@@ -136,13 +137,18 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new(Post, "/api/v1/incidents/{incident}/tickets", Who::Responder, |verb| on(verb, incidents::make_ticket), "A ticket for one upload of a host without an agent.")
         .takes(Body::Json(json::<TicketRequest>), REQUEST_BYTES_MAX)
         .answers(Answer::Json(json::<TicketReply>)),
-    Endpoint::new(Get, "/api/v1/hosts", Who::Analyst, |verb| on(verb, incidents::hosts), "Hosts with an agent, in the order of their agents' ids.")
-        .query(properties::<incidents::Hosts>)
+    Endpoint::new(Get, "/api/v1/hosts", Who::Analyst, |verb| on(verb, hosts::list), "Hosts with an agent, in the order of their agents' ids.")
+        .query(properties::<hosts::Hosts>)
         .answers(Answer::Json(json::<Page<HostView>>)),
-    Endpoint::new(Post, "/api/v1/hosts/tickets", Who::Responder, |verb| on(verb, incidents::make_host_ticket), "A ticket for one enrolment.")
+    Endpoint::new(Post, "/api/v1/hosts/tickets", Who::Responder, |verb| on(verb, hosts::make_ticket), "A ticket for one enrolment.")
         .takes(Body::Json(json::<TicketRequest>), REQUEST_BYTES_MAX)
         .answers(Answer::Json(json::<TicketReply>)),
-    Endpoint::new(Post, "/api/v1/hosts/{agent}/revoke", Who::Responder, |verb| on(verb, incidents::revoke_host), "Shut a host out: its certificates count no more, and its key vouches for nothing from now on.")
+    Endpoint::new(Get, "/api/v1/hosts/{agent}", Who::Analyst, |verb| on(verb, hosts::show), "A host with an agent, or one that had.")
+        .answers(Answer::Json(json::<HostView>)),
+    Endpoint::new(Post, "/api/v1/hosts/{agent}/marks", Who::Responder, |verb| on(verb, hosts::mark), "Set something about a host: labels, how much hangs on it, that it is never isolated.")
+        .takes(Body::Json(json::<HostMark>), REQUEST_BYTES_MAX)
+        .answers(Answer::Json(json::<HostView>)),
+    Endpoint::new(Post, "/api/v1/hosts/{agent}/revoke", Who::Responder, |verb| on(verb, hosts::revoke), "Shut a host out: its certificates count no more, and its key vouches for nothing from now on.")
         .takes(Body::Json(json::<RevokeRequest>), REQUEST_BYTES_MAX)
         .answers(Answer::Json(json::<HostView>)),
     Endpoint::new(Post, "/api/v1/tickets/{ticket}/revoke", Who::Responder, |verb| on(verb, incidents::revoke_ticket), "End a ticket before its time. What came with it stays.")

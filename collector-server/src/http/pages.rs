@@ -27,6 +27,7 @@ use wire::api::{EvidenceState, Me, Page};
 use wire::response::Audience;
 use wire::{AgentId, BundleId, IncidentId};
 
+use super::api::hosts::labels;
 use super::credential::{self, Who};
 use super::extract::{Caller, Path, Query};
 use super::session::own_path;
@@ -52,6 +53,7 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/report", get(report))
         .route("/evidence/{bundle}", get(evidence))
         .route("/hosts", get(hosts))
+        .route("/hosts/{agent}", get(host))
         .route("/custody", get(custody))
         .route_layer(from_fn_with_state((Arc::clone(app), Who::Analyst), credential::check));
     pages
@@ -187,14 +189,23 @@ fn asked(search: &Search) -> Result<ItemsAsked, Problem> {
     Ok(ItemsAsked { after, limit: ROWS, q: Some(search.q.clone()).filter(|q| !q.is_empty()), status })
 }
 
-async fn hosts(
-    State(app): State<Arc<App>>,
-    Caller(by): Caller,
-    Query(from): Query<From<AgentId>>,
-) -> Result<Markup, Problem> {
+/// Which part of the hosts.
+#[derive(Deserialize)]
+struct Hosts {
+    after: Option<AgentId>,
+    #[serde(default)]
+    label: String,
+}
+
+async fn hosts(State(app): State<Arc<App>>, Caller(by): Caller, Query(asked): Query<Hosts>) -> Result<Markup, Problem> {
     let me = viewer(&app, &by)?;
-    let hosts = app.hosts(from.after.as_ref(), ROWS).await?;
-    Ok(ui::hosts::page(frame(&me), &hosts, from.after.is_some()))
+    let hosts = app.hosts(&labels(&asked.label)?, asked.after.as_ref(), ROWS).await?;
+    Ok(ui::hosts::page(frame(&me), &hosts, &asked.label, asked.after.is_some()))
+}
+
+async fn host(State(app): State<Arc<App>>, Caller(by): Caller, Path(agent): Path<AgentId>) -> Result<Markup, Problem> {
+    let me = viewer(&app, &by)?;
+    Ok(ui::host::page(frame(&me), &app.host(&agent).await?))
 }
 
 /// Which part of the custody log.

@@ -35,6 +35,8 @@ pub async fn run(store: &dyn Store) {
     membership::edits_are_kept_and_taken_back_once(store).await;
     membership::what_was_absorbed_is_found_below_and_not_listed(store).await;
     orders::hosts_are_added_changed_and_seen(store).await;
+    orders::a_host_is_written_by_who_saw_it_last(store).await;
+    orders::how_a_host_is_heard_is_written_beside_its_record(store).await;
     orders::an_order_goes_from_state_to_state(store).await;
     orders::an_order_is_unique_by_id_and_by_nonce(store).await;
     orders::orders_are_listed_in_order(store).await;

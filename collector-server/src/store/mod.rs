@@ -18,6 +18,7 @@ use wire::assessment::{Assessment, Severity};
 use wire::case::{Case, Edit, Stamp};
 use wire::custody::{HeadPoint, Leaf};
 use wire::finding::{FindingsReport, Found};
+use wire::host::{Beat, HostMarks};
 use wire::order::OrderState;
 use wire::receipt::Receipt;
 use wire::signed::Signed;
@@ -109,6 +110,8 @@ pub struct IncidentRecord {
 pub struct HostRecord {
     /// Its agent.
     pub agent: AgentId,
+    /// The last beat that it told; none of an agent that has none.
+    pub beat: Option<Beat>,
     /// When its certificate ends.
     pub certificate_expires: Instant,
     /// Serial numbers of the certificates that it was given, lower-case hex, the newest last.
@@ -117,12 +120,29 @@ pub struct HostRecord {
     pub enrolled: Instant,
     /// What it says of itself.
     pub facts: HostFacts,
+    /// When its agent told that it was removed.
+    pub gone: Option<Instant>,
     /// When it was last heard.
     pub last_seen: Option<Instant>,
+    /// What people have set about it.
+    pub marks: HostMarks,
     /// When it was shut out.
     pub revoked: Option<Instant>,
     /// The key that it signs with, `ssh-ed25519 AAAA…`.
     pub signer: String,
+    /// When it was found silent, unless it was heard since.
+    pub silent: Option<Instant>,
+    /// Counts the changes of [`Change::PutHost`], from 1: whoever writes must have seen the last.
+    pub version: u64,
+    /// When it was last said that its beat went back.
+    pub went_back: Option<Instant>,
+}
+
+impl HostRecord {
+    /// True when it is welcome: it was not shut out, and is not gone.
+    pub const fn is_enrolled(&self) -> bool {
+        self.revoked.is_none() && self.gone.is_none()
+    }
 }
 
 /// An order and where it stands.
@@ -345,10 +365,43 @@ pub enum Change {
     Touch(IncidentId, Instant),
     /// A new host; its id is new.
     AddHost(Box<HostRecord>),
-    /// A host that is there.
+    /// The host in a new version; the stored one is one less. What others write as it happens stays as it is: when it was
+    /// last heard, its beat, and what came of that.
     PutHost(Box<HostRecord>),
-    /// A host was heard, now.
-    HostSeen(AgentId, Instant),
+    /// A host that is there was heard, now, with this beat.
+    HostSeen {
+        /// It.
+        agent: AgentId,
+        /// When; a time before the stored one changes nothing about that.
+        at: Instant,
+        /// Its beat, where it has one.
+        beat: Option<Beat>,
+    },
+    /// A host that was last heard then, and was not found silent since, is silent from now on.
+    HostSilent {
+        /// It.
+        agent: AgentId,
+        /// When.
+        at: Instant,
+        /// When it was last heard.
+        last_seen: Instant,
+    },
+    /// A host that was found silent then is heard again.
+    HostBack {
+        /// It.
+        agent: AgentId,
+        /// Since when it was silent.
+        silent: Instant,
+    },
+    /// The beat of a host went back, which was last said then and is said now.
+    HostWentBack {
+        /// It.
+        agent: AgentId,
+        /// Now.
+        at: Instant,
+        /// When it was last said.
+        before: Option<Instant>,
+    },
     /// A new order; its id is new, and so is its nonce for this agent.
     AddOrder(Box<OrderRecord>),
     /// Something happened to an order in one of these states; an order that is in none of them is a conflict, and so is
@@ -542,6 +595,10 @@ pub trait Store: Send + Sync {
     async fn host(&self, agent: &AgentId) -> Result<Option<HostRecord>, StoreError>;
     /// Hosts in the order of their agents' ids, after this one.
     async fn hosts(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<HostRecord>, StoreError>;
+    /// Hosts about which people have set something, in the order of their agents' ids, after this one.
+    async fn hosts_marked(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<HostRecord>, StoreError>;
+    /// Hosts that were last heard before then, are welcome, and were not found silent, in the order of their agents' ids.
+    async fn hosts_unheard(&self, before: Instant, limit: u32) -> Result<Vec<HostRecord>, StoreError>;
 
     /// The order of this id.
     async fn order(&self, order: OrderId) -> Result<Option<OrderRecord>, StoreError>;

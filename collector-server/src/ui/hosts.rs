@@ -7,26 +7,32 @@ use super::parts::{age, badge, command, key, time};
 use super::text::{query, shown};
 use super::{Frame, Here};
 
-/// The page.
-pub fn page(frame: Frame<'_>, hosts: &Page<HostView>, later: bool) -> Markup {
+/// The page. `label` is what was asked for; `later` says that it is not the first one.
+pub fn page(frame: Frame<'_>, hosts: &Page<HostView>, label: &str, later: bool) -> Markup {
+    let (is_narrowed, asked) = (!label.is_empty(), ("label", label));
     let main = html! {
         div.heading {
             h1 { "Hosts" }
             p.quiet { "Hosts with an enrolled agent. What a host says of itself is not proven." }
         }
+        @if is_narrowed {
+            p { "Only those with " code { (shown(label)) } ". " a href="/hosts" { "All hosts" } }
+        }
         @if hosts.items.is_empty() {
-            @if later { p { "There are no more." } } @else { p { "No host is enrolled yet." } }
+            @if later { p { "There are no more." } }
+            @else if is_narrowed { p { "No host has these labels." } }
+            @else { p { "No host is enrolled yet." } }
         } @else {
             label.filter hidden { "Filter " input type="search" data-filter="hosts" placeholder="name, system, agent"; }
             (table(frame, &hosts.items))
         }
         nav.pager aria-label="Pages" {
-            @if later { a href="/hosts" { "To the first page" } }
+            @if later { a href={ "/hosts" (query(&[asked])) } { "To the first page" } }
             @if let Some(next) = &hosts.next {
-                a rel="next" href={ "/hosts" (query(&[("after", next)])) } { "More hosts" }
+                a rel="next" href={ "/hosts" (query(&[asked, ("after", next)])) } { "More hosts" }
             }
         }
-        (enrol(hosts.items.is_empty() && !later))
+        (enrol(hosts.items.is_empty() && !later && !is_narrowed))
     };
     super::page(frame, Here::Hosts, "Hosts", &main)
 }
@@ -35,6 +41,7 @@ pub fn page(frame: Frame<'_>, hosts: &Page<HostView>, later: bool) -> Markup {
 pub fn connection(frame: Frame<'_>, host: &HostView) -> Markup {
     html! {
         @if host.connected { (badge("good", "connected")) }
+        @else if host.silent.is_some() { (badge("bad", "gone silent")) }
         @else { (badge("warn", "not connected")) }
         @match host.last_seen {
             Some(at) if !host.connected => { " " span.quiet { "last heard " (age(at, frame.now)) } },
@@ -62,8 +69,9 @@ fn table(frame: Frame<'_>, hosts: &[HostView]) -> Markup {
                 @for host in hosts {
                     tr {
                         th scope="row" {
-                            span.host { (shown(&host.facts.name)) }
+                            a.host href={ "/hosts/" (host.agent) } { (shown(&host.facts.name)) }
                             div.quiet.id { (host.agent) }
+                            @if !host.marks.is_empty() { div { (super::host::marks(&host.marks)) } }
                         }
                         td data-label="Agent" {
                             (connection(frame, host)) div.quiet { "version " (shown(&host.facts.agent_version)) }

@@ -9,6 +9,7 @@ pub mod custody;
 pub mod draft;
 pub mod escalation;
 pub mod evidence;
+pub mod host;
 pub mod hosts;
 pub mod incident;
 pub mod parts;

@@ -114,12 +114,24 @@ pub fn board() -> Page<IncidentSummary> {
 }
 
 pub fn host(name: &str, connected: bool) -> HostView {
+    let agent = if name == HOSTILE { "web-1" } else { name };
     from(json!({
-        "agent": format!("{name}-0a1b2c3d"), "certificate_expires": "2026-04-12T00:00:00.000000000Z", "connected": connected,
+        "agent": format!("{agent}-0a1b2c3d"), "certificate_expires": "2026-04-12T00:00:00.000000000Z", "connected": connected,
         "enrolled": "2026-02-20T09:00:00.000000000Z",
         "facts": {"agent_version": "0.1.0", "arch": "x86_64", "boot_id": null, "kernel": "6.1.0-31-amd64", "machine_id": null, "name": name, "os_id": "debian 12", "profiles": ["triage"]},
         "last_seen": at("02:58:00"), "signer": KEY,
     }))
+}
+
+/// A host about which everything is said.
+pub fn marked_host() -> HostView {
+    let mut host = host(HOSTILE, false);
+    host.marks = from(json!({
+        "criticality": "critical", "labels": {"env": "prod", "team": HOSTILE},
+        "protected": {"because": HOSTILE, "by": "user:ada", "since": at("02:00:00")},
+    }));
+    (host.silent, host.went_back) = (Some(from(json!(at("03:00:00")))), Some(from(json!(at("03:01:00")))));
+    host
 }
 
 fn alert(number: u32, source: &str, title: &str, correlated: Option<&str>) -> Value {

@@ -6,7 +6,8 @@ use wire::api::{ErrorBody, EvidenceState, EvidenceView, Page, SignerTrust};
 
 use super::evidence::{Search, Shown};
 use super::{
-    SCRIPT, STYLE, board, custody, draft, escalation, evidence, hosts, incident, problem, report, samples, sign_in,
+    SCRIPT, STYLE, board, custody, draft, escalation, evidence, host, hosts, incident, problem, report, samples,
+    sign_in,
 };
 
 fn evidence_page(state: EvidenceState) -> String {
@@ -73,6 +74,8 @@ fn all_pages() -> Vec<(&'static str, String)> {
         message: format!("there is no incident {HOSTILE}"),
     };
     let connected = Page { items: vec![samples::host("db-1", true), samples::host("web-1", false)], next: None };
+    let nothing_there = Page { items: Vec::new(), next: Some("web-1".into()) };
+    let marked = samples::marked_host();
     let leaves = Page { items: samples::leaves(), next: Some("133".into()) };
     let id = "INC-2026-0007".parse().unwrap();
     vec![
@@ -80,7 +83,9 @@ fn all_pages() -> Vec<(&'static str, String)> {
         ("board", text(board::page(frame, &samples::board(), "https://ir.example:8443", false))),
         ("board-empty", text(board::page(frame, &nothing, "https://ir.example:8443", false))),
         ("incident", incident_page()),
-        ("hosts", text(hosts::page(frame, &connected, false))),
+        ("hosts", text(hosts::page(frame, &connected, "", false))),
+        ("hosts-narrowed", text(hosts::page(frame, &nothing_there, "env=prod", true))),
+        ("host", text(host::page(frame, &marked))),
         ("custody", text(custody::page(frame, &leaves, samples::head(), Some(&id), true))),
         ("escalation", text(escalation::page(frame, &samples::escalation()))),
         ("report", text(report::page(frame, &["ransomware", "phishing_attempt"]))),

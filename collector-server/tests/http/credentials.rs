@@ -108,6 +108,7 @@ async fn a_certificate_must_be_one_that_was_given_and_not_taken_back() {
     asked(&With::Certificate(other)).await.is(401);
     let mut record = server.store.host(&agent).await.unwrap().unwrap();
     record.revoked = Some(NOW);
+    record.version += 1;
     server.store.commit(vec![Change::PutHost(Box::new(record))], vec![]).await.unwrap();
     assert!(asked(&with).await.is(401).text().contains("shut out"));
 }

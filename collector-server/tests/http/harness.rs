@@ -18,6 +18,7 @@ use server::store::{Change, HostRecord, Store};
 use tower::ServiceExt as _;
 use wire::agent_api::HostFacts;
 use wire::api::Role;
+use wire::host::HostMarks;
 use wire::{AgentId, Instant, Sha256};
 
 pub const NOW: Instant = Instant(1_795_283_148_000_000_000);
@@ -137,13 +138,19 @@ impl Server {
         let serial = format!("0{seed:x}");
         let record = HostRecord {
             agent: agent.clone(),
+            beat: None,
             certificate_expires: Instant(NOW.0 + 30 * 86_400_000_000_000),
             certificate_serials: vec![serial.clone()],
             enrolled: NOW,
             facts: HostFacts { name: name.into(), ..HostFacts::default() },
+            gone: None,
             last_seen: None,
+            marks: HostMarks::default(),
             revoked: None,
             signer: key.public_line(),
+            silent: None,
+            version: 1,
+            went_back: None,
         };
         self.store.commit(vec![Change::AddHost(Box::new(record))], vec![]).await.unwrap();
         (agent.clone(), With::Certificate(ClientCertificate { agent, serial }))

@@ -11,6 +11,7 @@ mod custody;
 mod escalation;
 mod evidence;
 mod harness;
+mod hosts;
 mod ingest;
 mod letters;
 mod membership;

@@ -123,7 +123,7 @@ async fn certificates_are_renewed_and_end_when_the_host_is_enrolled_again_or_shu
         assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     }
     let mut host = site.server.app.store.host(&again.agent).await.unwrap().unwrap();
-    host.revoked = Some(now());
+    (host.revoked, host.version) = (Some(now()), host.version + 1);
     site.server.app.store.commit(vec![Change::PutHost(Box::new(host))], Vec::new()).await.unwrap();
     let refused_now = again.request(&site, Method::GET, "/agent/v1/orders?wait_secs=0").send().await.unwrap();
     assert_eq!(refused_now.status(), StatusCode::UNAUTHORIZED);

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit, oneshot};
-use triage::{Alert, Context, NotTaken, Parsed};
+use triage::{Alert, NotTaken, Parsed};
 use wire::api::{AlertReceived, AlertView, AlertsReply, LiveEvent, Page};
 use wire::{AlertId, IncidentId, Instant, Sha256};
 
@@ -202,8 +202,8 @@ impl App {
 
     /// Places at most [`AT_A_TIME`] alerts, in one commit.
     async fn receive(&self, incoming: &[&Incoming]) -> Result<Vec<AlertReceived>, Problem> {
-        let rules = self.site.rules()?;
-        let context = Context::with(&rules);
+        let (rules, known) = (self.site.rules()?, self.known_of_hosts().await?);
+        let context = known.context(&rules);
         let mut turn = self.alerts.0.lock().await;
         for _ in 0..TRIES_MAX {
             let (went, new) = self.sort_out(incoming).await?;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Value, json};
-use triage::{Alert, Context};
+use triage::Alert;
 use wire::api::IncidentView;
 use wire::assessment::Assessment;
 use wire::case::{ActionReply, Case, Edit, EditKind, MOVED_MAX, Stamp};
@@ -106,7 +106,7 @@ impl App {
         let mut edited = Edited::of(scene, &edit, leaves(&edit, "alerts_split", &edit.stamp));
         let (apart, first) = self.named(&edit.alerts).await?;
         let fresh = IncidentRecord {
-            assessment: judge_anew(&Context::with(scene.rules), &Case::default(), &refs(&apart)),
+            assessment: judge_anew(&scene.context(), &Case::default(), &refs(&apart)),
             case: Case::default(),
             incident: id.clone(),
             opened: first.received,
@@ -338,7 +338,7 @@ impl Edited {
         record: &IncidentRecord,
         (before, alerts, count): (&Assessment, &[Alert], u64),
     ) {
-        let (context, count) = (Context::with(scene.rules), usize::try_from(count).unwrap_or(usize::MAX));
+        let (context, count) = (scene.context(), usize::try_from(count).unwrap_or(usize::MAX));
         let assessment = judge(&context, &record.case, before, (&refs(alerts), count));
         if let Some(details) = outranked(&record.case, record.assessment.severity, &assessment) {
             let warning = format!("{}: what was set by hand is outranked by new triggers", record.incident);

@@ -21,6 +21,7 @@ use wire::assessment::Assessment;
 use wire::case::{Action, ActionReply, Case, Stamp};
 use wire::{IncidentId, Instant};
 
+use super::marks::Known;
 use super::{Actor, App, Problem, ProblemKind};
 use crate::store::{Change, IncidentRecord, NewLeaf, StoreError};
 
@@ -36,11 +37,17 @@ const TRIES_MAX: u32 = 64;
 struct Scene<'a> {
     by: String,
     now: Instant,
+    /// What people have set about hosts.
+    known: &'a Known,
     record: &'a IncidentRecord,
     rules: &'a Rules,
 }
 
 impl Scene<'_> {
+    fn context(&self) -> Context<'_> {
+        self.known.context(self.rules)
+    }
+
     fn stamp(&self, reason: String) -> Stamp {
         Stamp { by: self.by.clone(), reason, time: self.now }
     }
@@ -96,8 +103,8 @@ impl App {
         record: &IncidentRecord,
         action: &Action,
     ) -> Result<Option<ActionReply>, Problem> {
-        let rules = self.site.rules()?;
-        let scene = Scene { by: by.to_string(), now: self.now(), record, rules: &rules };
+        let (rules, known) = (self.site.rules()?, self.known_of_hosts().await?);
+        let scene = Scene { by: by.to_string(), now: self.now(), known: &known, record, rules: &rules };
         let edited = match action {
             Action::Merge { other, reason } => Some(self.merge(&scene, other, reason).await?),
             Action::Move { alerts, reason, to } => Some(self.move_alerts(&scene, alerts, to, reason).await?),
@@ -113,7 +120,7 @@ impl App {
         let done = if let Action::Override { incident_type, reason, severity } = action {
             let said = (incident_type.as_deref(), *severity);
             let alerts = self.alerts_read(&record.incident).await?;
-            let (alerts, context) = (alerts.iter().collect::<Vec<_>>(), Context::with(&rules));
+            let (alerts, context) = (alerts.iter().collect::<Vec<_>>(), scene.context());
             let by_rules = judge::judge_anew(&context, &Case::default(), &alerts);
             let mut done = verdict::override_rules(&mut case, &scene, &by_rules, said, reason)?;
             let after = judge::judge_anew(&context, &case, &alerts);

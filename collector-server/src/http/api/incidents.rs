@@ -1,4 +1,4 @@
-//! Incidents, their tickets, and the hosts.
+//! Incidents and their tickets.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use wire::api::{HostView, IncidentSummary, IncidentView, Me, Page, RevokeRequest, TicketReply, TicketRequest};
-use wire::{AgentId, IncidentId};
+use wire::IncidentId;
+use wire::api::{IncidentSummary, IncidentView, Me, Page, RevokeRequest, TicketReply, TicketRequest};
 
 use super::{Limit, id};
 use crate::app::{Actor, App, Problem, ProblemKind};
@@ -20,17 +20,6 @@ use crate::http::extract::{Caller, Json as JsonBody, Path, Query};
 pub struct Incidents {
     /// The last incident of the page before.
     after: Option<IncidentId>,
-    /// At most so many; 100 when absent.
-    #[serde(default)]
-    limit: Limit,
-}
-
-/// Which part of the hosts.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Hosts {
-    /// The last host of the page before.
-    after: Option<AgentId>,
     /// At most so many; 100 when absent.
     #[serde(default)]
     limit: Limit,
@@ -63,19 +52,6 @@ pub async fn make_ticket(
     app.make_ticket(&by, Some(id("incident id", &incident)?), request).await.map(Json)
 }
 
-pub async fn hosts(State(app): State<Arc<App>>, Query(asked): Query<Hosts>) -> Result<Json<Page<HostView>>, Problem> {
-    app.hosts(asked.after.as_ref(), asked.limit.get()?).await.map(Json)
-}
-
-pub async fn revoke_host(
-    State(app): State<Arc<App>>,
-    Caller(by): Caller,
-    Path(agent): Path<String>,
-    JsonBody(request): JsonBody<RevokeRequest>,
-) -> Result<Json<HostView>, Problem> {
-    app.revoke_host(&by, &id("agent id", &agent)?, &request.reason).await.map(Json)
-}
-
 pub async fn revoke_ticket(
     State(app): State<Arc<App>>,
     Caller(by): Caller,
@@ -86,12 +62,4 @@ pub async fn revoke_ticket(
     let ticket = ticket.parse().map_err(|_| Problem::new(ProblemKind::NotFound, "there is no ticket of this id"))?;
     app.revoke_ticket(&by, ticket, &request.reason).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-pub async fn make_host_ticket(
-    State(app): State<Arc<App>>,
-    Caller(by): Caller,
-    JsonBody(request): JsonBody<TicketRequest>,
-) -> Result<Json<TicketReply>, Problem> {
-    app.make_ticket(&by, None, request).await.map(Json)
 }

@@ -6,6 +6,7 @@ pub mod custody;
 pub mod escalation;
 pub mod events;
 pub mod evidence;
+pub mod hosts;
 pub mod incidents;
 pub mod letters;
 pub mod orders;

@@ -8,6 +8,7 @@ use wire::assessment::{
 };
 use wire::custody::HeadPoint;
 use wire::finding::{Finding, FindingsReport, Level};
+use wire::host::{Beat, HostMarks};
 use wire::order::OrderState;
 use wire::receipt::{RECEIPT_TYPE, Receipt};
 use wire::signed::Signed;
@@ -116,13 +117,19 @@ pub fn alert(n: u64, incident: Option<&IncidentId>) -> AlertRecord {
 pub fn host(agent: &str) -> HostRecord {
     HostRecord {
         agent: agent.parse().unwrap(),
+        beat: Some(Beat { boot_id: Some(HOSTILE.into()), count: 7 }),
         certificate_expires: at(30 * 86_400),
         certificate_serials: vec!["0a".into(), "0b".into()],
         enrolled: at(0),
         facts: HostFacts { name: HOSTILE.into(), profiles: vec!["intrusion".into()], ..HostFacts::default() },
+        gone: None,
         last_seen: None,
+        marks: HostMarks::default(),
         revoked: None,
         signer: "ssh-ed25519 AAAA".into(),
+        silent: None,
+        version: 1,
+        went_back: None,
     }
 }
 

@@ -1,25 +1,27 @@
 //! Hosts and orders.
 
 use wire::api::TimedEvent;
+use wire::host::{Beat, HostMarks};
 use wire::order::{OrderEvent, OrderState};
 use wire::{AgentId, BundleId, OrderId, Tier};
 
 use super::fixtures::{HOSTILE, at, host, order, random};
 use super::{done, opened, refused};
-use crate::store::{Change, ORDER_EVENTS_MAX, Store};
+use crate::store::{Change, HostRecord, ORDER_EVENTS_MAX, Store};
 
 pub async fn hosts_are_added_changed_and_seen(store: &dyn Store) {
     let mut record = host("host-b");
     refused(store, Change::PutHost(record.clone().into())).await;
-    refused(store, Change::HostSeen(record.agent.clone(), at(1))).await;
+    refused(store, seen(&record.agent, 1, None)).await;
     done(store, vec![Change::AddHost(record.clone().into())]).await;
     refused(store, Change::AddHost(record.clone().into())).await;
     assert_eq!(store.host(&record.agent).await.unwrap(), Some(record.clone()));
     record.certificate_serials.push("0c".into());
     record.revoked = Some(at(3));
     record.facts.kernel = "6.8.0".into();
+    record.version = 2;
     done(store, vec![Change::PutHost(record.clone().into())]).await;
-    done(store, vec![Change::HostSeen(record.agent.clone(), at(4))]).await;
+    done(store, vec![seen(&record.agent, 4, None)]).await;
     record.last_seen = Some(at(4));
     assert_eq!(store.host(&record.agent).await.unwrap(), Some(record.clone()));
 
@@ -31,6 +33,74 @@ pub async fn hosts_are_added_changed_and_seen(store: &dyn Store) {
     assert_eq!(store.hosts(Some(&record.agent), 2).await.unwrap(), all[2..]);
     assert_eq!(store.hosts(Some(&last.agent), 2).await.unwrap(), []);
     assert_eq!(store.host(&"none".parse().unwrap()).await.unwrap(), None);
+}
+
+fn seen(agent: &AgentId, seconds: i128, count: Option<u64>) -> Change {
+    let beat = count.map(|count| Beat { boot_id: None, count });
+    Change::HostSeen { agent: agent.clone(), at: at(seconds), beat }
+}
+
+/// Two servers read one record, and both write it: a revocation, say, is not lost to a renewal.
+pub async fn a_host_is_written_by_who_saw_it_last(store: &dyn Store) {
+    let first = host("host-v");
+    done(store, vec![Change::AddHost(first.clone().into())]).await;
+    let revoked = HostRecord { revoked: Some(at(3)), version: 2, ..first.clone() };
+    let mut renewed = HostRecord { version: 2, ..first.clone() };
+    renewed.certificate_serials.push("0c".into());
+    done(store, vec![Change::PutHost(revoked.clone().into())]).await;
+    refused(store, Change::PutHost(renewed.clone().into())).await;
+    refused(store, Change::PutHost(HostRecord { version: 1, ..renewed.clone() }.into())).await;
+    refused(store, Change::PutHost(HostRecord { version: 4, ..renewed }.into())).await;
+    assert_eq!(store.host(&first.agent).await.unwrap(), Some(revoked));
+}
+
+pub async fn how_a_host_is_heard_is_written_beside_its_record(store: &dyn Store) {
+    let mut record = host("host-w");
+    let agent = record.agent.clone();
+    done(store, vec![Change::AddHost(record.clone().into())]).await;
+    done(store, vec![seen(&agent, 5, Some(9)), seen(&agent, 4, None)]).await;
+    // Whoever writes the record has not seen that.
+    record.marks.labels.insert("env".into(), HOSTILE.into());
+    record.version = 2;
+    done(store, vec![Change::PutHost(record.clone().into())]).await;
+    (record.last_seen, record.beat) = (Some(at(5)), Some(Beat { boot_id: None, count: 9 }));
+    assert_eq!(store.host(&agent).await.unwrap(), Some(record.clone()));
+
+    let is_among = |hosts: Vec<HostRecord>| hosts.iter().any(|host| host.agent == agent);
+    assert!(!is_among(store.hosts_unheard(at(5), 100).await.unwrap()));
+    assert!(is_among(store.hosts_unheard(at(6), 100).await.unwrap()));
+    let silent = |last_seen: i128| Change::HostSilent { agent: agent.clone(), at: at(9), last_seen: at(last_seen) };
+    // It was heard since.
+    refused(store, silent(4)).await;
+    done(store, vec![silent(5)]).await;
+    refused(store, silent(5)).await;
+    assert!(!is_among(store.hosts_unheard(at(6), 100).await.unwrap()));
+    record.silent = Some(at(9));
+    assert_eq!(store.host(&agent).await.unwrap(), Some(record.clone()));
+    let back = |silent: i128| Change::HostBack { agent: agent.clone(), silent: at(silent) };
+    refused(store, back(8)).await;
+    done(store, vec![back(9)]).await;
+    refused(store, back(9)).await;
+    let went_back = |now: i128, before: Option<i128>| Change::HostWentBack {
+        agent: agent.clone(),
+        at: at(now),
+        before: before.map(at),
+    };
+    refused(store, went_back(10, Some(9))).await;
+    done(store, vec![went_back(10, None)]).await;
+    refused(store, went_back(11, None)).await;
+    done(store, vec![went_back(11, Some(10))]).await;
+    (record.silent, record.went_back) = (None, Some(at(11)));
+    assert_eq!(store.host(&agent).await.unwrap(), Some(record.clone()));
+
+    assert!(is_among(store.hosts_marked(None, 100).await.unwrap()));
+    assert!(!is_among(store.hosts_marked(Some(&agent), 100).await.unwrap()));
+    let gone = HostRecord { gone: Some(at(12)), marks: HostMarks::default(), version: 3, ..record };
+    done(store, vec![Change::PutHost(gone.clone().into())]).await;
+    assert_eq!(store.host(&agent).await.unwrap(), Some(gone));
+    assert!(!is_among(store.hosts_marked(None, 100).await.unwrap()));
+    assert!(!is_among(store.hosts_unheard(at(100), 100).await.unwrap()));
+    refused(store, silent(5)).await;
 }
 
 fn happens(order: OrderId, from: &[OrderState], event: Option<OrderEvent>, to: OrderState) -> Change {

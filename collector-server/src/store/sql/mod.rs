@@ -317,6 +317,12 @@ impl Store for Database {
     async fn hosts(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<HostRecord>, StoreError> {
         hosts::list(&mut *self.reader().await?, after, limit).await
     }
+    async fn hosts_marked(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<HostRecord>, StoreError> {
+        hosts::marked(&mut *self.reader().await?, after, limit).await
+    }
+    async fn hosts_unheard(&self, before: Instant, limit: u32) -> Result<Vec<HostRecord>, StoreError> {
+        hosts::unheard(&mut *self.reader().await?, before, limit).await
+    }
 
     async fn order(&self, order: OrderId) -> Result<Option<OrderRecord>, StoreError> {
         orders::by_id(&mut *self.reader().await?, order).await

@@ -8,10 +8,11 @@ use sqlx::any::{AnyConnectOptions, AnyRow};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
+use wire::host::HostMarks;
 
 use super::Database;
 use super::postgres::{Address, server::Postgres};
-use crate::store::{AlertRecord, IncidentRecord, Store, TokenRecord, conformance};
+use crate::store::{AlertRecord, HostRecord, IncidentRecord, Store, TokenRecord, conformance};
 
 /// What PostgreSQL's own tables begin with.
 const FIRST_ON_POSTGRES: i64 = 6;
@@ -125,7 +126,21 @@ async fn held(store: &Database, of: &Database, version: i64) -> String {
         }
         say(&record);
     }
-    say(&store.hosts(None, 1_000).await.unwrap());
+    for host in store.hosts(None, 1_000).await.unwrap() {
+        say(&if version < 10 {
+            HostRecord {
+                beat: None,
+                gone: None,
+                marks: HostMarks::default(),
+                silent: None,
+                version: 1,
+                went_back: None,
+                ..host
+            }
+        } else {
+            host
+        });
+    }
     for token in store.tokens().await.unwrap() {
         let signature = token.signature.clone().filter(|_| version >= 5);
         say(&TokenRecord { signature, ..token });

@@ -145,6 +145,12 @@ impl Columns<'_> {
         serde_json::from_str(&self.verbatim(name)?).map_err(|error| backend(Unreadable(name, error.into())))
     }
 
+    pub fn json_or_null<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, StoreError> {
+        let text: Option<String> = self.0.try_get(name).map_err(backend)?;
+        text.map(|text| serde_json::from_str(&text).map_err(|error| backend(Unreadable(name, error.into()))))
+            .transpose()
+    }
+
     pub fn word<T: DeserializeOwned>(&self, name: &'static str) -> Result<T, StoreError> {
         let word = serde_json::Value::String(self.verbatim(name)?);
         serde_json::from_value(word).map_err(|error| backend(Unreadable(name, error.into())))
