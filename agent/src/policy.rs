@@ -7,7 +7,7 @@ mod automation;
 mod contain;
 
 pub use automation::Automation;
-pub use contain::{Contain, Otherwise};
+pub use contain::Contain;
 
 use bundle::encryption::{BadRecipient, RECIPIENTS_MAX, Recipient};
 use serde::Deserialize;

@@ -32,6 +32,7 @@ impl From<StartError> for Refusal {
             StartError::Enrolment(error) => error.into(),
             StartError::Trust(error) => error.into(),
             StartError::OtherAgent { .. } => EnrolmentError::Missing.into(),
+            StartError::Contain(error) => Self::new(exit::IO, &error),
             StartError::Journal(error) => match &error {
                 JournalError::Held { .. } => Self::new(exit::UNAVAILABLE, &error).hint("see: holdfast-agent status"),
                 JournalError::Io { .. } => Self::new(exit::IO, &error),

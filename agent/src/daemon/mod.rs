@@ -1,8 +1,9 @@
 //! The agent as a daemon: dials out, asks for orders, checks them, runs them one at a time.
 //!
 //! All of it is one thread with one connection that waits for the server's answer; a collection brings its own threads
-//! and a second connection. While one runs, further orders wait at the server.
+//! and a second connection. While one runs, further collections wait at the server; containments do not.
 
+mod containment;
 pub mod order;
 pub mod progress;
 mod spooled;
@@ -22,6 +23,7 @@ use wire::agent_api::{HostFacts, OrderReport, OrdersReply};
 use wire::order::OrderEvent;
 use wire::{BundleId, Instant, OrderId, Sha256};
 
+use crate::contain::{self, engine::Engine};
 use crate::enrolment::{self, Enrolment, EnrolmentError, TlsIdentity};
 use crate::host::{Host, SystemClock};
 use crate::log::Log;
@@ -59,6 +61,9 @@ pub enum StartError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The journal of containments.
+    #[error(transparent)]
+    Contain(contain::journal::JournalError),
     /// The identity is not the enrolled one.
     #[error("this host was enrolled as {enrolled} and its key is that of {own}")]
     OtherAgent {
@@ -72,6 +77,7 @@ pub enum StartError {
 /// See the module.
 pub struct Daemon {
     client: Client,
+    engine: Arc<Engine>,
     enrolment: RefCell<Enrolment>,
     folder: PathBuf,
     host: Arc<Host>,
@@ -79,7 +85,7 @@ pub struct Daemon {
     log: Log,
     me: Identity,
     /// The order that was refused last.
-    refused: Option<OrderId>,
+    refused: Cell<Option<OrderId>>,
     /// When a renewal was tried in vain.
     renewal_failed: Cell<Option<Monotonic>>,
     site: PathBuf,
@@ -89,6 +95,8 @@ pub struct Daemon {
     spool_refused: RefCell<HashSet<BundleId>>,
     status: RefCell<Status>,
     stop: Stop,
+    /// Held while something is told that a journal holds: each report is told once, and in its order.
+    telling: tokio::sync::Mutex<()>,
     tls: RefCell<TlsIdentity>,
     /// The server has a newer CA, which is not trusted here yet.
     is_ca_new: Cell<bool>,
@@ -114,22 +122,25 @@ impl Daemon {
         let client = enrolment.client(&tls).map_err(EnrolmentError::Call)?;
         let status = RefCell::new(Status::new(folder, client.server()));
         let host = Arc::new(Host::live());
+        let engine = Arc::new(Engine::open(folder, Host::live()).map_err(StartError::Contain)?);
         let folder = folder.to_owned();
         Ok(Self {
             client,
+            engine,
             enrolment: RefCell::new(enrolment),
             folder,
             host,
             journal,
             log,
             me,
-            refused: None,
+            refused: Cell::new(None),
             renewal_failed: Cell::new(None),
             site,
             spool_announced: RefCell::default(),
             spool_refused: RefCell::default(),
             status,
             stop,
+            telling: tokio::sync::Mutex::default(),
             tls: RefCell::new(tls),
             is_ca_new: Cell::new(false),
             is_known: Cell::new(false),
@@ -138,7 +149,7 @@ impl Daemon {
     }
 
     /// Runs until it is told to stop.
-    pub async fn run(mut self) {
+    pub async fn run(self) {
         match self.journal.borrow_mut().interrupt(SystemClock.realtime()) {
             Ok(Some(running)) => {
                 tracing::warn!(order = %running.order, bundle = %running.bundle, "a run was interrupted");
@@ -146,6 +157,7 @@ impl Daemon {
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "the journal cannot be written"),
         }
+        self.give_up_what_was_not_begun();
         tracing::info!(agent = %self.me.id, server = self.client.server(), "waiting for orders");
         let mut backoff = Backoff::idle();
         let mut is_away = false;
@@ -174,7 +186,7 @@ impl Daemon {
     }
 
     /// One question for orders, and what came of it. The wish to stop ends the question and not the run.
-    async fn turn(&mut self, is_away: bool) -> Result<(), CallError> {
+    async fn turn(&self, is_away: bool) -> Result<(), CallError> {
         let (mut stop, asked) = (self.stop.clone(), Monotonic::now());
         if let Err(error) = self.journal.borrow_mut().catch_up() {
             tracing::error!(%error, "the journal cannot be written");
@@ -189,15 +201,23 @@ impl Daemon {
         };
         let (reply, waited_secs) = tokio::select! {
             reply = self.ask(wait_secs) => reply?,
+            never = self.keep_telling_of_containments() => match never {},
             () = stop.requested() => return Ok(()),
         };
         let now = SystemClock.realtime();
         self.reached(now);
         self.see_cas(&reply.cas);
         self.pin_spool(reply.spool_recipient.as_deref());
+        let offset_ns = reply.server_time.0 - now.0;
+        let (containments, orders): (Vec<_>, Vec<_>) = reply.orders.into_iter().partition(containment::is_containment);
+        let is_containing = !containments.is_empty();
+        for delivery in containments {
+            self.contain(delivery, offset_ns).await?;
+        }
         // Whatever follows the first order may have grown old when it is done; the server sends it again.
-        match reply.orders.into_iter().next() {
-            Some(delivery) => self.take(delivery, reply.server_time.0 - now.0).await,
+        match orders.into_iter().next().filter(|_| !is_containing) {
+            Some(delivery) => self.take(delivery, offset_ns).await,
+            None if is_containing => Ok(()),
             None => {
                 // It did not wait: it is about to stop, or is none of ours.
                 if waited_secs > 0 && asked.elapsed() < POLL_QUICK {
@@ -250,6 +270,12 @@ impl Daemon {
 
     /// Tells what the journal holds, the oldest first; of an order whose evidence still waits, not yet.
     async fn tell_untold(&self) -> Result<(), CallError> {
+        let _telling = self.telling.lock().await;
+        self.tell_untold_now().await
+    }
+
+    /// The same, by whoever tells already.
+    async fn tell_untold_now(&self) -> Result<(), CallError> {
         let spooled = self.orders_spooled();
         loop {
             let untold = self.journal.borrow().untold(|order| spooled.contains(&order)).cloned();

@@ -29,7 +29,7 @@ use crate::uploading::{self, Failure};
 
 impl Daemon {
     /// Checks a delivered order, and runs or refuses it.
-    pub(super) async fn take(&mut self, delivery: Delivery, server_offset_ns: i128) -> Result<(), CallError> {
+    pub(super) async fn take(&self, delivery: Delivery, server_offset_ns: i128) -> Result<(), CallError> {
         let order = delivery.order;
         match self.check(&delivery, server_offset_ns) {
             Ok(checked) => {
@@ -50,7 +50,7 @@ impl Daemon {
                 tracing::warn!(%order, reason = reason.name(), message, "an order was refused");
                 self.tell(order, &report(OrderEvent::Refused { message, reason })).await?;
                 // A server that brings it again and again is asked less often.
-                if self.refused.replace(order) == Some(order) {
+                if self.refused.replace(Some(order)) == Some(order) {
                     self.pause().await;
                 }
                 Ok(())
@@ -59,6 +59,16 @@ impl Daemon {
     }
 
     fn check(&self, delivery: &Delivery, server_offset_ns: i128) -> Result<Checked, Refusal> {
+        self.with_context(delivery, server_offset_ns, |context| check(&delivery.envelope, context))
+    }
+
+    /// What an order is held against, as it is now.
+    pub(super) fn with_context<T>(
+        &self,
+        delivery: &Delivery,
+        server_offset_ns: i128,
+        check: impl FnOnce(&Context<'_>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
         let trust = Trust::load(&self.site, &self.folder).map_err(|error| {
             let message = format!("this host's own files allow nothing: {}", with_causes(&error));
             Refusal { reason: RefusalReason::Policy, message }
@@ -76,7 +86,7 @@ impl Daemon {
             server_signer: &enrolment.server_signer,
             signers: &trust.signers,
         };
-        check(&delivery.envelope, &context)
+        check(&context)
     }
 
     async fn execute(&self, checked: Checked, server_offset_ns: i128) {
@@ -159,11 +169,14 @@ impl Daemon {
             let _ = done.send(true);
             ran
         };
-        let told_of =
-            async { tokio::join!(run, self.tell_progress((order.order, bundle), has_spool, &progress, told, is_done)) };
-        let ((finished, beside), ()) = tokio::select! {
+        let told_of = async {
+            let progress = self.tell_progress((order.order, bundle), has_spool, &progress, told, is_done.clone());
+            tokio::join!(run, progress, Box::pin(self.take_containments(is_done)))
+        };
+        let ((finished, beside), (), ()) = tokio::select! {
             ended = told_of => ended,
             never = self.keep_certified() => match never {},
+            never = Box::pin(self.keep_telling_of_containments()) => match never {},
         };
         let event = ended(finished, beside);
         tracing::info!(order = %order.order, %bundle, state = event.state().name(), "the order has ended");

@@ -60,6 +60,9 @@ pub struct Kept {
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Content {
+    /// Containment orders that were taken, and that the journal of containments may not know of yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    asked: Vec<OrderId>,
     running: Option<Running>,
     seen: Seen,
     untold: Vec<Untold>,
@@ -142,10 +145,25 @@ impl Journal {
     pub fn take(&mut self, order: &ContainmentOrder, automatic: Option<Automatic>, now: Instant) -> io::Result<()> {
         self.all_or_nothing(|content| {
             content.seen.add(&order.common(), None, now);
+            content.asked.push(order.order);
             if let Some(one) = automatic {
                 content.seen.add_automatic(one);
             }
         })
+    }
+
+    /// Containment orders that were taken and not handed over yet: nothing may have been done about them.
+    pub fn asked(&self) -> &[OrderId] {
+        &self.content.asked
+    }
+
+    /// The journal of containments knows of this order, or needs not to.
+    ///
+    /// # Errors
+    /// As the file system has them.
+    pub fn handed_over(&mut self, order: OrderId) -> io::Result<()> {
+        self.content.asked.retain(|asked| *asked != order);
+        self.write()
     }
 
     /// Changes what is on the medium as well, or nothing at all.

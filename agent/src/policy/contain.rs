@@ -7,6 +7,7 @@ use serde::Deserialize;
 use wire::containment::{APPROVALS_MAX, Action, Endpoint, LEASE_SECS_MAX};
 
 use super::{PolicyError, actions};
+use crate::contain::journal::Otherwise;
 
 /// Approvers of what cannot be taken back, and of everything on a protected host.
 const TWO: usize = 2;
@@ -31,17 +32,6 @@ pub struct Contain {
     pub protected: bool,
     /// The resolvers that an isolation may go on asking.
     pub resolvers: Vec<IpAddr>,
-}
-
-/// What becomes of the host when nobody says what.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Otherwise {
-    /// It is as it was before.
-    #[default]
-    Restore,
-    /// It stays as it is, until somebody releases it.
-    StayClosed,
 }
 
 impl Default for Contain {
