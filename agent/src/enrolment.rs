@@ -15,6 +15,7 @@ use wire::{AgentId, Instant, Sha256};
 
 use crate::state::{Identity, file};
 use crate::transport::client::{Call, CallError, Client, Credential};
+use crate::transport::proxy::Proxy;
 
 const FILE: &str = "enrolment.json";
 /// Certificate and key in one file: they are replaced together.
@@ -28,6 +29,9 @@ pub struct Enrolment {
     pub agent: AgentId,
     /// The server's CA, PEM, and behind it, while a CA is replaced, the one before it. No other is trusted.
     pub ca_pem: String,
+    /// What every connection to the server goes through, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
     /// The key under which the server signs receipts, `ssh-ed25519 AAAA…`.
     pub server_signer: String,
     /// `https://host:port`, tried in order.
@@ -127,8 +131,9 @@ impl Enrolment {
         ca_pem: String,
         me: &Identity,
         host: HostFacts,
+        proxy: Option<Proxy>,
     ) -> Result<(Self, TlsIdentity), EnrolmentError> {
-        let client = Client::new(&ticket.servers, &ca_pem, Credential::None)?;
+        let client = Client::new(&ticket.servers, &ca_pem, Credential::None, proxy.as_ref())?;
         let (key, csr_pem) = new_key(&me.id)?;
         let proof_ssh = me.key.sign(namespace::ENROLL, csr_pem.as_bytes())?;
         let signer = me.key.public_line();
@@ -147,6 +152,7 @@ impl Enrolment {
         let enrolment = Self {
             agent: reply.agent,
             ca_pem,
+            proxy,
             server_signer: reply.server_signer,
             servers: ticket.servers.clone(),
             spool_recipient: reply.spool_recipient,
@@ -228,7 +234,7 @@ impl Enrolment {
     /// # Errors
     /// [`CallError::Setup`].
     pub fn client(&self, tls: &TlsIdentity) -> Result<Client, CallError> {
-        Client::new(&self.servers, &self.ca_pem, tls.credential())
+        Client::new(&self.servers, &self.ca_pem, tls.credential(), self.proxy.as_ref())
     }
 
     /// Stores it.
@@ -316,7 +322,7 @@ mod tests {
     #[test]
     fn the_recipient_of_the_spool_is_kept_once() {
         let folder = tempfile::tempdir().unwrap();
-        // As an agent wrote it before there was a spool.
+        // As an agent wrote it before there were a spool and proxies.
         let old = r#"{"agent":"web-1","ca_pem":"","server_signer":"","servers":[],"v":1}"#;
         let mut enrolment: Enrolment = serde_json::from_str(old).unwrap();
         let [first, second] = [1, 2].map(|_| age::x25519::Identity::generate().to_public().to_string());
@@ -341,6 +347,7 @@ mod tests {
         let enrolment = Enrolment {
             agent: "web-1".parse().unwrap(),
             ca_pem: ca_pem.clone(),
+            proxy: None,
             server_signer: String::new(),
             servers: vec!["https://127.0.0.1:1".into()],
             spool_recipient: None,

@@ -340,7 +340,12 @@ impl Host {
 
     /// `holdfast-agent …`.
     pub fn run(&self, words: &[&str]) -> Ended {
-        Running::start(&mut self.command(words)).wait(DEADLINE)
+        self.start(words).wait(DEADLINE)
+    }
+
+    /// `holdfast-agent …`, started.
+    pub fn start(&self, words: &[&str]) -> Running {
+        Running::start(&mut self.command(words))
     }
 
     /// `holdfast-agent run`.

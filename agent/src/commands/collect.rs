@@ -15,6 +15,7 @@ use wire::{BundleId, ByteSize, IncidentId};
 use super::asked::{Asked, Chosen};
 use super::recipients::Recipients;
 use super::ticket::Ticketed;
+use super::via::Via;
 use super::{Refusal, exit, print};
 use crate::collection::{Collection, Mandate, Plan};
 use crate::daemon::stop::flag_on_signals;
@@ -38,6 +39,8 @@ pub struct Collect {
     /// Send it to the server of an upload ticket, which is read from this file or standard input (-)
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["output", "stream", "incident"])]
     ticket: Option<String>,
+    #[command(flatten)]
+    via: Via,
     /// A folder, a file ending in .zip (.zip.age when it is encrypted), or - for standard output
     #[arg(long, default_value = ".", value_name = "DIR|FILE|-")]
     output: String,
@@ -61,8 +64,12 @@ pub struct Collect {
 impl Collect {
     pub(super) fn run(self, log: &Log) -> Result<ExitCode, Refusal> {
         if let Some(ticket) = &self.ticket {
-            let Self { asked, json, quiet, recipients, .. } = &self;
-            return Ticketed { asked, json: *json, quiet: *quiet, recipients }.run(ticket, log);
+            let Self { asked, json, quiet, recipients, via, .. } = &self;
+            return Ticketed { asked, json: *json, quiet: *quiet, recipients, via }.run(ticket, log);
+        }
+        if self.via.is_given() {
+            let message = "--proxy is the way to a server, and there is none without --ticket".to_owned();
+            return Err(Refusal { code: exit::USAGE, message, hint: None });
         }
         let target = Target::parse(&self.output);
         if target == Target::Stdout && self.json {

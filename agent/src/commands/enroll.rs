@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use wire::ticket::TicketKind;
 
+use super::via::Via;
 use super::{Refusal, exit, print, runtime, ticket};
 use crate::enrolment::{Enrolment, EnrolmentError, facts};
 use crate::host::Host;
@@ -26,12 +27,15 @@ pub struct Enroll {
     /// What this host lets them order; without it collection, and nothing sensitive
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    #[command(flatten)]
+    via: Via,
 }
 
 impl Enroll {
     pub(super) fn run(self) -> Result<ExitCode, Refusal> {
         // Everything that can be wrong here is looked at before the ticket is spent.
         let given = Given::read(&self.signers, self.policy.as_deref())?;
+        let proxy = self.via.proxy()?;
         let ticket = ticket::read(&self.token, TicketKind::Enroll)?;
         let folder = state::folder();
         let host = Host::live();
@@ -54,8 +58,8 @@ impl Enroll {
         })?;
         install_provider();
         let enrolled = runtime()?.block_on(async {
-            let ca_pem = Client::fetch_ca(&ticket.servers, ticket.ca_sha256).await?;
-            Enrolment::ask(&ticket, ca_pem, &me, facts).await
+            let ca_pem = Client::fetch_ca(&ticket.servers, ticket.ca_sha256, proxy.as_ref()).await?;
+            Enrolment::ask(&ticket, ca_pem, &me, facts, proxy).await
         });
         let (enrolment, tls) = enrolled?;
         let put = |name: &str, text: &str| {
@@ -70,6 +74,9 @@ impl Enroll {
         }
         enrolment.store(&folder, &tls)?;
         print(&format!("enrolled: {} at {}", enrolment.agent, enrolment.servers.join(", ")));
+        if let Some(proxy) = &enrolment.proxy {
+            print(&format!("  through  {}", proxy.url()));
+        }
         print(&format!("  state    {}", folder.display()));
         if let Ok((_, until)) = tls.validity() {
             print(&format!("  until    {until}; renewed by itself while holdfast-agent run is running"));

@@ -8,9 +8,11 @@ mod enroll;
 mod plan;
 mod profiles;
 mod recipients;
+mod relay;
 mod run;
 mod status;
 mod ticket;
+mod via;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -36,13 +38,15 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Collect evidence by a profile, into a file, a folder or standard output
-    Collect(collect::Collect),
+    Collect(Box<collect::Collect>),
     /// Say beforehand what a profile would read, how much, and with which privileges
     Plan(plan::Plan),
     /// Make this host known to a server, with a ticket
     Enroll(enroll::Enroll),
     /// Wait for orders of the server that this host is enrolled at, and run them
     Run,
+    /// Let other agents through to the servers that this host is enrolled at, without opening their TLS
+    Relay(relay::Relay),
     /// Show the enrolment, the last contact, the running order and the last receipt
     Status(status::Status),
     /// List the collectors, or show one with its arguments
@@ -64,6 +68,7 @@ impl Cli {
             Command::Plan(plan) => plan.run(),
             Command::Enroll(enroll) => enroll.run(),
             Command::Run => run::run(log),
+            Command::Relay(relay) => relay.run(log),
             Command::Status(status) => status.run(),
             Command::Completions(completions) => completions.run(),
             Command::Collectors(collectors) => collectors.run(),

@@ -14,6 +14,7 @@ use crate::enrolment::Enrolment;
 use crate::host::SystemClock;
 use crate::orders::journal;
 use crate::state;
+use crate::transport::proxy::Proxy;
 use crate::transport::spool::{About, Waiting, waiting_in};
 
 /// See [`super::Cli`].
@@ -43,7 +44,7 @@ impl Status {
                 "agent": enrolment.agent, "cas": enrolment.cas(), "certificate_until": until, "enrolled": true,
                 "error": note.as_ref().and_then(|note| note.error.clone()),
                 "last_contact": note.as_ref().and_then(|note| note.last_contact),
-                "last_receipt": receipt, "running": running, "servers": enrolment.servers,
+                "last_receipt": receipt, "proxy": enrolment.proxy.as_ref().map(Proxy::url), "running": running, "servers": enrolment.servers,
                 "spool": waiting.iter().map(as_json).collect::<Vec<_>>(),
                 "spool_recipient": enrolment.spool_recipient, "up": is_up,
             });
@@ -53,6 +54,9 @@ impl Status {
         let mut text =
             format!("{} is enrolled; the daemon is {}\n", enrolment.agent, if is_up { "up" } else { "not up" });
         let _ = writeln!(text, "  server       {}", enrolment.servers.join(", "));
+        if let Some(proxy) = &enrolment.proxy {
+            let _ = writeln!(text, "  through      {}", proxy.url());
+        }
         if let Some(until) = until {
             let is_over = until <= SystemClock.realtime();
             let _ = writeln!(

@@ -9,6 +9,7 @@ use wire::ticket::{Ticket, TicketKind};
 use super::asked::{Asked, Chosen};
 use super::collect::Told;
 use super::recipients::Recipients;
+use super::via::Via;
 use super::{Refusal, exit, runtime};
 use crate::collection::{Collection, Mandate, Plan};
 use crate::daemon::stop::flag_on_signals;
@@ -32,6 +33,7 @@ pub(super) struct Ticketed<'a> {
     pub(super) json: bool,
     pub(super) quiet: bool,
     pub(super) recipients: &'a Recipients,
+    pub(super) via: &'a Via,
 }
 
 impl Ticketed<'_> {
@@ -44,6 +46,7 @@ impl Ticketed<'_> {
         let otherwise = if self.asked.is_empty() { ticket.profile.as_deref() } else { None };
         let Chosen { profile, version, values, steps } = self.asked.choose(otherwise)?;
         let recipients = self.recipients.all()?;
+        let proxy = self.via.proxy()?;
         let host = Arc::new(self.asked.host()?);
         let who = identity(&host);
         let here = if host.is_live() { who.name.clone() } else { identity(&Host::live()).name };
@@ -51,8 +54,9 @@ impl Ticketed<'_> {
         let interrupted = flag_on_signals().map_err(|error| Refusal::new(exit::IO, &error))?;
         install_provider();
         runtime()?.block_on(async {
-            let ca_pem = Client::fetch_ca(&ticket.servers, ticket.ca_sha256).await?;
-            let client = Client::new(&ticket.servers, &ca_pem, Credential::Ticket(ticket.secret.clone()))?;
+            let ca_pem = Client::fetch_ca(&ticket.servers, ticket.ca_sha256, proxy.as_ref()).await?;
+            let credential = Credential::Ticket(ticket.secret.clone());
+            let client = Client::new(&ticket.servers, &ca_pem, credential, proxy.as_ref())?;
             let incident = ticket.incident.clone();
             let mandate = Mandate { incident, recipients: recipients.clone(), ..Mandate::default() };
             let plan = Plan::of(&profile, version, steps, values);

@@ -41,6 +41,18 @@ pub fn get(path: &Path, bytes_max: u64) -> io::Result<Option<String>> {
 /// # Errors
 /// As [`get`]; `PermissionDenied` when somebody else may have changed it.
 pub fn get_trusted(path: &Path, bytes_max: u64) -> io::Result<Option<String>> {
+    get_guarded(path, bytes_max, 0o022, "others may change it")
+}
+
+/// The text of a file that nobody but root and this user may read or change: it is a secret.
+///
+/// # Errors
+/// As [`get`]; `PermissionDenied` when somebody else may have read or changed it.
+pub fn get_private(path: &Path, bytes_max: u64) -> io::Result<Option<String>> {
+    get_guarded(path, bytes_max, 0o077, "others may read or change it")
+}
+
+fn get_guarded(path: &Path, bytes_max: u64, forbidden: u32, what: &str) -> io::Result<Option<String>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -49,8 +61,8 @@ pub fn get_trusted(path: &Path, bytes_max: u64) -> io::Result<Option<String>> {
     let meta = file.metadata()?;
     let (uid, mode) = (meta.uid(), meta.mode() & 0o7777);
     let is_ours = uid == 0 || uid == rustix::process::geteuid().as_raw();
-    if !is_ours || mode & 0o022 != 0 {
-        let what = format!("others may change it (owner {uid}, mode {mode:o})");
+    if !is_ours || mode & forbidden != 0 {
+        let what = format!("{what} (owner {uid}, mode {mode:o})");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
     }
     read(file, bytes_max).map(Some)

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use wire::Sha256;
 use wire::api::ErrorBody;
 
+use super::proxy::Proxy;
 use crate::causes::with_causes;
 
 /// The longest answer that is taken into memory.
@@ -216,15 +217,20 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that trusts only the CAs in `ca_pem`.
+    /// A client that trusts only the CAs in `ca_pem`, and goes through `proxy` where there is one.
     ///
     /// # Errors
     /// [`CallError::Setup`].
-    pub fn new(servers: &[String], ca_pem: &str, credential: Credential) -> Result<Self, CallError> {
+    pub fn new(
+        servers: &[String],
+        ca_pem: &str,
+        credential: Credential,
+        proxy: Option<&Proxy>,
+    ) -> Result<Self, CallError> {
         let setup = |what: &str| CallError::Setup(what.to_owned());
         let cas = Certificate::from_pem_bundle(ca_pem.as_bytes());
         let cas = cas.ok().filter(|cas| !cas.is_empty()).ok_or_else(|| setup("the server's CA is no certificate"))?;
-        let mut builder = base().tls_certs_only(cas);
+        let mut builder = base(proxy)?.tls_certs_only(cas);
         let mut bearer = None;
         match credential {
             Credential::None => {}
@@ -240,21 +246,26 @@ impl Client {
                 bearer = Some(value);
             }
         }
-        let http = builder.build().map_err(|error| CallError::Setup(plain(&with_causes(&error))))?;
+        let http = builder.build().map_err(|error| unusable(&error))?;
         let http = RwLock::new(http);
-        Ok(Self { http, servers: parse(servers)?, at: AtomicUsize::new(0), bearer, away_max: away_max() })
+        Ok(Self { http, servers: parse_servers(servers)?, at: AtomicUsize::new(0), bearer, away_max: away_max() })
     }
 
     /// The server's CA certificate, PEM, fetched from whoever answers: it is the one with this digest or none.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn fetch_ca(servers: &[String], ca_sha256: Sha256) -> Result<String, CallError> {
+    pub async fn fetch_ca(servers: &[String], ca_sha256: Sha256, proxy: Option<&Proxy>) -> Result<String, CallError> {
         // Nothing secret is sent on this connection, and nothing that comes over it is believed but for its digest.
-        let http = base().tls_danger_accept_invalid_certs(true).build();
-        let http = RwLock::new(http.map_err(|error| CallError::Setup(plain(&with_causes(&error))))?);
-        let client =
-            Self { http, servers: parse(servers)?, at: AtomicUsize::new(0), bearer: None, away_max: away_max() };
+        let http = base(proxy)?.tls_danger_accept_invalid_certs(true).build();
+        let http = RwLock::new(http.map_err(|error| unusable(&error))?);
+        let client = Self {
+            http,
+            servers: parse_servers(servers)?,
+            at: AtomicUsize::new(0),
+            bearer: None,
+            away_max: away_max(),
+        };
         let reply = client.call(&Call::new(Method::GET, "/ca.pem")).await?;
         if reply.body.len() > CA_BYTES_MAX {
             return Err(reply.bad("its CA certificate is too long"));
@@ -348,8 +359,17 @@ fn away_max() -> Duration {
     Duration::from_secs(named.unwrap_or(AWAY_SECS_MAX))
 }
 
-fn base() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
+fn unusable(error: &reqwest::Error) -> CallError {
+    CallError::Setup(plain(&with_causes(error)))
+}
+
+fn base(proxy: Option<&Proxy>) -> Result<reqwest::ClientBuilder, CallError> {
+    // Either way the environment's proxies are not believed.
+    let builder = match proxy {
+        Some(proxy) => reqwest::Client::builder().proxy(proxy.to_reqwest().map_err(|error| unusable(&error))?),
+        None => reqwest::Client::builder().no_proxy(),
+    };
+    let builder = builder
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
@@ -361,10 +381,12 @@ fn base() -> reqwest::ClientBuilder {
         .pool_max_idle_per_host(2)
         .tcp_nodelay(true)
         .tcp_keepalive(UNACKNOWLEDGED)
-        .tcp_user_timeout(UNACKNOWLEDGED)
+        .tcp_user_timeout(UNACKNOWLEDGED);
+    Ok(builder)
 }
 
-fn parse(servers: &[String]) -> Result<Vec<Url>, CallError> {
+/// The addresses of servers, of which there is at least one.
+pub(crate) fn parse_servers(servers: &[String]) -> Result<Vec<Url>, CallError> {
     let urls: Result<Vec<Url>, CallError> = servers
         .iter()
         .map(|server| {
@@ -383,7 +405,7 @@ fn parse(servers: &[String]) -> Result<Vec<Url>, CallError> {
 }
 
 /// What came over the network, for a terminal: capped, without control characters.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }
 

@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod client;
 pub mod output;
+pub mod proxy;
 pub mod queue;
 pub mod receipts;
 pub mod sending;

@@ -54,7 +54,7 @@ fn collection(tree: &Path) -> (Collection, String) {
 async fn upload(server: &TestServer, signer: Option<&SigningKey>) -> (Result<Finished, Failure>, Vec<u64>) {
     crate::transport::client::install_provider();
     let ca = rcgen::generate_simple_self_signed(vec!["x".into()]).unwrap().cert.pem();
-    let mut client = Client::new(std::slice::from_ref(&server.address), &ca, Credential::None).unwrap();
+    let mut client = Client::new(std::slice::from_ref(&server.address), &ca, Credential::None, None).unwrap();
     client.away_max = Duration::from_secs(3);
     let tree = tree();
     let (collection, own) = collection(tree.path());
@@ -80,7 +80,7 @@ impl Outage {
         crate::transport::client::install_provider();
         let ca = rcgen::generate_simple_self_signed(vec!["x".into()]).unwrap().cert.pem();
         let server = TestServer::start(server_key(), &[]);
-        let mut client = Client::new(std::slice::from_ref(&server.address), &ca, Credential::None).unwrap();
+        let mut client = Client::new(std::slice::from_ref(&server.address), &ca, Credential::None, None).unwrap();
         client.away_max = Duration::from_millis(500);
         server.seen().away_after = Some(patches);
         server.seen().spool_key = Some(age::x25519::Identity::generate());
