@@ -16,6 +16,7 @@ pub mod log;
 pub mod orders;
 pub mod policy;
 pub mod profiles;
+pub mod protection;
 pub mod relay;
 pub mod run;
 pub mod state;

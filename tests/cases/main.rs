@@ -25,6 +25,7 @@ mod parts;
 mod path;
 mod path_broken;
 mod profiles;
+mod protection;
 mod reach;
 mod replicas;
 mod seal;

@@ -7,6 +7,7 @@
 //! outputs or of the network. Its tier is its own: no profile can move it.
 
 pub mod accounts;
+pub mod agent_files;
 pub mod application_logs;
 pub mod audit_log;
 pub mod audit_state;
@@ -112,6 +113,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector::of::<firmware::Firmware>(),
     Collector::of::<containers::Containers>(),
     Collector::of::<kubernetes_node::KubernetesNode>(),
+    Collector::of::<agent_files::AgentFiles>(),
     Collector::of::<persistence::Persistence>(),
     Collector::of::<preload::Preload>(),
     Collector::of::<accounts::Accounts>(),

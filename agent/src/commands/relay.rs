@@ -10,6 +10,7 @@ use super::{Refusal, exit, runtime};
 use crate::daemon::stop::Stop;
 use crate::enrolment::Enrolment;
 use crate::log::Log;
+use crate::protection::confine_relay;
 use crate::relay::{Limits, Relay as Relaying};
 use crate::state;
 
@@ -35,6 +36,8 @@ impl Relay {
                 Refusal { code: exit::UNAVAILABLE, message, hint: Some("choose another, with --listen".into()) }
             })?;
             let listen = listener.local_addr().unwrap_or(self.listen);
+            // From here on it only passes bytes on between sockets; threads that look up names inherit it.
+            confine_relay();
             tracing::info!(%listen, servers = servers.join(", "), "other agents are let through");
             relay.serve(listener, stop).await;
             tracing::info!("stopped");

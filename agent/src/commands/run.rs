@@ -1,5 +1,6 @@
 //! `holdfast-agent run`
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::{Refusal, exit, runtime};
@@ -10,13 +11,31 @@ use crate::host::Host;
 use crate::host::identity::identity;
 use crate::log::Log;
 use crate::orders::journal::JournalError;
+use crate::protection::permissions::exposed;
 use crate::state;
 use crate::transport::client::install_provider;
+use crate::trust::SITE_FOLDER;
 
 /// See [`super::Cli`].
 pub(super) fn run(log: &Log) -> Result<ExitCode, Refusal> {
     log.tell_all();
     let folder = state::folder();
+    for path in [folder.as_path(), Path::new(SITE_FOLDER)] {
+        match exposed(path) {
+            Ok(None) => {}
+            Ok(Some(found)) => {
+                let hint = format!("look who touched it, then: chmod go-w {0}; chown root {0}", found.path.display());
+                return Err(Refusal::new(exit::REFUSED, &found).hint(hint));
+            }
+            Err(error) => tracing::warn!(path = %path.display(), %error, "who may change it cannot be told"),
+        }
+    }
+    // Whoever may write to it is the agent with its next start. What runs now is still the one that was started.
+    if let Ok(program) = std::env::current_exe()
+        && let Ok(Some(found)) = exposed(&program)
+    {
+        tracing::warn!(%found, "the agent's own program is not safe");
+    }
     let me = state::identity(&folder, &identity(&Host::live()).name)?;
     install_provider();
     runtime()?.block_on(async {

@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "the one module for system calls without a safe wrapper")]
 
 pub mod bpf;
+pub mod confine;
 pub mod namespaces;
 pub mod net;
 pub mod tasks;

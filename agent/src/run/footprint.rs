@@ -38,6 +38,7 @@ impl Footprint {
             "bytes_read_in_all": io("rchar:"),
             "bytes_written_in_all": io("wchar:"),
             "bytes_written_to_disk": io("write_bytes:"),
+            "confinement": live.then(crate::protection::report),
             "cpu_ms": live.then_some(cpu),
             "host_changes": changes,
             "memory_peak_bytes": status("VmHWM:").map(|kib| kib * 1024),

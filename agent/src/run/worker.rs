@@ -24,6 +24,7 @@ use crate::causes::with_causes;
 use crate::collect::{Failure, Step};
 use crate::host::Host;
 use crate::host::sys::read_when_idle;
+use crate::protection::confine_worker;
 
 /// Messages that may wait: rows by 64 KiB, content by at most a mebibyte.
 const MESSAGES_MAX: usize = 16;
@@ -103,10 +104,12 @@ impl<'a> Worker<'a> {
         let step = Arc::clone(&self.bound);
         let asked = self.step.when.clone().map(|when| (when, Arc::clone(&self.host), Arc::clone(&self.values)));
         let yields = collector.tier != Tier::Volatile && self.host.is_live();
+        let tier = collector.tier;
         let spawned = std::thread::Builder::new().name(format!("collect-{}", collector.name)).spawn(move || {
             if yields && let Err(error) = read_when_idle() {
                 tracing::warn!(%error, "the disk is read at the usual priority");
             }
+            confine_worker(tier);
             let collected = catch_unwind(AssertUnwindSafe(|| match &asked {
                 Some((when, host, values)) if !condition::holds(when, host, values) => {
                     session.skip(format!("only when {when}"));
