@@ -255,7 +255,7 @@ impl Enrolment {
     pub fn load(folder: &Path) -> Result<(Self, TlsIdentity), EnrolmentError> {
         let read = |name: &str| {
             let path = folder.join(name);
-            match file::get(&path, BYTES_MAX) {
+            match file::get_private(&path, BYTES_MAX) {
                 Ok(Some(text)) => Ok(text),
                 Ok(None) => Err(EnrolmentError::Missing),
                 Err(source) => Err(EnrolmentError::Io { path, source }),
@@ -285,13 +285,14 @@ fn new_key(agent: &AgentId) -> Result<(KeyPair, String), EnrolmentError> {
     Ok((key, csr))
 }
 
-/// What this host says of itself. Which CAs it trusts is added by those who know the enrolment.
+/// What this host says of itself. Which CAs it trusts, and how its clock goes, is added by those who know.
 pub fn facts(host: &crate::host::Host) -> HostFacts {
     let who = crate::host::identity::identity(host);
     HostFacts {
         agent_version: env!("CARGO_PKG_VERSION").into(),
         arch: who.arch,
         cas: Vec::new(),
+        clock_offset_ns: None,
         boot_id: who.boot_id,
         kernel: who.kernel,
         machine_id: who.machine_id,

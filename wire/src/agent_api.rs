@@ -7,6 +7,7 @@
 //! | `POST /agent/v1/renew` | [`RenewRequest`] | [`RenewReply`] |
 //! | `PUT /agent/v1/host` | [`HostFacts`] | 204 |
 //! | `GET /agent/v1/orders?wait_secs=50` | | [`OrdersReply`], after at most that long; empty when there is none |
+//! | `GET /agent/v1/orders?wait_secs=0&nonce=HEX` | | [`OrdersReply`] with that nonce: it was written after the question |
 //! | `GET /agent/v1/orders?wait_secs=50&kind=containment` | | the same, of containment orders only: asked while a collection runs |
 //! | `POST /agent/v1/orders/{order}/events` | [`OrderReport`] | 204; told again, it changes nothing |
 //! | `POST /agent/v1/containments` | [`ConsoleReport`] | 204; what root did at the host's console. Told again, it changes nothing |
@@ -38,6 +39,10 @@ pub const CHUNK_BYTES_MAX: usize = 8 << 20;
 pub const SPOOLED_BYTES_MAX: usize = CHUNK_BYTES_MAX + (64 << 10);
 /// A long poll is answered after at most this long.
 pub const POLL_WAIT_SECS_MAX: u64 = 55;
+/// A host's clock that is further than this from the server's is wrong, and people are told.
+pub const CLOCK_SKEW_SECS_MAX: u64 = 300;
+/// A nonce of a question has at most so many hex digits.
+pub const NONCE_CHARS_MAX: usize = 64;
 /// `bundle`: its id. `incident`: where a person brings a bundle, what it belongs to; an agent's belongs where its order
 /// does, a ticket's where the ticket does. `name`: the file's name. `order`: the order's id, if there was one. `signer`:
 /// the public key that signs the transport checkpoints; of an enrolled agent it must be the enrolled one.
@@ -100,6 +105,9 @@ pub struct HostFacts {
     /// Digests of the CA certificates by which it knows the server, while there is more than one to know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cas: Vec<Sha256>,
+    /// The server's clock minus the host's, in nanoseconds, as the host measured it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset_ns: Option<i64>,
     /// The boot.
     pub boot_id: Option<String>,
     /// Kernel release.
@@ -114,6 +122,28 @@ pub struct HostFacts {
     pub profiles: Vec<String>,
 }
 
+impl HostFacts {
+    /// True when the host's clock is known to be wrong: evidence and log lines of it then need a correction.
+    pub fn is_clock_wrong(&self) -> bool {
+        self.clock_offset_ns.is_some_and(|offset| offset.unsigned_abs() > CLOCK_SKEW_SECS_MAX * 1_000_000_000)
+    }
+
+    /// How the host's clock goes, in words: `right`, `12 min behind`. `None` while nobody knows.
+    pub fn clock(&self) -> Option<String> {
+        let offset = self.clock_offset_ns?;
+        let secs = offset.unsigned_abs() / 1_000_000_000;
+        let (count, unit) = match secs {
+            0..2 => return Some("right".to_owned()),
+            2..120 => (secs, "s"),
+            120..7200 => (secs / 60, "min"),
+            7200..172_800 => (secs / 3600, "h"),
+            _ => (secs / 86_400, "days"),
+        };
+        // The server's minus the host's: what is positive is late here.
+        Some(format!("{count} {unit} {}", if offset > 0 { "behind" } else { "ahead" }))
+    }
+}
+
 /// The orders that wait for an agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrdersReply {
@@ -121,6 +151,9 @@ pub struct OrdersReply {
     /// know the first one renews; one that knows others forgets them. Empty from a server that has no say in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cas: Vec<Sha256>,
+    /// The nonce of the question, where it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
     /// The oldest first; each is sent again until an event was told of it.
     pub orders: Vec<Delivery>,
     /// The server's clock, for the skew.
@@ -158,4 +191,38 @@ pub struct CheckpointsReply {
     /// One receipt ([`crate::receipt::Receipt`], signed) for each line, in their order; a line that was there before is
     /// answered with the receipt that it was given.
     pub receipts: Vec<Signed>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_told_in_words() {
+        let clock = |secs: i64| HostFacts { clock_offset_ns: Some(secs * 1_000_000_000), ..HostFacts::default() };
+        for (secs, words, is_wrong) in [
+            (0, "right", false),
+            (-1, "right", false),
+            (90, "90 s behind", false),
+            (-300, "5 min ahead", false),
+            (301, "5 min behind", true),
+            (-90_000, "25 h ahead", true),
+            (400 * 86_400, "400 days behind", true),
+        ] {
+            let facts = clock(secs);
+            assert_eq!((facts.clock().as_deref(), facts.is_clock_wrong()), (Some(words), is_wrong), "{secs}");
+        }
+        let unknown = HostFacts::default();
+        assert_eq!((unknown.clock(), unknown.is_clock_wrong()), (None, false));
+        let least = HostFacts { clock_offset_ns: Some(i64::MIN), ..HostFacts::default() };
+        assert!(least.is_clock_wrong() && least.clock().unwrap().ends_with("days ahead"));
+    }
+
+    #[test]
+    fn what_older_agents_and_servers_say_is_understood() {
+        let old = r#"{"agent_version":"","arch":"","boot_id":null,"kernel":"","machine_id":null,"name":"","os_id":null,"profiles":[]}"#;
+        assert_eq!(serde_json::from_str::<HostFacts>(old).unwrap(), HostFacts::default());
+        let old = r#"{"orders":[],"server_time":"2026-11-18T11:08:00Z"}"#;
+        assert_eq!(serde_json::from_str::<OrdersReply>(old).unwrap().nonce, None);
+    }
 }

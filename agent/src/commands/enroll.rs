@@ -111,6 +111,11 @@ impl From<EnrolmentError> for Refusal {
                 "get a ticket (holdfast host enroll-ticket) and run: holdfast-agent enroll --token FILE --signers FILE",
             ),
             EnrolmentError::Damaged { .. } => Self::new(exit::INPUT, &error).hint("enrol this host again"),
+            EnrolmentError::Io { ref path, ref source } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                let hint =
+                    format!("look who touched it; then enrol again, or: chmod go= {0}; chown root {0}", path.display());
+                Self::new(exit::REFUSED, &error).hint(hint)
+            }
             EnrolmentError::Io { .. } | EnrolmentError::Key(_) | EnrolmentError::Sign(_) => Self::new(exit::IO, &error),
             EnrolmentError::Answer(_) => {
                 Self::new(exit::INPUT, &error).hint("agent and server may be of different versions")

@@ -44,7 +44,9 @@ impl Status {
                 "agent": enrolment.agent, "cas": enrolment.cas(), "certificate_until": until, "enrolled": true,
                 "error": note.as_ref().and_then(|note| note.error.clone()),
                 "last_contact": note.as_ref().and_then(|note| note.last_contact),
-                "last_receipt": receipt, "proxy": enrolment.proxy.as_ref().map(Proxy::url), "running": running, "servers": enrolment.servers,
+                "last_receipt": receipt,
+                "passed_over": note.as_ref().map(|note| note.passed_over.clone()).unwrap_or_default(),
+                "proxy": enrolment.proxy.as_ref().map(Proxy::url), "running": running, "servers": enrolment.servers,
                 "spool": waiting.iter().map(as_json).collect::<Vec<_>>(),
                 "spool_recipient": enrolment.spool_recipient, "up": is_up,
             });
@@ -70,6 +72,9 @@ impl Status {
             None => writeln!(text, "  last contact never"),
         }
         .unwrap_or_default();
+        for (server, why) in note.iter().flat_map(|note| &note.passed_over) {
+            let _ = writeln!(text, "  passed over  {server}: {why}");
+        }
         if let Some(error) = note.and_then(|note| note.error) {
             let _ = writeln!(text, "  since then   {error}");
         }

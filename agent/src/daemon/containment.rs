@@ -27,6 +27,7 @@ use crate::contain::journal::{By, Entry, JournalError, Phase, Wish};
 use crate::host::SystemClock;
 use crate::orders::check::Refusal;
 use crate::orders::check::containment::{CheckedContainment, check_containment};
+use crate::orders::clock::ServerClock;
 use crate::policy::Contain;
 use crate::transport::backoff::Backoff;
 use crate::transport::client::{Call, CallError};
@@ -66,11 +67,11 @@ impl Daemon {
                 Ok(reply) => {
                     backoff.reset();
                     let now = SystemClock.realtime();
-                    let offset_ns = reply.server_time.0.saturating_sub(now.0);
+                    let clock = ServerClock::told(reply.server_time, now);
                     // An older server knows of no kinds: what else it brings is taken when the run is over.
                     for delivery in reply.orders.into_iter().filter(is_containment) {
                         is_quiet = false;
-                        if let Err(error) = self.contain(delivery, offset_ns).await {
+                        if let Err(error) = self.contain(delivery, clock).await {
                             tracing::warn!(%error, "the server cannot be told of a containment");
                             is_quiet = true;
                         }
@@ -91,9 +92,9 @@ impl Daemon {
     }
 
     /// Checks a containment order, and does or refuses it.
-    pub(super) async fn contain(&self, delivery: Delivery, server_offset_ns: i128) -> Result<(), CallError> {
+    pub(super) async fn contain(&self, delivery: Delivery, clock: ServerClock) -> Result<(), CallError> {
         let order = delivery.order;
-        let done = match self.check_containment(&delivery, server_offset_ns) {
+        let done = match self.check_containment(&delivery, clock) {
             Ok((checked, policy)) => self.carry_out(checked, policy).await,
             Err(refusal) => Err(refusal),
         };
@@ -112,9 +113,9 @@ impl Daemon {
     fn check_containment(
         &self,
         delivery: &Delivery,
-        server_offset_ns: i128,
+        clock: ServerClock,
     ) -> Result<(CheckedContainment, Contain), Refusal> {
-        self.with_context(delivery, server_offset_ns, |context| {
+        self.with_context(delivery, clock, |context| {
             let checked = check_containment(&delivery.envelope, &delivery.approvals, context)?;
             Ok((checked, context.policy.contain.clone()))
         })

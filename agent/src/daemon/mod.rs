@@ -19,7 +19,7 @@ use std::time::{Duration, Instant as Monotonic};
 
 use bundle::time::Clock as _;
 use reqwest::Method;
-use wire::agent_api::{HostFacts, OrderReport, OrdersReply};
+use wire::agent_api::{CLOCK_SKEW_SECS_MAX, HostFacts, OrderReport, OrdersReply};
 use wire::order::OrderEvent;
 use wire::{BundleId, Instant, OrderId, Sha256};
 
@@ -27,7 +27,9 @@ use crate::contain::{self, engine::Engine};
 use crate::enrolment::{self, Enrolment, EnrolmentError, TlsIdentity};
 use crate::host::{Host, SystemClock};
 use crate::log::Log;
+use crate::orders::clock::{Question, ServerClock, is_skewed};
 use crate::orders::journal::{Journal, JournalError};
+use crate::protection::watchdog::Watchdog;
 use crate::state::Identity;
 use crate::transport::backoff::Backoff;
 use crate::transport::client::{Call, CallError, Client};
@@ -47,6 +49,8 @@ const RENEW_AGAIN: Duration = Duration::from_hours(1);
 const RENEW_AGAIN_PARTS: u32 = 20;
 /// Whether the certificate is due is looked at this often while an order runs, or when it is.
 const RENEW_LOOK: Duration = Duration::from_mins(10);
+/// The server is told anew how far the clocks are apart when it has changed by more than this.
+const CLOCK_MOVED_NS: u128 = 5_000_000_000;
 const POLL_PATH: &str = "/agent/v1/orders";
 
 /// The daemon cannot start.
@@ -98,6 +102,11 @@ pub struct Daemon {
     /// Held while something is told that a journal holds: each report is told once, and in its order.
     telling: tokio::sync::Mutex<()>,
     tls: RefCell<TlsIdentity>,
+    watchdog: Watchdog,
+    /// How far the clocks are apart, as the server was told.
+    clock_told: Cell<Option<i128>>,
+    /// They are too far apart.
+    is_clock_wrong: Cell<bool>,
     /// The server has a newer CA, which is not trusted here yet.
     is_ca_new: Cell<bool>,
     /// The server has been told what this host is.
@@ -142,6 +151,9 @@ impl Daemon {
             stop,
             telling: tokio::sync::Mutex::default(),
             tls: RefCell::new(tls),
+            watchdog: Watchdog::of_environment(),
+            clock_told: Cell::new(None),
+            is_clock_wrong: Cell::new(false),
             is_ca_new: Cell::new(false),
             is_known: Cell::new(false),
             is_told_of_spool: Cell::new(false),
@@ -150,6 +162,7 @@ impl Daemon {
 
     /// Runs until it is told to stop.
     pub async fn run(self) {
+        self.watchdog.ready();
         match self.journal.borrow_mut().interrupt(SystemClock.realtime()) {
             Ok(Some(running)) => {
                 tracing::warn!(order = %running.order, bundle = %running.bundle, "a run was interrupted");
@@ -182,12 +195,14 @@ impl Daemon {
                 }
             }
         }
+        self.watchdog.stopping();
         tracing::info!("stopped");
     }
 
     /// One question for orders, and what came of it. The wish to stop ends the question and not the run.
     async fn turn(&self, is_away: bool) -> Result<(), CallError> {
         let (mut stop, asked) = (self.stop.clone(), Monotonic::now());
+        self.watchdog.pat();
         if let Err(error) = self.journal.borrow_mut().catch_up() {
             tracing::error!(%error, "the journal cannot be written");
         }
@@ -206,17 +221,19 @@ impl Daemon {
         };
         let now = SystemClock.realtime();
         self.reached(now);
+        let clock = ServerClock::told(reply.server_time, now);
+        self.see_clock(clock);
         self.see_cas(&reply.cas);
         self.pin_spool(reply.spool_recipient.as_deref());
-        let offset_ns = reply.server_time.0 - now.0;
+        let clock = if reply.orders.is_empty() { clock } else { self.surely(clock).await? };
         let (containments, orders): (Vec<_>, Vec<_>) = reply.orders.into_iter().partition(containment::is_containment);
         let is_containing = !containments.is_empty();
         for delivery in containments {
-            self.contain(delivery, offset_ns).await?;
+            self.contain(delivery, clock).await?;
         }
         // Whatever follows the first order may have grown old when it is done; the server sends it again.
         match orders.into_iter().next().filter(|_| !is_containing) {
-            Some(delivery) => self.take(delivery, offset_ns).await,
+            Some(delivery) => self.take(delivery, clock).await,
             None if is_containing => Ok(()),
             None => {
                 // It did not wait: it is about to stop, or is none of ours.
@@ -242,9 +259,13 @@ impl Daemon {
     async fn ask(&self, wait_secs: u64) -> Result<(OrdersReply, u64), CallError> {
         self.renew().await;
         if !self.is_known.get() {
-            let facts = HostFacts { cas: self.enrolment.borrow().cas(), ..enrolment::facts(&self.host) };
+            let ServerClock { offset_ns, .. } = self.ask_clock().await?;
+            let clock_offset_ns = i64::try_from(offset_ns).ok();
+            let facts = enrolment::facts(&self.host);
+            let facts = HostFacts { cas: self.enrolment.borrow().cas(), clock_offset_ns, ..facts };
             self.client.call(&Call::new(Method::PUT, "/agent/v1/host").json(&facts)).await?;
             self.is_known.set(true);
+            self.clock_told.set(Some(offset_ns));
         }
         self.tell_untold().await?;
         let more_waits = self.send_spooled().await?;
@@ -252,6 +273,44 @@ impl Daemon {
         let wait_secs = if more_waits { 0 } else { wait_secs };
         let poll = Call::new(Method::GET, format!("{POLL_PATH}?wait_secs={wait_secs}")).waiting(wait_secs);
         Ok((self.client.call(&poll).await?.json()?, wait_secs))
+    }
+
+    /// Asks what time it is at the server, with a nonce. What else the answer brings comes again with the next one.
+    async fn ask_clock(&self) -> Result<ServerClock, CallError> {
+        let question = Question::ask();
+        let nonce = question.as_ref().map(|question| format!("&nonce={}", question.nonce)).unwrap_or_default();
+        let poll = Call::new(Method::GET, format!("{POLL_PATH}?wait_secs=0{nonce}"));
+        let reply: OrdersReply = self.client.call(&poll).await?.json()?;
+        Ok(match question {
+            Some(question) => question.answered(&reply),
+            None => ServerClock::told(reply.server_time, SystemClock.realtime()),
+        })
+    }
+
+    /// The same clock where it agrees with the host's; asked for anew where it does not: an order would be judged by it.
+    async fn surely(&self, clock: ServerClock) -> Result<ServerClock, CallError> {
+        let policy = trust::load_policy(&self.site, &self.folder).unwrap_or_default();
+        if clock.is_fresh || !is_skewed(clock.offset_ns, policy.orders.clock_skew_secs_max) {
+            return Ok(clock);
+        }
+        self.ask_clock().await
+    }
+
+    /// Has the server told when the clocks are no longer as far apart as it knows, and says once that they are.
+    fn see_clock(&self, clock: ServerClock) {
+        let told = self.clock_told.get();
+        if told.is_none_or(|told| told.abs_diff(clock.offset_ns) > CLOCK_MOVED_NS) {
+            self.is_known.set(false);
+        }
+        let is_wrong = is_skewed(clock.offset_ns, CLOCK_SKEW_SECS_MAX);
+        if self.is_clock_wrong.replace(is_wrong) != is_wrong {
+            let secs = clock.offset_ns / 1_000_000_000;
+            if is_wrong {
+                tracing::warn!(secs, "the server's clock is that far ahead of this host's: one of them is wrong");
+            } else {
+                tracing::info!(secs, "the clocks of the server and of this host agree again");
+            }
+        }
     }
 
     /// Keeps to whom the spool is encrypted, once; whoever could change it later could read what waits.
@@ -301,7 +360,8 @@ impl Daemon {
 
     /// The server has answered.
     fn reached(&self, now: Instant) {
-        self.status.borrow_mut().reached(self.client.server(), now);
+        self.watchdog.pat();
+        self.status.borrow_mut().reached(self.client.server(), self.client.passed_over(), now);
     }
 
     /// A new certificate when the old one is due, or when there is a newer CA. Without one the daemon goes on: there is
@@ -349,6 +409,14 @@ impl Daemon {
             let due = Duration::from_nanos(u64::try_from(due).unwrap_or(0));
             tokio::time::sleep(due.clamp(self.renew_again().min(RENEW_LOOK), RENEW_LOOK)).await;
             self.renew().await;
+        }
+    }
+
+    /// Pats the watchdog while an order runs: how long that may take is for its own limits to say.
+    async fn keep_patting(&self) -> Infallible {
+        loop {
+            self.watchdog.pat();
+            tokio::time::sleep(self.watchdog.every().unwrap_or(RENEW_LOOK) / 2).await;
         }
     }
 

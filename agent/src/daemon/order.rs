@@ -16,6 +16,7 @@ use crate::collection::{Collection, Mandate, Plan};
 use crate::host::SystemClock;
 use crate::host::identity::identity;
 use crate::orders::check::{Checked, Context, Refusal, check};
+use crate::orders::clock::ServerClock;
 use crate::orders::journal::{self, Kept};
 use crate::profiles;
 use crate::run::Finished;
@@ -29,9 +30,10 @@ use crate::uploading::{self, Failure};
 
 impl Daemon {
     /// Checks a delivered order, and runs or refuses it.
-    pub(super) async fn take(&self, delivery: Delivery, server_offset_ns: i128) -> Result<(), CallError> {
+    pub(super) async fn take(&self, delivery: Delivery, clock: ServerClock) -> Result<(), CallError> {
         let order = delivery.order;
-        match self.check(&delivery, server_offset_ns) {
+        let server_offset_ns = clock.offset_ns;
+        match self.check(&delivery, clock) {
             Ok(checked) => {
                 self.log.forget();
                 if checked.is_skewed {
@@ -58,15 +60,15 @@ impl Daemon {
         }
     }
 
-    fn check(&self, delivery: &Delivery, server_offset_ns: i128) -> Result<Checked, Refusal> {
-        self.with_context(delivery, server_offset_ns, |context| check(&delivery.envelope, context))
+    fn check(&self, delivery: &Delivery, clock: ServerClock) -> Result<Checked, Refusal> {
+        self.with_context(delivery, clock, |context| check(&delivery.envelope, context))
     }
 
     /// What an order is held against, as it is now.
     pub(super) fn with_context<T>(
         &self,
         delivery: &Delivery,
-        server_offset_ns: i128,
+        clock: ServerClock,
         check: impl FnOnce(&Context<'_>) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let trust = Trust::load(&self.site, &self.folder).map_err(|error| {
@@ -82,7 +84,8 @@ impl Daemon {
             own_profile: &profiles::own,
             policy: &trust.policy,
             seen: journal.seen(),
-            server_offset_ns,
+            is_offset_fresh: clock.is_fresh,
+            server_offset_ns: clock.offset_ns,
             server_signer: &enrolment.server_signer,
             signers: &trust.signers,
         };
@@ -177,6 +180,7 @@ impl Daemon {
             ended = told_of => ended,
             never = self.keep_certified() => match never {},
             never = Box::pin(self.keep_telling_of_containments()) => match never {},
+            never = self.keep_patting() => match never {},
         };
         let event = ended(finished, beside);
         tracing::info!(order = %order.order, %bundle, state = event.state().name(), "the order has ended");

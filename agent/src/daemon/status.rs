@@ -1,5 +1,6 @@
 //! What `holdfast-agent status` reads: a small file, written when the server was asked. It is a note, not a record.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant as Monotonic};
 
@@ -21,6 +22,9 @@ pub struct Note {
     pub error: Option<String>,
     /// When the server last answered.
     pub last_contact: Option<Instant>,
+    /// Addresses of the server in whose place another one answered, and why.
+    #[serde(default)]
+    pub passed_over: BTreeMap<String, String>,
     /// The daemon's process.
     pub pid: u32,
     /// The address that answered last.
@@ -47,17 +51,21 @@ impl Status {
     /// A note of a daemon that has asked nobody yet.
     pub fn new(folder: &Path, server: &str) -> Self {
         let last_contact = Note::read(folder).and_then(|note| note.last_contact);
-        let note = Note { error: None, last_contact, pid: std::process::id(), server: server.to_owned(), v: 1 };
+        let (pid, server) = (std::process::id(), server.to_owned());
+        let note = Note { error: None, last_contact, passed_over: BTreeMap::new(), pid, server, v: 1 };
         let mut status = Self { folder: folder.to_owned(), note, written: None };
         status.write();
         status
     }
 
-    /// The server answered.
-    pub fn reached(&mut self, server: &str, now: Instant) {
-        let is_news =
-            self.note.error.take().is_some() || self.note.server != server || self.note.last_contact.is_none();
+    /// The server answered, at this address, and those were passed over.
+    pub fn reached(&mut self, server: &str, passed_over: BTreeMap<String, String>, now: Instant) {
+        let is_news = self.note.error.take().is_some()
+            || self.note.server != server
+            || self.note.passed_over != passed_over
+            || self.note.last_contact.is_none();
         server.clone_into(&mut self.note.server);
+        self.note.passed_over = passed_over;
         self.note.last_contact = Some(now);
         if is_news || self.written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) {
             self.write();

@@ -5,7 +5,8 @@
 //!
 //! **Which clock.** An order is judged by the host's clock as long as that agrees with the server's within
 //! `clock_skew_secs_max`. A host whose clock is further off is a host whose evidence is still wanted, so its order is
-//! judged by the server's clock instead, and the bundle's header records the offset. What a server gains by lying about
+//! judged by the server's clock instead, and the bundle's header records the offset; but only by an answer to a question
+//! of this agent's own ([`clock`](super::clock)), which nobody can have held back or kept. What a server gains by lying about
 //! the time is little: it can have a collection that an allowed signer ordered from this very host run after its expiry,
 //! but never twice, because the journal refuses nonces that it holds and everything that expired before those it forgot
 //! ([`Seen::floor`](super::seen::Seen)), whatever time the server claims. A containment order is not taken then: with the clock,
@@ -46,6 +47,8 @@ pub struct Context<'a> {
     pub policy: &'a Policy,
     /// The orders that were taken before.
     pub seen: &'a Seen,
+    /// True when the server's clock was asked for with a nonce of this agent's, and told in good time.
+    pub is_offset_fresh: bool,
     /// The server's clock minus the host's.
     pub server_offset_ns: i128,
     /// The key under which the server signs receipts, `ssh-ed25519 AAAA…`.
@@ -94,6 +97,11 @@ pub const MESSAGE_CHARS_MAX: usize = 300;
 /// [`Refusal`]: the first thing that is wrong with it.
 pub fn check(envelope: &Signed, context: &Context<'_>) -> Result<Checked, Refusal> {
     let opened = signed::open::<Order>(envelope, context)?;
+    if opened.is_skewed && !context.is_offset_fresh {
+        let secs = context.server_offset_ns / 1_000_000_000;
+        let message = format!("the clocks are {secs} s apart, and the server did not answer a nonce of this agent's");
+        return Err(refuse(RefusalReason::Policy, message));
+    }
     let order = opened.order;
     let policy = |why: String| refuse(RefusalReason::Policy, why);
     let is_automatic = context.policy.automation.is(&envelope.principal);

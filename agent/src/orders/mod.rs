@@ -1,6 +1,8 @@
-//! Orders on their way into this host: [`check`] says whether one is taken, the [`journal`] that none is run twice.
+//! Orders on their way into this host: [`check`] says whether one is taken, the [`journal`] that none is run twice, the
+//! [`clock`] what time it is where they come from.
 
 pub mod check;
+pub mod clock;
 pub mod journal;
 pub mod seen;
 

@@ -1,7 +1,8 @@
 //! The one way to the server: HTTPS to the first of its addresses that answers, trusting its CA alone.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -175,6 +176,11 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// The address that gave it.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
     /// A header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -211,6 +217,8 @@ pub struct Client {
     servers: Vec<Url>,
     /// Which of them answered last.
     at: AtomicUsize,
+    /// Addresses in whose place another one answered, and why; until they answer again.
+    passed_over: Mutex<BTreeMap<String, String>>,
     bearer: Option<HeaderValue>,
     /// A server that stays away for longer than this ends an upload.
     pub away_max: Duration,
@@ -248,25 +256,39 @@ impl Client {
         }
         let http = builder.build().map_err(|error| unusable(&error))?;
         let http = RwLock::new(http);
-        Ok(Self { http, servers: parse_servers(servers)?, at: AtomicUsize::new(0), bearer, away_max: away_max() })
+        Ok(Self::over(http, parse_servers(servers)?, bearer))
     }
 
-    /// The server's CA certificate, PEM, fetched from whoever answers: it is the one with this digest or none.
+    fn over(http: RwLock<reqwest::Client>, servers: Vec<Url>, bearer: Option<HeaderValue>) -> Self {
+        let (at, passed_over) = (AtomicUsize::new(0), Mutex::default());
+        Self { http, servers, at, passed_over, bearer, away_max: away_max() }
+    }
+
+    /// The server's CA certificate, PEM, from the first address that has the one with this digest.
     ///
     /// # Errors
     /// [`CallError`].
     pub async fn fetch_ca(servers: &[String], ca_sha256: Sha256, proxy: Option<&Proxy>) -> Result<String, CallError> {
         // Nothing secret is sent on this connection, and nothing that comes over it is believed but for its digest.
         let http = base(proxy)?.tls_danger_accept_invalid_certs(true).build();
-        let http = RwLock::new(http.map_err(|error| unusable(&error))?);
-        let client = Self {
-            http,
-            servers: parse_servers(servers)?,
-            at: AtomicUsize::new(0),
-            bearer: None,
-            away_max: away_max(),
-        };
-        let reply = client.call(&Call::new(Method::GET, "/ca.pem")).await?;
+        let http = http.map_err(|error| unusable(&error))?;
+        let mut last = None;
+        for server in parse_servers(servers)? {
+            let client = Self::over(RwLock::new(http.clone()), vec![server], None);
+            match client.ca(ca_sha256).await {
+                Ok(ca_pem) => return Ok(ca_pem),
+                Err(error) if servers.len() > 1 => {
+                    tracing::warn!(%error, "an address of the server is passed over");
+                    last = Some(error);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(no_server))
+    }
+
+    async fn ca(&self, ca_sha256: Sha256) -> Result<String, CallError> {
+        let reply = self.call(&Call::new(Method::GET, "/ca.pem")).await?;
         if reply.body.len() > CA_BYTES_MAX {
             return Err(reply.bad("its CA certificate is too long"));
         }
@@ -280,7 +302,12 @@ impl Client {
 
     /// The address that answered last.
     pub fn server(&self) -> &str {
-        self.url().as_str().trim_end_matches('/')
+        shown(self.url())
+    }
+
+    /// Addresses in whose place another one answered, and why.
+    pub fn passed_over(&self) -> BTreeMap<String, String> {
+        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From now on asks as `other` does, with its certificate and its CAs. Nothing that is under way is broken off.
@@ -302,28 +329,45 @@ impl Client {
     /// # Errors
     /// [`CallError`]; [`CallError::Answered`] for everything but 2xx.
     pub async fn call(&self, call: &Call) -> Result<Reply, CallError> {
-        let mut last = None;
-        for _ in 0..self.servers.len() {
-            match self.ask(call).await {
-                Err(error @ CallError::Unreachable { .. }) => {
-                    self.at.fetch_add(1, Ordering::Relaxed);
-                    last = Some(error);
+        let mut failed = Vec::new();
+        let first = self.at.load(Ordering::Relaxed);
+        for at in (first..).take(self.servers.len()) {
+            let Some(url) = self.servers.get(at % self.servers.len()) else { break };
+            match self.ask(url, call).await {
+                Err(CallError::Unreachable { server, why }) => failed.push((server, why)),
+                answered => {
+                    // Whoever else asks meanwhile may have found another one that answers: that serves as well.
+                    let _ = self.at.compare_exchange(first, at, Ordering::Relaxed, Ordering::Relaxed);
+                    self.see_passed_over(shown(url), failed);
+                    return answered;
                 }
-                answered => return answered,
             }
         }
-        Err(last.unwrap_or_else(|| CallError::Setup("no server is named".to_owned())))
+        let last = failed.pop().map(|(server, why)| CallError::Unreachable { server, why });
+        Err(last.unwrap_or_else(no_server))
     }
 
-    async fn ask(&self, call: &Call) -> Result<Reply, CallError> {
-        let server = self.server().to_owned();
+    /// Says of each address once why it is passed over, and forgets it when it answers.
+    fn see_passed_over(&self, answered: &str, failed: Vec<(String, String)>) {
+        let mut passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        passed_over.remove(answered);
+        for (server, why) in failed {
+            if passed_over.get(&server) != Some(&why) {
+                tracing::warn!(server, why, answered, "an address of the server is passed over");
+                passed_over.insert(server, why);
+            }
+        }
+    }
+
+    async fn ask(&self, at: &Url, call: &Call) -> Result<Reply, CallError> {
+        let server = shown(at).to_owned();
         let unreachable = |error: reqwest::Error| {
             let why = plain(&with_causes(&error.without_url()));
             let hint = if why.contains(UNKNOWN_CA) { OTHER_CA } else { "" };
             CallError::Unreachable { server: server.clone(), why: format!("{why}{hint}") }
         };
-        let url = self.url().join(&call.path).map_err(|_| CallError::Setup(format!("{:?} is no path", call.path)))?;
-        if url.origin() != self.url().origin() {
+        let url = at.join(&call.path).map_err(|_| CallError::Setup(format!("{:?} is no path", call.path)))?;
+        if url.origin() != at.origin() {
             return Err(CallError::Setup(format!("{:?} leads to another server", call.path)));
         }
         let mut request = self.http().request(call.method.clone(), url);
@@ -352,6 +396,14 @@ impl Client {
         };
         Err(CallError::Answered { server, status, message: plain(&message) })
     }
+}
+
+fn shown(url: &Url) -> &str {
+    url.as_str().trim_end_matches('/')
+}
+
+fn no_server() -> CallError {
+    CallError::Setup("no server is named".to_owned())
 }
 
 fn away_max() -> Duration {
@@ -399,7 +451,7 @@ pub(crate) fn parse_servers(servers: &[String]) -> Result<Vec<Url>, CallError> {
         })
         .collect();
     match urls {
-        Ok(urls) if urls.is_empty() => Err(CallError::Setup("no server is named".to_owned())),
+        Ok(urls) if urls.is_empty() => Err(no_server()),
         other => other,
     }
 }

@@ -185,7 +185,7 @@ impl<'a> Upload<'a> {
         let reply = self.patience().ask(self.client, &call).await?;
         let location = reply.header("location").unwrap_or_default();
         // A path, or a whole address of the same server; the client goes nowhere else.
-        let path = location.strip_prefix(self.client.server()).unwrap_or(location);
+        let path = location.strip_prefix(reply.server()).unwrap_or(location);
         if !path.starts_with('/') || path.starts_with("//") {
             return Err(UploadError::Refused(reply.bad("it names no place for the upload")));
         }

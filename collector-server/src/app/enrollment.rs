@@ -149,6 +149,10 @@ impl App {
             check_enrolled(host)?;
             let facts = HostFacts { name: host.facts.name.clone(), ..facts.clone() };
             let is_news = host.facts != facts;
+            if facts.is_clock_wrong() && !host.facts.is_clock_wrong() {
+                let clock = facts.clock().unwrap_or_default();
+                tracing::warn!(%agent, clock, "a host's clock is wrong: its evidence says by how much");
+            }
             host.facts = facts;
             Ok(is_news.then(Vec::new))
         });
@@ -243,7 +247,8 @@ fn check_proof(request: &EnrollRequest) -> Result<(), Problem> {
 }
 
 fn check_facts(facts: &HostFacts) -> Result<(), Problem> {
-    let HostFacts { agent_version, arch, boot_id, cas, kernel, machine_id, name, os_id, profiles } = facts;
+    let HostFacts { agent_version, arch, boot_id, cas, clock_offset_ns: _, kernel, machine_id, name, os_id, profiles } =
+        facts;
     let optional = [boot_id, machine_id, os_id].into_iter().flatten();
     let texts = [agent_version, arch, kernel, name].into_iter().chain(optional).chain(profiles);
     if profiles.len() > PROFILES_MAX || cas.len() > CAS_MAX || texts.into_iter().any(|text| text.len() > FACT_BYTES_MAX)

@@ -64,7 +64,7 @@ impl App {
     fn orders_reply(&self, orders: Vec<Delivery>) -> OrdersReply {
         let cas = self.authorities.get().map(|in_force| in_force.sha256s()).unwrap_or_default();
         let spool_recipient = self.spool.as_ref().map(SpoolKey::recipient);
-        OrdersReply { cas, orders, server_time: self.now(), spool_recipient }
+        OrdersReply { cas, nonce: None, orders, server_time: self.now(), spool_recipient }
     }
 
     /// Writes down that an agent was heard, once in a while.

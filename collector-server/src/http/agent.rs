@@ -7,7 +7,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use wire::agent_api::{
-    EnrollReply, EnrollRequest, HostFacts, OrderReport, OrdersReply, POLL_WAIT_SECS_MAX, RenewReply, RenewRequest,
+    EnrollReply, EnrollRequest, HostFacts, NONCE_CHARS_MAX, OrderReport, OrdersReply, POLL_WAIT_SECS_MAX, RenewReply,
+    RenewRequest,
 };
 use wire::{AgentId, OrderId};
 
@@ -20,6 +21,8 @@ pub struct Wait {
     /// Seconds to wait for an order; more than 55 count as 55.
     #[serde(default = "as_long_as_possible")]
     wait_secs: u64,
+    /// Comes back in the answer, which was then written after the question; hex digits, at most 64.
+    nonce: Option<String>,
 }
 
 fn as_long_as_possible() -> u64 {
@@ -72,7 +75,14 @@ pub async fn orders(
     Caller(by): Caller,
     Query(wait): Query<Wait>,
 ) -> Result<Answer<OrdersReply>, Problem> {
-    app.wait_for_orders(agent(&by)?.0, wait.wait_secs).await.map(Answer)
+    if let Some(nonce) = &wait.nonce
+        && (nonce.len() > NONCE_CHARS_MAX || !nonce.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    {
+        return Err(Problem::new(ProblemKind::Input, "the nonce is none")
+            .hint(format!("hex digits are wanted, at most {NONCE_CHARS_MAX}")));
+    }
+    let reply = app.wait_for_orders(agent(&by)?.0, wait.wait_secs).await?;
+    Ok(Answer(OrdersReply { nonce: wait.nonce, ..reply }))
 }
 
 /// What became of an order.

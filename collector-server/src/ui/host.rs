@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use wire::api::HostView;
 use wire::host::{Criticality, HostMarks};
 
-use super::hosts::connection;
+use super::hosts::{clock, connection};
 use super::parts::{age, badge, command, key, time};
 use super::text::shown;
 use super::{Frame, Here};
@@ -127,6 +127,7 @@ fn facts(host: &HostView) -> Markup {
             dd { (or_unknown(&facts.os_id)) }
             dt { "Kernel" }
             dd { (shown(&facts.kernel)) " " (shown(&facts.arch)) }
+            @if facts.clock_offset_ns.is_some() { dt { "Clock" } dd { (clock(host)) } }
             dt { "Agent" }
             dd { "version " (shown(&facts.agent_version)) }
             dt { "machine-id" }

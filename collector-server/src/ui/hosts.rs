@@ -51,6 +51,18 @@ pub fn connection(frame: Frame<'_>, host: &HostView) -> Markup {
     }
 }
 
+/// How its clock goes, where that is known: a wrong one stands in each line that it wrote.
+pub fn clock(host: &HostView) -> Markup {
+    html! {
+        @if let Some(clock) = host.facts.clock() {
+            div.quiet {
+                "clock " (clock)
+                @if host.facts.is_clock_wrong() { " " (badge("warn", "wrong clock")) }
+            }
+        }
+    }
+}
+
 fn table(frame: Frame<'_>, hosts: &[HostView]) -> Markup {
     html! {
         table #hosts .cards {
@@ -79,6 +91,7 @@ fn table(frame: Frame<'_>, hosts: &[HostView]) -> Markup {
                         td data-label="System" {
                             (shown(host.facts.os_id.as_deref().unwrap_or("unknown system")))
                             div.quiet { (shown(&host.facts.kernel)) " " (shown(&host.facts.arch)) }
+                            (clock(host))
                         }
                         td data-label="Enrolled" { (age(host.enrolled, frame.now)) }
                         td data-label="Certificate until" {
@@ -106,5 +119,23 @@ fn enrol(open: bool) -> Markup {
             ))
             p.quiet { "The ticket is a secret: take it to the host in a file." }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_clock_is_shown_and_a_right_one_is_no_warning() {
+        let mut host = crate::ui::samples::host("db-1", true);
+        let mut shown = |secs: Option<i64>| {
+            host.facts.clock_offset_ns = secs.map(|secs| secs * 1_000_000_000);
+            clock(&host).into_string()
+        };
+        assert_eq!(shown(None), "");
+        assert!(!shown(Some(0)).contains("wrong clock"));
+        let late = shown(Some(600));
+        assert!(late.contains("clock 10 min behind") && late.contains("wrong clock"), "{late}");
     }
 }

@@ -3,7 +3,7 @@
 use bundle::sign::SigningKey;
 use rcgen::KeyPair;
 use reqwest::{Method, Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use server::store::{Change, TicketRecord};
 use wire::agent_api::{EnrollReply, EnrollRequest, RenewReply};
 use wire::signed::namespace;
@@ -44,6 +44,28 @@ async fn a_host_is_let_in_once_and_known_by_its_certificate() {
     let long = json!({"agent_version": "1", "arch": "", "kernel": "", "name": "x".repeat(257), "profiles": []});
     assert_eq!(put(long.to_string()).send().await.unwrap().status(), StatusCode::BAD_REQUEST);
     assert_eq!(site.custody("host_enrolled").await.len(), 1);
+    let late = json!({"agent_version": "1", "arch": "", "clock_offset_ns": 720_000_000_000_i64, "kernel": "", "name": "", "profiles": []});
+    assert_eq!(put(late.to_string()).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    let facts = site.server.app.store.host(&host.agent).await.unwrap().unwrap().facts;
+    assert_eq!((facts.clock().as_deref(), facts.is_clock_wrong()), (Some("12 min behind"), true));
+    site.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_nonce_comes_back_in_the_answer() {
+    let site = Site::start().await;
+    let host = Host::enroll(&site, 1).await;
+    let ask = |query: &str| host.request(&site, Method::GET, &format!("/agent/v1/orders?wait_secs=0{query}")).send();
+    let (before, nonce) = (site.server.app.now(), "00112233445566778899aabbccddeeff");
+    let reply: Value =
+        serde_json::from_str(&ask(&format!("&nonce={nonce}")).await.unwrap().text().await.unwrap()).unwrap();
+    let told: Instant = serde_json::from_value(reply["server_time"].clone()).unwrap();
+    assert!(reply["nonce"] == nonce && told >= before, "{reply}");
+    let without: Value = serde_json::from_str(&ask("").await.unwrap().text().await.unwrap()).unwrap();
+    assert_eq!(without.get("nonce"), None);
+    for bad in ["xyz".to_owned(), "0".repeat(65)] {
+        assert_eq!(ask(&format!("&nonce={bad}")).await.unwrap().status(), StatusCode::BAD_REQUEST, "{bad}");
+    }
     site.server.stop().await.unwrap();
 }
 

@@ -259,6 +259,8 @@ fn text(host: &HostView) -> String {
     }
     line("system", facts.os_id.as_deref().unwrap_or("unknown"));
     line("kernel", &format!("{} {}", facts.kernel, facts.arch));
+    let clock = facts.clock().unwrap_or_else(|| "not known yet".to_owned());
+    line("clock", &if facts.is_clock_wrong() { format!("{clock}: it is wrong") } else { clock });
     line("version", &facts.agent_version);
     line("certificate", &format!("ends {}", time(host.certificate_expires)));
     line("signer", &host.signer);
@@ -266,7 +268,8 @@ fn text(host: &HostView) -> String {
 }
 
 fn list(page: &Page<HostView>, asked: &[Label]) -> Result<(), Failure> {
-    let mut table = Table::new(&["HOST", "AGENT", "SEEN", "SYSTEM", "KERNEL", "VERSION", "CERTIFICATE", "SET"]);
+    let mut table =
+        Table::new(&["HOST", "AGENT", "SEEN", "SYSTEM", "KERNEL", "CLOCK", "VERSION", "CERTIFICATE", "SET"]);
     for host in &page.items {
         let certificate = if host.certificate_expires < now() { "ended " } else { "ends " };
         table.row([
@@ -275,6 +278,7 @@ fn list(page: &Page<HostView>, asked: &[Label]) -> Result<(), Failure> {
             seen(host).into(),
             host.facts.os_id.as_deref().unwrap_or("").into(),
             host.facts.kernel.as_str().into(),
+            host.facts.clock().unwrap_or_default().into(),
             host.facts.agent_version.as_str().into(),
             format!("{certificate}{}", ago(host.certificate_expires, now())).into(),
             marks(&host.marks).into(),

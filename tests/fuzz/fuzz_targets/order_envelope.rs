@@ -36,6 +36,7 @@ fuzz_target!(|input: &[u8]| {
         own_profile: &|_| None,
         policy: &Policy::default(),
         seen: &Seen::default(),
+        is_offset_fresh: which % 3 == 0,
         server_offset_ns: i128::from(which / 2) * 1_000_000_000,
         server_signer: "",
         signers: &SIGNERS,

@@ -132,6 +132,7 @@ impl Case {
             own_profile: &|_| None,
             policy: &self.policy,
             seen: &self.seen,
+            is_offset_fresh: true,
             server_offset_ns: self.server_offset_ns,
             server_signer: &server,
             signers: &signers,

@@ -6,6 +6,7 @@ use wire::signed::Signed;
 use wire::{Instant, Sha256};
 
 use super::{Context, Refusal, refuse};
+use crate::orders::clock::is_skewed;
 use crate::orders::{Common, Ordered};
 
 /// An order whose signature, addressee, time and nonce are as they should be.
@@ -28,7 +29,7 @@ pub(super) struct Opened<T> {
 /// [`Refusal`]: the first thing that is wrong with it.
 pub(super) fn open<T: Ordered>(envelope: &Signed, context: &Context<'_>) -> Result<Opened<T>, Refusal> {
     let skew_ns = i128::from(context.policy.orders.clock_skew_secs_max) * 1_000_000_000;
-    let is_skewed = context.server_offset_ns.abs() > skew_ns;
+    let is_skewed = is_skewed(context.server_offset_ns, context.policy.orders.clock_skew_secs_max);
     let now = if is_skewed { Instant(context.now.0.saturating_add(context.server_offset_ns)) } else { context.now };
     let (message, key) = vouched(envelope, T::NAMESPACE, now, context)?;
     let order: T = parse(&message, context)?;

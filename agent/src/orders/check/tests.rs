@@ -56,6 +56,7 @@ struct Case {
     policy: Policy,
     principal: &'static str,
     seen: Seen,
+    is_offset_fresh: bool,
     server_offset_ns: i128,
     signers: String,
 }
@@ -73,6 +74,7 @@ fn case() -> Case {
         policy: Policy::default(),
         principal: "ada",
         seen: Seen::default(),
+        is_offset_fresh: true,
         server_offset_ns: 0,
         signers,
     }
@@ -92,6 +94,7 @@ impl Case {
             own_profile: &|name| (name == "intrusion").then(|| self.own.clone()),
             policy: &self.policy,
             seen: &self.seen,
+            is_offset_fresh: self.is_offset_fresh,
             server_offset_ns: self.server_offset_ns,
             server_signer: "",
             signers: &signers,
@@ -156,6 +159,9 @@ fn each_reason_to_refuse() {
         (R::NotYetValid, "from the future", |c| c.order.issued = Instant(NOW.0 + 301 * SECOND)),
         (R::Expired, "expired by the server's clock, the host's being far behind", |c| {
             c.server_offset_ns = 3601 * SECOND;
+        }),
+        (R::Policy, "clocks far apart by an answer that may be old", |c| {
+            (c.server_offset_ns, c.is_offset_fresh) = (301 * SECOND, false);
         }),
         (R::Policy, "a profile that is not listed", |c| c.policy.collect.profiles = vec!["triage".into()]),
         (R::Policy, "a denied collector", |c| c.policy.collect.collectors_denied = vec!["sockets".into()]),
@@ -239,6 +245,9 @@ fn a_host_with_a_wrong_clock_goes_by_the_servers() {
     assert_eq!(case.check().err().unwrap().reason, RefusalReason::NotYetValid);
     case.server_offset_ns = NOW.0 - case.now.0;
     assert!(case.check().unwrap_or_else(|refusal| panic!("{refusal:?}")).is_skewed);
+    // Clocks that agree need no question of their own.
+    (case.now, case.server_offset_ns, case.is_offset_fresh) = (NOW, 300 * SECOND, false);
+    assert!(!case.check().unwrap_or_else(|refusal| panic!("{refusal:?}")).is_skewed);
 }
 
 #[test]
