@@ -7,6 +7,7 @@
 //! | `ca.lock` | held while one of these is written |
 //! | `server.pem`, `server.key` | the server's certificate and TLS key |
 //! | `server_key` | signs receipts and custody heads (OpenSSH format) |
+//! | `automation_key` | signs what automation orders: captures and isolations (OpenSSH format) |
 //! | `spool_key` | opens what waited on hosts while the server was away: age identities, the one that is given out first |
 //! | `holdfast.db` | what changes |
 //! | `objects/` | what never changes: evidence, alerts |
@@ -30,7 +31,8 @@ use crate::spool_key::{BadSpoolKey, SpoolKey};
 /// What a backup holds of the directory besides records and objects: without one of these, what was backed up is of no
 /// use, or nobody can tell whether it is whole. Each is a file that only its owner may read; one that is not there was
 /// never made.
-pub const KEPT: [&str; 9] = [
+pub const KEPT: [&str; 10] = [
+    "automation_key",
     "ca.key",
     "ca.pem",
     DECIDED_FILE,
@@ -311,8 +313,20 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`].
     pub fn signer(&self) -> Result<SigningKey, DataDirError> {
-        let path = self.folder.join("server_key");
-        if let Some(text) = self.read("server_key")? {
+        self.signing_key("server_key")
+    }
+
+    /// The key that signs what automation orders, made at first start. Hosts believe it only where their policy says so.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn automation_key(&self) -> Result<SigningKey, DataDirError> {
+        self.signing_key("automation_key")
+    }
+
+    fn signing_key(&self, name: &str) -> Result<SigningKey, DataDirError> {
+        let path = self.folder.join(name);
+        if let Some(text) = self.read(name)? {
             return SigningKey::from_openssh(&text).map_err(|source| DataDirError::BadKey { path, source });
         }
         let mut seed = [0; 32];
@@ -320,7 +334,7 @@ impl DataDir {
         let key = SigningKey::from_seed(&seed);
         seed.fill(0);
         let text = key.to_openssh().map_err(|source| DataDirError::BadKey { path, source })?;
-        self.write("server_key", &text)?;
+        self.write(name, &text)?;
         Ok(key)
     }
 

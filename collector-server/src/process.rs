@@ -125,6 +125,7 @@ impl Server {
             .map_err(|why| anyhow::anyhow!("custody heads cannot leave: {why}"))?;
         let mut app = App::new(Box::new(clock), objects, reach, dir.signer()?, Arc::new(store));
         app.spool = Some(dir.spool_key()?);
+        app.automation = Some(dir.automation_key()?);
         let news = match &config.database {
             Some(address) => Some(join(&mut app, address, &in_force).await?),
             None => None,
@@ -285,6 +286,8 @@ async fn keep_up(app: Arc<App>, heads: Witness) {
     let findings = tokio::spawn(Arc::clone(&app).run_findings());
     let outbox = tokio::spawn(Arc::clone(&app).run_outbox());
     let looks = tokio::spawn(Arc::clone(&app).run_looks());
+    let automation = tokio::spawn(Arc::clone(&app).run_automation());
+    let probes = tokio::spawn(Arc::clone(&app).run_probes());
     let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_SECS));
     let mut metrics = tokio::time::interval(Duration::from_secs(METRICS_SECS));
     let heads = tokio::spawn(heads.run(Arc::clone(&app)));
@@ -305,6 +308,8 @@ async fn keep_up(app: Arc<App>, heads: Witness) {
     // Pages under way are bounded in time; what was not sent is queued still.
     let _ = outbox.await;
     let _ = looks.await;
+    let _ = automation.await;
+    let _ = probes.await;
     if let Ok(mut heads) = heads.await {
         heads.round(&app, true).await;
     }

@@ -1,4 +1,4 @@
-//! What the site says: its contacts, and what it has changed of what is shipped. The directory of
+//! What the site says: its contacts, what automation may do, and what it has changed of what is shipped. The directory of
 //! `holdfast-server serve --site`, else `<data>/site` where it is there.
 
 mod rules;
@@ -13,12 +13,14 @@ use wire::profile::Text;
 pub use rules::BYTES_MAX as RULES_BYTES_MAX;
 pub use rules::FILES_MAX as RULES_FILES_MAX;
 
+use crate::app::containment::site::Switch;
 use crate::app::escalation::contacts::Contacts;
 use crate::app::{Problem, ProblemKind};
 
 /// See the module. The default is that of a site without files.
 #[derive(Default)]
 pub struct Site {
+    automation: RwLock<Arc<Switch>>,
     contacts: RwLock<Arc<Contacts>>,
     /// None until the first bundle comes: the shipped rules.
     finding_rules: RwLock<Option<Arc<findings::Rules>>>,
@@ -50,6 +52,7 @@ impl Site {
         let of_site = || format!("the site in {}", folder.display());
         // A folder that is not there holds no mistake either.
         std::fs::read_dir(folder).with_context(of_site)?;
+        let automation = Switch::load(folder).with_context(of_site)?;
         let contacts = Contacts::load(folder).with_context(of_site)?;
         let files = rules_files(folder).with_context(of_site)?;
         let rules = Rules::with_site(&files).with_context(of_site)?;
@@ -57,8 +60,14 @@ impl Site {
         let finding_rules = finding_rules.with_context(of_site)?;
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(rules));
         *self.finding_rules.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(finding_rules));
+        *self.automation.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(automation);
         *self.contacts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(contacts);
         Ok(())
+    }
+
+    /// What automation may do.
+    pub fn automation(&self) -> Arc<Switch> {
+        Arc::clone(&self.automation.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whom the site can tell of incidents.

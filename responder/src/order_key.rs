@@ -63,19 +63,25 @@ impl OrderKey {
         let mut public = self.public();
         public.set_comment("");
         let key = public.to_openssh().unwrap_or_default();
-        format!("{} namespaces=\"{}\" {}", self.principal, namespace::COLLECT, key.trim_end())
+        let (collect, contain) = (namespace::COLLECT, namespace::CONTAIN);
+        format!("{} namespaces=\"{collect},{contain}\" {}", self.principal, key.trim_end())
     }
 
-    /// An envelope around a collection order.
-    pub fn sign_order(&self, message: &[u8]) -> Result<Signed, Failure> {
+    /// The name under which agents know the key.
+    pub fn principal(&self) -> &str {
+        &self.principal
+    }
+
+    /// An envelope around an order; `namespace` says of which kind it is.
+    pub fn sign_order(&self, namespace: &str, message: &[u8]) -> Result<Signed, Failure> {
         let armoured = match &self.holder {
             Holder::File(key) => key
-                .sign(namespace::COLLECT, message)
+                .sign(namespace, message)
                 .map_err(|error| Failure::new(IO, anyhow::Error::new(error).context("the order cannot be signed")))?,
-            Holder::Agent { socket, key } => sign_by_agent(socket, key, message)?,
+            Holder::Agent { socket, key } => sign_by_agent(socket, key, namespace, message)?,
         };
         // What leaves here is what agents will believe; a key in hardware or a strange agent may do otherwise.
-        if !verifies(&self.public(), namespace::COLLECT, message, armoured.as_bytes()) {
+        if !verifies(&self.public(), namespace, message, armoured.as_bytes()) {
             return Err(Failure::new(UNAVAILABLE, anyhow!("the signature that was made does not verify"))
                 .hint("try again, or choose another key with holdfast keys use"));
         }
@@ -135,14 +141,14 @@ fn find(wanted: &str, socket: PathBuf) -> Result<Holder, Failure> {
     Ok(Holder::Agent { socket, key: Box::new(key) })
 }
 
-fn sign_by_agent(socket: &Path, key: &PublicKey, message: &[u8]) -> Result<String, Failure> {
+fn sign_by_agent(socket: &Path, key: &PublicKey, namespace: &str, message: &[u8]) -> Result<String, Failure> {
     let not_made = |error: ssh_key::Error| {
         Failure::new(UNAVAILABLE, anyhow::Error::new(error).context("the signature cannot be made"))
     };
-    let to_sign = SshSig::signed_data(namespace::COLLECT, HashAlg::Sha512, message).map_err(not_made)?;
+    let to_sign = SshSig::signed_data(namespace, HashAlg::Sha512, message).map_err(not_made)?;
     let signature =
         Client::connect(socket).and_then(|mut agent| agent.sign(key.key_data(), &to_sign)).map_err(refused)?;
-    SshSig::new(key.key_data().clone(), namespace::COLLECT, HashAlg::Sha512, signature)
+    SshSig::new(key.key_data().clone(), namespace, HashAlg::Sha512, signature)
         .and_then(|signature| signature.to_pem(LineEnding::LF))
         .map_err(not_made)
 }
@@ -178,10 +184,13 @@ mod tests {
         let file = dir.path().join("k");
         write_whole(&file, SigningKey::from_seed(&[3; 32]).to_openssh().unwrap().as_bytes(), 0o600).unwrap();
         let key = OrderKey::open(&KeyChoice { agent: None, file: Some(file), principal: "ada".into() }).unwrap();
-        let signed = key.sign_order(b"{}").unwrap();
-        assert_eq!(open(&signed, &signers(&key), namespace::COLLECT, NOW).unwrap(), b"{}");
-        assert_eq!(open(&signed, &signers(&key), "holdfast-contain", NOW), Err(NotSigned::Bad));
-        assert!(key.allowed_signers_line().starts_with("ada namespaces=\"holdfast-collect\" ssh-ed25519 AAAA"));
+        for (mine, other) in [(namespace::COLLECT, namespace::CONTAIN), (namespace::CONTAIN, namespace::COLLECT)] {
+            let signed = key.sign_order(mine, b"{}").unwrap();
+            assert_eq!(open(&signed, &signers(&key), mine, NOW).unwrap(), b"{}");
+            assert_eq!(open(&signed, &signers(&key), other, NOW), Err(NotSigned::Bad));
+        }
+        let line = "ada namespaces=\"holdfast-collect,holdfast-contain\" ssh-ed25519 AAAA";
+        assert!(key.allowed_signers_line().starts_with(line));
     }
 
     #[test]
@@ -247,7 +256,7 @@ mod tests {
             .unwrap();
         assert!(added.success());
         let key = OrderKey { principal: "ada".into(), holder: find(&print, agent.1.clone()).unwrap() };
-        let signed = key.sign_order(b"{\"v\":1}").unwrap();
+        let signed = key.sign_order(namespace::COLLECT, b"{\"v\":1}").unwrap();
         assert_eq!(open(&signed, &signers(&key), namespace::COLLECT, NOW).unwrap(), b"{\"v\":1}");
         let other = find("SHA256:other", agent.1.clone()).err().unwrap();
         assert_eq!(other.code, UNAVAILABLE);

@@ -63,7 +63,10 @@ fn put(site: &Site, orders: Vec<(Order, Signed)>) {
             let agent = fs::read_to_string(host.join("agent_id")).unwrap();
             let record = OrderRecord {
                 agent: agent.trim().parse().unwrap(),
+                approvals: Vec::new(),
+                approvers: 1,
                 bundle: None,
+                directive: None,
                 sha256: envelope.sha256().unwrap(),
                 envelope,
                 events: Vec::new(),

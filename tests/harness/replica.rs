@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// How a server is told where its records are, password and all.
 pub(crate) const DATABASE: &str = "HOLDFAST_DATABASE_URL";
 /// What the servers of a site have in common.
-const KEYS: [&str; 4] = ["ca.pem", "ca.key", "server_key", "spool_key"];
+const KEYS: [&str; 5] = ["automation_key", "ca.pem", "ca.key", "server_key", "spool_key"];
 
 /// See the module.
 pub struct Replica {

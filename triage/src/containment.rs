@@ -1,5 +1,7 @@
 //! What to do to the hosts, with what must hold first (`data/containment.yaml`). Proposed here, decided elsewhere.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use wire::assessment::{Containment, Severity};
 
@@ -11,6 +13,10 @@ use crate::taxonomy::{DefaultAction, IncidentType};
 pub struct ContainmentRules {
     /// The version of the file.
     pub version: String,
+    /// How long automation waits for the volatile tier of a host, in seconds, before it isolates it without.
+    pub budget_secs: u32,
+    /// The same for types of incidents in which that is too long.
+    pub budget_secs_of: BTreeMap<String, u32>,
     /// The actions that are known.
     pub actions: Vec<Action>,
     /// What must hold, in words.
@@ -82,6 +88,18 @@ impl ContainmentRules {
     /// What is proposed for an incident of this type.
     pub fn propose(&self, incident_type: &IncidentType, situation: Situation) -> Vec<Containment> {
         incident_type.containment.iter().filter_map(|default| self.proposal(default, situation)).collect()
+    }
+
+    /// How long automation waits for the volatile tier in an incident of this type.
+    pub fn budget_secs(&self, incident_type: &str) -> u32 {
+        self.budget_secs_of.get(incident_type).copied().unwrap_or(self.budget_secs)
+    }
+
+    /// How many must approve this action in an incident of this type; one for an action that the rules do not know.
+    pub fn approvers(&self, incident_type: Option<&IncidentType>, action: &str) -> u32 {
+        let own = self.actions.iter().find(|known| known.action == action).map_or(1, |known| known.approvers);
+        let of_type = incident_type.and_then(|known| known.containment.iter().find(|one| one.action == action));
+        of_type.and_then(|one| one.approvers).unwrap_or(1).max(own).max(1)
     }
 
     fn proposal(&self, default: &DefaultAction, situation: Situation) -> Option<Containment> {

@@ -144,6 +144,14 @@ impl HostFacts {
     }
 }
 
+/// The orders that are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderKind {
+    /// Those of containment only.
+    Containment,
+}
+
 /// The orders that wait for an agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrdersReply {

@@ -27,8 +27,11 @@
 //! | `GET /api/v1/hosts/{agent}` | analyst | | [`HostView`] |
 //! | `POST /api/v1/hosts/{agent}/marks` | responder | [`HostMark`](crate::host::HostMark) | [`HostView`] |
 //! | `POST /api/v1/hosts/tickets` | responder | [`TicketRequest`] | [`TicketReply`]: an enrolment ticket |
-//! | `POST /api/v1/orders` | responder | [`Signed`] around an [`Order`](crate::order::Order) | [`OrderView`] |
+//! | `POST /api/v1/orders` | responder | [`Signed`] around an [`Order`](crate::order::Order) or a [`ContainmentOrder`](crate::containment::ContainmentOrder) | [`OrderView`] |
 //! | `GET /api/v1/orders/{order}` | analyst | | [`OrderView`] |
+//! | `GET /api/v1/orders/{order}/signed` | analyst | | [`Signed`]: the bytes that an approval signs |
+//! | `POST /api/v1/orders/{order}/approvals` | responder | [`Approval`](crate::containment::Approval) | [`OrderView`] |
+//! | `POST /api/v1/orders/{order}/cancel` | responder | [`CancelRequest`] | [`OrderView`] |
 //! | `GET /api/v1/evidence?incident=ID` | analyst | | [`Page`] of [`EvidenceView`] |
 //! | `GET /api/v1/evidence/{bundle}` | analyst | | [`EvidenceView`] |
 //! | `GET /api/v1/evidence/{bundle}/content` | analyst | | the bytes, with `Range`; each read is in custody |
@@ -48,6 +51,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent_api::HostFacts;
 use crate::assessment::{Assessment, Severity};
 use crate::case::{Case, Disposition, Edit};
+use crate::containment::{Action, ContainmentEvent, Directive};
 use crate::finding::Found;
 use crate::host::HostMarks;
 use crate::order::{OrderEvent, OrderState};
@@ -188,6 +192,12 @@ pub struct IncidentView {
     pub alerts: Vec<AlertView>,
     /// What triage makes of all alerts together.
     pub assessment: Assessment,
+    /// What automation does about its hosts, in the order of their agents' ids.
+    #[serde(default)]
+    pub automation: Vec<AutomationView>,
+    /// Whether the site has automation switched on.
+    #[serde(default)]
+    pub automation_is_on: bool,
     /// What people decided about it.
     #[serde(default)]
     pub case: Case,
@@ -412,8 +422,17 @@ pub struct HostView {
 pub struct OrderView {
     /// The agent that it is for.
     pub agent: AgentId,
+    /// Who approved a containment order beside its signer, the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalView>,
+    /// How many persons must approve it, its signer included; none for what automation may do by itself.
+    #[serde(default = "one")]
+    pub approvers: u32,
     /// The bundle that it made.
     pub bundle: Option<BundleId>,
+    /// What a containment order is about; none of a collection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directive: Option<Directive>,
     /// What the agent told, the oldest first; of progress only the last.
     pub events: Vec<TimedEvent>,
     /// From then on it is refused.
@@ -426,7 +445,7 @@ pub struct OrderView {
     pub issued: Instant,
     /// Its id.
     pub order: OrderId,
-    /// The profile's name.
+    /// The profile's name; of a containment order, the action's or else the directive's.
     pub profile: String,
     /// Digest of its signed bytes.
     pub sha256: Sha256,
@@ -438,9 +457,89 @@ pub struct OrderView {
     pub supersedes: Option<OrderId>,
 }
 
+fn one() -> u32 {
+    1
+}
+
+/// Somebody approved a containment order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ApprovalView {
+    /// Who brought the signature.
+    pub by: String,
+    /// The fingerprint of the key.
+    pub key: String,
+    /// Who signed, as in the hosts' `allowed_signers`.
+    pub principal: String,
+    /// When it came.
+    pub time: Instant,
+}
+
+/// What root did at the console of a host, without an order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConsoleView {
+    /// What.
+    pub action: Action,
+    /// The host's agent.
+    pub agent: AgentId,
+    /// What was told of it, the oldest first.
+    pub events: Vec<ToldEvent>,
+    /// The id that it was given there.
+    pub id: OrderId,
+    /// True while it is in force.
+    pub is_in_force: bool,
+    /// Nothing was changed.
+    #[serde(default)]
+    pub rehearsed: bool,
+}
+
+/// Something that a console told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ToldEvent {
+    /// When, by the host's clock.
+    pub agent_time: Instant,
+    /// What.
+    #[serde(flatten)]
+    pub told: ContainmentEvent,
+    /// When the server heard it.
+    pub time: Instant,
+}
+
+/// What automation does about a host of an incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AutomationView {
+    /// The host's agent.
+    pub agent: AgentId,
+    /// The order of its capture, while it matters.
+    pub capture: Option<OrderId>,
+    /// Until then somebody must approve the isolation.
+    pub deadline: Option<Instant>,
+    /// The host's name.
+    pub host: String,
+    /// The order of its isolation, where there is one.
+    pub order: Option<OrderId>,
+    /// Since when it stands there.
+    pub since: Instant,
+    /// `triaged`, `capturing`, `captured`, `waiting` (for an approval), `ordered`, `applied`, `holding` or `ended`.
+    pub stage: String,
+    /// Why it does what it does, or does not, each in a sentence.
+    pub why: Vec<String>,
+}
+
+/// Takes an order back before an agent has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelRequest {
+    /// Why, for custody.
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"))]
+    pub reason: String,
+}
+
 /// Something that happened to an order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TimedEvent {
+    /// When, by the clock of the agent that told it: told again, it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_time: Option<Instant>,
     /// What.
     #[serde(flatten)]
     pub event: OrderEvent,

@@ -5,18 +5,18 @@
 
 use bundle::sign::{NotSigned, fingerprint, open_by_anybody};
 use serde_json::{Map, json};
-use wire::api::OrderView;
+use wire::api::{ApprovalView, OrderView};
 use wire::order::{ORDER_TYPE, Order, OrderState, PROFILE_BYTES_MAX, VALID_SECS_MAX, VALUES_BYTES_MAX};
 use wire::signed::{Signed, namespace};
-use wire::{Instant, OrderId, Sha256};
+use wire::{AgentId, IncidentId, Instant, OrderId, Sha256};
 
 use super::{Actor, App, Problem, ProblemKind};
-use crate::store::{Change, NewLeaf, OrderRecord, StoreError};
+use crate::store::{ApprovalRecord, Change, NewLeaf, OrderRecord, StoreError};
 
 /// How far ahead of the server a responder's clock may be.
 const SKEW_NS_MAX: i128 = 300 * 1_000_000_000;
 const PRINCIPAL_BYTES_MAX: usize = 255;
-const TEXT_BYTES_MAX: usize = 4 << 10;
+pub(super) const TEXT_BYTES_MAX: usize = 4 << 10;
 
 impl App {
     /// Takes an order and wakes its agent.
@@ -25,6 +25,9 @@ impl App {
     /// [`ProblemKind::Input`] for what is no order or makes no sense, [`ProblemKind::NotFound`] for its agent or incident,
     /// [`ProblemKind::Conflict`] for one that came before.
     pub async fn dispatch(&self, by: &Actor, envelope: Signed) -> Result<OrderView, Problem> {
+        if let Ok((message, key)) = open_by_anybody(&envelope, namespace::CONTAIN) {
+            return self.dispatch_containment(by, envelope, &message, &key).await;
+        }
         let (message, key) = open_by_anybody(&envelope, namespace::COLLECT).map_err(not_signed)?;
         let order: Order = serde_json::from_slice(&message).map_err(|error| {
             Problem::new(ProblemKind::Input, "what was signed is no order that this server understands")
@@ -32,7 +35,7 @@ impl App {
         })?;
         let now = self.now();
         check_form(&order, &envelope)?;
-        check_times(&order, now)?;
+        check_times((order.issued, order.expires), VALID_SECS_MAX, now)?;
         self.check_place(&order).await?;
         let sha256 = Sha256::of(&message);
         let mut details = Map::new();
@@ -53,7 +56,10 @@ impl App {
         };
         let record = OrderRecord {
             agent: order.agent,
+            approvals: Vec::new(),
+            approvers: 1,
             bundle: None,
+            directive: None,
             envelope,
             events: Vec::new(),
             expires: order.expires,
@@ -66,13 +72,20 @@ impl App {
             state: OrderState::Queued,
             supersedes: order.supersedes,
         };
+        self.keep_order(record, vec![leaf]).await
+    }
+
+    /// Keeps a new order, and wakes its agent when there is something for it.
+    pub(super) async fn keep_order(&self, record: OrderRecord, leaves: Vec<NewLeaf>) -> Result<OrderView, Problem> {
         let change = Change::AddOrder(Box::new(record.clone()));
-        self.store.commit(vec![change], vec![leaf]).await.map_err(|error| match error {
+        self.store.commit(vec![change], leaves).await.map_err(|error| match error {
             StoreError::Conflict(what) => Problem::new(ProblemKind::Conflict, what)
                 .hint("each order has an id and a nonce of its own; sign a new one, and look whether this one came"),
             error @ StoreError::Backend(_) => error.into(),
         })?;
-        self.hub.wake(&record.agent);
+        if record.state == OrderState::Queued {
+            self.hub.wake(&record.agent);
+        }
         self.order_view(record).await
     }
 
@@ -81,23 +94,36 @@ impl App {
     /// # Errors
     /// [`ProblemKind::NotFound`].
     pub async fn order(&self, order: OrderId) -> Result<OrderView, Problem> {
-        match self.store.order(order).await? {
-            Some(record) => self.order_view(record).await,
-            None => Err(Problem::new(ProblemKind::NotFound, format!("there is no order {order}"))),
-        }
+        self.order_view(self.order_record(order).await?).await
+    }
+
+    pub(super) async fn order_record(&self, order: OrderId) -> Result<OrderRecord, Problem> {
+        let record = self.store.order(order).await?;
+        record.ok_or_else(|| Problem::new(ProblemKind::NotFound, format!("there is no order {order}")))
+    }
+
+    /// An order under its signature: the exact bytes that an approval signs.
+    ///
+    /// # Errors
+    /// [`ProblemKind::NotFound`].
+    pub async fn signed_order(&self, order: OrderId) -> Result<Signed, Problem> {
+        Ok(self.order_record(order).await?.envelope)
     }
 
     pub(super) async fn order_view(&self, record: OrderRecord) -> Result<OrderView, Problem> {
         let host = self.store.host(&record.agent).await?.map_or_else(String::new, |host| host.facts.name);
         let OrderRecord { agent, bundle, envelope, events, expires, incident, issued, order, .. } = record;
-        let OrderRecord { profile, sha256, state, supersedes, .. } = record;
+        let OrderRecord { approvals, approvers, directive, profile, sha256, state, supersedes, .. } = record;
         let signed_by = envelope.principal;
         // The sweep comes a little later, and nobody is handed it meanwhile.
-        let is_over = state == OrderState::Queued && expires <= self.now();
+        let is_over = matches!(state, OrderState::Queued | OrderState::AwaitingApproval) && expires <= self.now();
         let state = if is_over { OrderState::Expired } else { state };
         Ok(OrderView {
             agent,
+            approvals: approvals.into_iter().map(ApprovalRecord::view).collect(),
+            approvers,
             bundle,
+            directive,
             events,
             expires,
             host,
@@ -113,17 +139,7 @@ impl App {
     }
 
     async fn check_place(&self, order: &Order) -> Result<(), Problem> {
-        self.incident_record(&order.incident).await?;
-        let not_found = |message: String| {
-            Problem::new(ProblemKind::NotFound, message).hint("the hosts with an agent are in: holdfast host list")
-        };
-        match self.store.host(&order.agent).await? {
-            None => return Err(not_found(format!("there is no agent {}", order.agent))),
-            Some(host) if !host.is_enrolled() => {
-                return Err(not_found(format!("the agent {} was shut out, or is gone", order.agent)));
-            }
-            Some(_) => {}
-        }
+        self.check_incident_and_agent(&order.incident, &order.agent).await?;
         let Some(before) = order.supersedes else { return Ok(()) };
         match self.store.order(before).await? {
             Some(before) if before.agent == order.agent && before.incident == order.incident => Ok(()),
@@ -133,19 +149,34 @@ impl App {
             None => Err(input(&format!("the order {before} that it replaces is not here"), "name the interrupted one")),
         }
     }
+
+    /// An order is for an incident and an agent that are there.
+    pub(super) async fn check_incident_and_agent(&self, incident: &IncidentId, agent: &AgentId) -> Result<(), Problem> {
+        self.incident_record(incident).await?;
+        let not_found = |message: String| {
+            Problem::new(ProblemKind::NotFound, message).hint("the hosts with an agent are in: holdfast host list")
+        };
+        match self.store.host(agent).await? {
+            None => Err(not_found(format!("there is no agent {agent}"))),
+            Some(host) if !host.is_enrolled() => Err(not_found(format!("the agent {agent} was shut out, or is gone"))),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+impl ApprovalRecord {
+    fn view(self) -> ApprovalView {
+        let Self { approval, by, key, time } = self;
+        ApprovalView { by, key, principal: approval.principal, time }
+    }
 }
 
 fn check_form(order: &Order, envelope: &Signed) -> Result<(), Problem> {
     if order.kind != ORDER_TYPE || order.v != 1 {
         return Err(input("what was signed is no order of version 1", "sign it with this version's holdfast"));
     }
-    if order.nonce.len() != 32 || !order.nonce.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-        return Err(input("the order's nonce is not 32 lower-case hex digits", "take 16 random bytes"));
-    }
-    let principal = &envelope.principal;
-    if principal.is_empty() || principal.len() > PRINCIPAL_BYTES_MAX || principal.chars().any(char::is_control) {
-        return Err(input("the order's principal is no name", "name the signer as the agents' allowed_signers do"));
-    }
+    check_nonce(&order.nonce)?;
+    check_principal(&envelope.principal)?;
     let texts = [&order.legal_basis, &order.purpose];
     if texts.into_iter().flatten().any(|text| text.len() > TEXT_BYTES_MAX) || order.profile_version.len() > 255 {
         return Err(input("the order's legal basis, purpose or profile version is too long", "shorten it"));
@@ -167,24 +198,39 @@ fn check_form(order: &Order, envelope: &Signed) -> Result<(), Problem> {
     Ok(())
 }
 
-fn check_times(order: &Order, now: Instant) -> Result<(), Problem> {
-    if order.expires <= now {
-        return Err(input(
-            &format!("the order expired at {}; the server's clock says {now}", order.expires),
-            "sign a new one",
-        ));
+pub(super) fn check_nonce(nonce: &str) -> Result<(), Problem> {
+    if nonce.len() != 32 || !nonce.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(input("the order's nonce is not 32 lower-case hex digits", "take 16 random bytes"));
     }
-    if order.issued.0 > now.0 + SKEW_NS_MAX {
+    Ok(())
+}
+
+pub(super) fn check_principal(principal: &str) -> Result<(), Problem> {
+    if principal.is_empty() || principal.len() > PRINCIPAL_BYTES_MAX || principal.chars().any(char::is_control) {
+        return Err(input("the order's principal is no name", "name the signer as the agents' allowed_signers do"));
+    }
+    Ok(())
+}
+
+pub(super) fn check_times(
+    (issued, expires): (Instant, Instant),
+    valid_secs_max: u64,
+    now: Instant,
+) -> Result<(), Problem> {
+    if expires <= now {
+        return Err(input(&format!("the order expired at {expires}; the server's clock says {now}"), "sign a new one"));
+    }
+    if issued.0 > now.0 + SKEW_NS_MAX {
         return Err(input(
-            &format!("the order was signed at {}, in the future; the server's clock says {now}", order.issued),
+            &format!("the order was signed at {issued}, in the future; the server's clock says {now}"),
             "set the clock of the machine that signed it",
         ));
     }
-    let valid_ns = order.expires.0 - order.issued.0;
-    if valid_ns <= 0 || valid_ns > i128::from(VALID_SECS_MAX) * 1_000_000_000 {
+    let valid_ns = expires.0 - issued.0;
+    if valid_ns <= 0 || valid_ns > i128::from(valid_secs_max) * 1_000_000_000 {
         return Err(input(
             "the order does not expire after it was signed, or too long after",
-            &format!("an order is valid for at most {VALID_SECS_MAX} seconds"),
+            &format!("such an order is valid for at most {valid_secs_max} seconds"),
         ));
     }
     Ok(())
@@ -194,6 +240,6 @@ fn not_signed(why: NotSigned) -> Problem {
     input(&format!("the order cannot be taken: {why}"), "sign the exact bytes, in the namespace holdfast-collect")
 }
 
-fn input(message: &str, hint: &str) -> Problem {
+pub(super) fn input(message: &str, hint: &str) -> Problem {
     Problem::new(ProblemKind::Input, message).hint(hint)
 }

@@ -12,6 +12,8 @@ use crate::store::{Change, NewLeaf, StoreError};
 pub const CA: &str = "ca_sha256";
 /// The public key that receipts and custody heads verify with.
 pub const SIGNER: &str = "server_signer";
+/// The public key of what automation orders.
+pub const AUTOMATION: &str = "automation_signer";
 /// To whom agents encrypt what waits on their hosts.
 pub const SPOOL: &str = "spool_recipient";
 
@@ -25,6 +27,8 @@ impl App {
         let cas: Vec<String> = cas.iter().map(Sha256::to_string).collect();
         self.check_name(CA, "the files ca*.pem and ca*.key", &cas).await?;
         self.check_name(SIGNER, "the file server_key", &[self.signer.public_line()]).await?;
+        let automation: Vec<String> = self.automation.iter().map(bundle::sign::SigningKey::public_line).collect();
+        self.check_name(AUTOMATION, "the file automation_key", &automation).await?;
         let spool = self.spool.as_ref().map(SpoolKey::recipients).unwrap_or_default();
         self.check_name(SPOOL, "the file spool_key", &spool).await
     }

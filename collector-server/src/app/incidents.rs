@@ -54,6 +54,8 @@ impl App {
         let mut view = IncidentView {
             absorbed: absorbed.into_iter().map(|record| record.incident).collect(),
             alerts: Vec::new(),
+            automation: Vec::new(),
+            automation_is_on: self.site.automation().on && self.automation.is_some(),
             case: record.case.clone(),
             checklist: rules.checklists.for_type(&record.assessment.incident_type),
             clocks: standing.clocks,
@@ -69,6 +71,7 @@ impl App {
         view.alerts = alerts.into_iter().map(alerts::view).collect();
         self.tell_membership(&mut view).await?;
         for one in std::iter::once(incident).chain(&view.absorbed) {
+            view.automation.extend(self.automation_views(one).await?);
             view.evidence.extend(self.evidence_list(Some(one), None, EVIDENCE_MAX).await?.items);
             for order in self.store.orders_of(one).await? {
                 view.orders.push(self.order_view(order).await?);
@@ -150,7 +153,7 @@ pub(super) fn victims(assessment: &Assessment) -> impl Iterator<Item = &str> {
 }
 
 /// All names of the victims, in lower case: as the assessment has them, and what else the alerts call the same hosts.
-fn names_of_victims(assessment: &Assessment, alerts: &[AlertRecord]) -> BTreeSet<String> {
+pub(super) fn names_of_victims(assessment: &Assessment, alerts: &[AlertRecord]) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = victims(assessment).map(plain).collect();
     for record in alerts {
         let Ok(alert) = serde_json::from_value::<Alert>(record.normalised.clone()) else { continue };
@@ -168,6 +171,6 @@ pub(super) fn plain(name: &str) -> String {
     name.trim_end_matches('.').to_lowercase()
 }
 
-fn is_named(host: &HostRecord, names: &BTreeSet<String>) -> bool {
+pub(super) fn is_named(host: &HostRecord, names: &BTreeSet<String>) -> bool {
     host.is_enrolled() && (names.contains(host.agent.as_str()) || names.contains(&plain(&host.facts.name)))
 }

@@ -4,6 +4,7 @@
 
 pub mod alerts;
 pub mod cases;
+pub mod containment;
 pub mod custody;
 pub mod dispatch;
 pub mod enrollment;
@@ -54,6 +55,8 @@ pub struct App {
     pub alerts: alerts::Turn,
     /// Give agents their certificates; without one, no host can enrol.
     pub authorities: Authorities,
+    /// Signs what nobody decided; without one, nothing is done by itself.
+    pub automation: Option<SigningKey>,
     /// Where the time comes from.
     pub clock: Box<dyn Clock + Send + Sync>,
     /// Wakes those who look after pages.
@@ -125,6 +128,7 @@ impl App {
         Self {
             alerts: alerts::Turn::default(),
             authorities: Authorities::default(),
+            automation: None,
             clock,
             escalation: escalation::Escalation::default(),
             findings: findings::Evaluations::default(),

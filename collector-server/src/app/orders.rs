@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::{Instant as Deadline, timeout_at};
-use wire::agent_api::{Delivery, OrderReport, OrdersReply, POLL_WAIT_SECS_MAX};
+use wire::agent_api::{Delivery, OrderKind, OrderReport, OrdersReply, POLL_WAIT_SECS_MAX};
 use wire::api::{LiveEvent, TimedEvent};
-use wire::containment::ContainmentEvent;
 use wire::order::{OrderEvent, OrderState};
 use wire::{AgentId, BundleId, Instant, OrderId};
 
+use super::containment::told::{self, is_alarming, state_after};
 use super::{Actor, App, Problem, ProblemKind, details};
 use crate::spool_key::SpoolKey;
 use crate::store::{Change, NewLeaf, ORDER_EVENTS_MAX, OrderRecord, StoreError};
@@ -23,15 +23,24 @@ const ORDERS_MAX: usize = 8;
 const MESSAGE_CHARS_MAX: usize = 1024;
 /// Progress is written down at most this often.
 const PROGRESS_EVERY_NS: i128 = 1_000_000_000;
+/// Orders that are looked at at a time for whether their time is over; the next sweep looks at the others. Those that were
+/// handed over a moment ago are among them, and do not stop the others for long.
+const OVERDUE_MAX: u32 = 5000;
 /// An order that was handed over in time may be told of a little later.
 const DELIVERED_GRACE_NS: i128 = 600 * 1_000_000_000;
 
 impl App {
-    /// The orders that wait for this agent. Without any, waits for one, for so many seconds at most.
+    /// The orders that wait for this agent; of containment only, where that is asked for. Without any, waits for one, for
+    /// so many seconds at most.
     ///
     /// # Errors
     /// [`ProblemKind::TooMany`] for an agent that asks many times at once.
-    pub async fn wait_for_orders(&self, agent: &AgentId, wait_secs: u64) -> Result<OrdersReply, Problem> {
+    pub async fn wait_for_orders(
+        &self,
+        agent: &AgentId,
+        wait_secs: u64,
+        kind: Option<OrderKind>,
+    ) -> Result<OrdersReply, Problem> {
         let poll = self.hub.poll(agent).ok_or_else(|| {
             Problem::new(ProblemKind::TooMany, format!("the agent {agent} asks for orders too many times at once"))
                 .hint("one long poll is enough; wait for its answer")
@@ -45,7 +54,7 @@ impl App {
             woken.as_mut().enable();
             // It may have been shut out while it waited.
             self.enrolled(agent).await?;
-            let orders = self.hand_over(agent).await?;
+            let orders = self.hand_over(agent, kind).await?;
             if !orders.is_empty() || self.stop.is_cancelled() {
                 return Ok(self.orders_reply(orders));
             }
@@ -77,11 +86,12 @@ impl App {
         Ok(())
     }
 
-    async fn hand_over(&self, agent: &AgentId) -> Result<Vec<Delivery>, Problem> {
+    async fn hand_over(&self, agent: &AgentId, kind: Option<OrderKind>) -> Result<Vec<Delivery>, Problem> {
         let now = self.now();
-        let waiting = self.store.orders_waiting(agent).await?;
+        let waiting = self.store.orders_waiting(agent).await?.into_iter();
+        let is_asked = |order: &OrderRecord| kind.is_none() || order.directive.is_some();
         let mut deliveries = Vec::new();
-        for order in waiting.into_iter().filter(|order| order.expires > now).take(ORDERS_MAX) {
+        for order in waiting.filter(|order| order.expires > now && is_asked(order)).take(ORDERS_MAX) {
             if order.state == OrderState::Queued {
                 let change = Change::OrderEvent {
                     event: None,
@@ -96,7 +106,8 @@ impl App {
                     Err(error) => return Err(error.into()),
                 }
             }
-            deliveries.push(Delivery { approvals: Vec::new(), envelope: order.envelope, order: order.order });
+            let approvals = order.approvals.into_iter().map(|one| one.approval).collect();
+            deliveries.push(Delivery { approvals, envelope: order.envelope, order: order.order });
         }
         Ok(deliveries)
     }
@@ -108,32 +119,35 @@ impl App {
     /// cannot happen to the order where it stands.
     pub async fn order_report(&self, by: &Actor, order: OrderId, report: OrderReport) -> Result<(), Problem> {
         let record = self.own_order(by, order).await?;
-        let (now, event) = (self.now(), bounded(report.event));
+        let now = self.now();
+        let event = TimedEvent { agent_time: Some(report.time), event: bounded(report.event), time: now };
         if is_known(&record, &event) {
             return Ok(());
         }
-        if is_frequent(&record, &event, now) {
-            let event = TimedEvent { event, time: now };
+        if is_frequent(&record, &event.event, now) {
             self.live.tell(&record.incident, LiveEvent::Order { event, order, state: record.state });
             return Ok(());
         }
-        let Some(from) = from_states(&record, &event) else {
-            let (state, what) = (record.state.name(), name_of(&event));
+        let Some(from) = from_states(&record, &event.event) else {
+            let (state, what) = (record.state.name(), name_of(&event.event));
             return Err(Problem::new(
                 ProblemKind::Conflict,
                 format!("order {order} is {state}: it cannot be {what} now"),
             )
             .hint("nothing is resumed from memory: ask for the orders that wait"));
         };
-        self.check_bundle_of(&record, &event).await?;
-        let to = event.state();
-        let leaves = custody_leaf(&record, by, &event, report.time, now).into_iter().collect();
-        let event = TimedEvent { event, time: now };
-        let change = Change::OrderEvent { event: Some(event.clone()), from, order, to };
-        match self.store.commit(vec![change], leaves).await {
+        self.check_bundle_of(&record, &event.event).await?;
+        let to =
+            record.directive.as_ref().map_or(event.event.state(), |directive| state_after(directive, &event.event));
+        let leaves = custody_leaf(&record, by, &event.event, report.time, now).into_iter().collect();
+        let mut changes = vec![Change::OrderEvent { event: Some(event.clone()), from, order, to }];
+        if matches!(&event.event, OrderEvent::Containment { told, .. } if is_alarming(told)) {
+            changes.push(Change::LookNow(record.incident.clone()));
+        }
+        match self.store.commit(changes, leaves).await {
             Ok(_) => {}
             // The same was told twice at once.
-            Err(StoreError::Conflict(_)) if is_known(&self.own_order(by, order).await?, &event.event) => return Ok(()),
+            Err(StoreError::Conflict(_)) if is_known(&self.own_order(by, order).await?, &event) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
         let left = match &event.event {
@@ -180,20 +194,13 @@ impl App {
     /// Marks the orders that no agent took in their time.
     pub(super) async fn expire_orders(&self) -> Result<(), Problem> {
         let now = self.now();
-        let mut after: Option<AgentId> = None;
-        loop {
-            let hosts = self.store.hosts(after.as_ref(), 500).await?;
-            let Some(last) = hosts.last() else { return Ok(()) };
-            after = Some(last.agent.clone());
-            for host in &hosts {
-                for order in self.store.orders_waiting(&host.agent).await? {
-                    let grace = if order.state == OrderState::Delivered { DELIVERED_GRACE_NS } else { 0 };
-                    if order.expires.0 + grace <= now.0 {
-                        self.expire(&order, now).await?;
-                    }
-                }
+        for order in self.store.orders_overdue(now, OVERDUE_MAX).await? {
+            let grace = if order.state == OrderState::Delivered { DELIVERED_GRACE_NS } else { 0 };
+            if order.expires.0 + grace <= now.0 {
+                self.expire(&order, now).await?;
             }
         }
+        Ok(())
     }
 
     async fn expire(&self, order: &OrderRecord, now: Instant) -> Result<(), Problem> {
@@ -211,13 +218,16 @@ impl App {
 /// The states in which this can happen; `None` when the order is in none of them. An order that the server gave up as
 /// expired may have been taken in time all the same: the agent knows better.
 fn from_states(record: &OrderRecord, event: &OrderEvent) -> Option<Vec<OrderState>> {
-    use OrderState::{Accepted, Delivered, Expired, Holding, Queued, Running};
+    use OrderState::{Accepted, Delivered, Expired, Queued, Running};
+    if record.directive.is_some() {
+        return told::from_states(record, event).map(<[OrderState]>::to_vec);
+    }
     let from: &[OrderState] = match event {
         OrderEvent::Accepted => &[Queued, Delivered, Expired],
         OrderEvent::Refused { .. } | OrderEvent::Started { .. } => &[Queued, Delivered, Expired, Accepted],
         OrderEvent::Progress { .. } | OrderEvent::Spooled { .. } | OrderEvent::Completed { .. } => &[Running],
         OrderEvent::Interrupted { .. } | OrderEvent::Failed { .. } => &[Queued, Delivered, Expired, Accepted, Running],
-        OrderEvent::Containment { .. } => &[Queued, Delivered, Expired, Accepted, Running, Holding],
+        OrderEvent::Containment { .. } => return None,
     };
     let is_corrected = is_given_up(record)
         && matches!(
@@ -260,16 +270,19 @@ pub(super) fn given_up(
     }
     let event = OrderEvent::Interrupted { bundle: Some(bundle), by_silence: true, receipted };
     let leaf = leaf(record, &Actor::Server, "order_interrupted", [("told", json!(event))], now);
-    let event = TimedEvent { event, time: now };
+    let event = TimedEvent { agent_time: None, event, time: now };
     let (order, to) = (record.order, OrderState::Interrupted);
     let change = Change::OrderEvent { event: Some(event.clone()), from: vec![OrderState::Running], order, to };
     Some((change, leaf, event))
 }
 
 /// True when this was told before, or is progress that something else has overtaken.
-fn is_known(record: &OrderRecord, event: &OrderEvent) -> bool {
-    let is_late_progress = matches!(event, OrderEvent::Progress { .. }) && record.state.is_final();
-    is_late_progress || record.events.iter().any(|known| known.event == *event)
+fn is_known(record: &OrderRecord, event: &TimedEvent) -> bool {
+    if matches!(event.event, OrderEvent::Containment { .. }) {
+        return told::is_known(record, event);
+    }
+    let is_late_progress = matches!(event.event, OrderEvent::Progress { .. }) && record.state.is_final();
+    is_late_progress || record.events.iter().any(|known| known.event == event.event)
 }
 
 /// Progress is shown as it comes, and written down once in a while.
@@ -308,6 +321,7 @@ fn bounded(event: OrderEvent) -> OrderEvent {
         OrderEvent::Interrupted { bundle, receipted, .. } => {
             OrderEvent::Interrupted { bundle, by_silence: false, receipted }
         }
+        OrderEvent::Containment { told, rehearsed } => OrderEvent::Containment { told: told::bounded(told), rehearsed },
         other => other,
     }
 }
@@ -323,20 +337,12 @@ fn custody_leaf(record: &OrderRecord, by: &Actor, event: &OrderEvent, told: Inst
         OrderEvent::Completed { .. } => "order_completed",
         OrderEvent::Interrupted { .. } => "order_interrupted",
         OrderEvent::Failed { .. } => "order_failed",
-        OrderEvent::Containment { told, .. } => match told {
-            ContainmentEvent::Planned { .. } => "containment_planned",
-            ContainmentEvent::Applied { .. } => "containment_applied",
-            ContainmentEvent::Validated { .. } => "containment_validated",
-            ContainmentEvent::Renewed { .. } => "containment_renewed",
-            ContainmentEvent::Tampered { .. } => "containment_tampered",
-            ContainmentEvent::Released { .. } => "containment_released",
-            ContainmentEvent::Failed { .. } => "containment_failed",
-        },
+        OrderEvent::Containment { told, .. } => told::leaf_name(told),
     };
     Some(leaf(record, by, name, [("agent_time", json!(told)), ("told", json!(event))], now))
 }
 
-fn leaf<const N: usize>(
+pub(super) fn leaf<const N: usize>(
     record: &OrderRecord,
     by: &Actor,
     event: &'static str,

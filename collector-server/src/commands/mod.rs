@@ -1,5 +1,6 @@
 //! What operators type. Each command is one file.
 
+pub mod automation;
 pub mod backup;
 pub mod ca;
 pub mod migrate;
@@ -45,6 +46,9 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// What hosts must hold to take orders that nobody decided
+    #[command(subcommand)]
+    Automation(automation::Automation),
     /// Copy everything that the server holds, while it serves
     Backup(backup::Backup),
     /// The server's certificate authority
@@ -63,7 +67,7 @@ enum Command {
     Scrub(scrub::Scrub),
     /// Run the server
     Serve(serve::Serve),
-    /// The site's own files: contacts
+    /// The site's own files: contacts, rules, automation
     #[command(subcommand)]
     Site(site::Command),
     /// Who may ask the server for anything
@@ -135,6 +139,7 @@ impl Cli {
                 clap_complete::generate(shell, &mut Self::command(), "holdfast-server", &mut script);
                 Ok(std::io::stdout().write_all(&script)?)
             }
+            Command::Automation(automation) => automation.run(),
             Command::Serve(serve) => runtime()?.block_on(serve.run()),
             Command::Site(site) => site.run(),
             Command::Token(token) => runtime()?.block_on(token.run(&SystemClock)),

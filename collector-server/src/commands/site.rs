@@ -42,6 +42,8 @@ impl Command {
         for file in files {
             writeln!(out, "{}", file.text.file)?;
         }
+        let automation = site.automation();
+        writeln!(out, "automation {}", if automation.on { "on" } else { "off" })?;
         writeln!(out, "rules      sha256 {}", rules.version())?;
         if !vacant.is_empty() {
             writeln!(std::io::stderr(), "hint: nobody stands for: {}", vacant.join(", "))?;

@@ -7,17 +7,21 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use wire::agent_api::{
-    EnrollReply, EnrollRequest, HostFacts, NONCE_CHARS_MAX, OrderReport, OrdersReply, POLL_WAIT_SECS_MAX, RenewReply,
-    RenewRequest,
+    EnrollReply, EnrollRequest, HostFacts, NONCE_CHARS_MAX, OrderKind, OrderReport, OrdersReply, POLL_WAIT_SECS_MAX,
+    RenewReply, RenewRequest,
 };
+use wire::containment::ConsoleReport;
 use wire::{AgentId, OrderId};
 
 use super::extract::{Caller, Json, Path, Query};
 use crate::app::{Actor, App, Problem, ProblemKind};
 
-/// How long a long poll waits.
+/// How long a long poll waits, and for what.
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
-pub struct Wait {
+pub struct Question {
+    /// Orders of this kind only.
+    #[serde(default)]
+    kind: Option<OrderKind>,
     /// Seconds to wait for an order; more than 55 count as 55.
     #[serde(default = "as_long_as_possible")]
     wait_secs: u64,
@@ -73,16 +77,16 @@ pub async fn put_facts(
 pub async fn orders(
     State(app): State<Arc<App>>,
     Caller(by): Caller,
-    Query(wait): Query<Wait>,
+    Query(asked): Query<Question>,
 ) -> Result<Answer<OrdersReply>, Problem> {
-    if let Some(nonce) = &wait.nonce
+    if let Some(nonce) = &asked.nonce
         && (nonce.len() > NONCE_CHARS_MAX || !nonce.bytes().all(|byte| byte.is_ascii_hexdigit()))
     {
         return Err(Problem::new(ProblemKind::Input, "the nonce is none")
             .hint(format!("hex digits are wanted, at most {NONCE_CHARS_MAX}")));
     }
-    let reply = app.wait_for_orders(agent(&by)?.0, wait.wait_secs).await?;
-    Ok(Answer(OrdersReply { nonce: wait.nonce, ..reply }))
+    let reply = app.wait_for_orders(agent(&by)?.0, asked.wait_secs, asked.kind).await?;
+    Ok(Answer(OrdersReply { nonce: asked.nonce, ..reply }))
 }
 
 /// What became of an order.
@@ -96,6 +100,19 @@ pub async fn report(
     Json(report): Json<OrderReport>,
 ) -> Result<StatusCode, Problem> {
     app.order_report(&by, order, report).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What root did at the host's console.
+///
+/// # Errors
+/// See [`App::console_report`].
+pub async fn report_console(
+    State(app): State<Arc<App>>,
+    Caller(by): Caller,
+    Json(report): Json<ConsoleReport>,
+) -> Result<StatusCode, Problem> {
+    app.console_report(&by, agent(&by)?.0, report).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

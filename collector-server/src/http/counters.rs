@@ -10,9 +10,14 @@ enum Kind {
 use Kind::{Counter, Gauge, Histogram};
 
 /// Name, kind and meaning.
-const COUNTERS: [(&str, Kind, &str); 21] = [
+const COUNTERS: [(&str, Kind, &str); 24] = [
     ("holdfast_agents_connected", Gauge, "agents that wait for orders at this server"),
     ("holdfast_alert_requests_refused_total", Counter, "requests with alerts that were too much, by `why`"),
+    (
+        "holdfast_automation_steps_total",
+        Counter,
+        "steps of automation at hosts of SEV1 incidents, by where they led `to`",
+    ),
     ("holdfast_bundles_total", Counter, "bundles that were verified, by the `state` that came of it"),
     (
         "holdfast_connections_refused_total",
@@ -36,10 +41,12 @@ const COUNTERS: [(&str, Kind, &str); 21] = [
     ("holdfast_deadlines_total", Counter, "deadlines of incidents that were told of or missed, by `event`"),
     ("holdfast_evidence_bytes_total", Counter, "bytes of evidence that were acknowledged"),
     ("holdfast_findings_seconds", Histogram, "how long the rules took for a bundle"),
+    ("holdfast_hosts_isolated", Gauge, "hosts that orders isolate now, at the server that leads"),
     ("holdfast_ingest_seconds", Histogram, "how long a bundle took to be verified"),
     ("holdfast_leads", Gauge, "1 at the server that does what only one should"),
     ("holdfast_objects_free_bytes", Gauge, "bytes that are free where the objects lie; absent with `--objects s3://…`"),
     ("holdfast_pages_total", Counter, "people who were told, by `channel` and `outcome`"),
+    ("holdfast_probes_total", Counter, "isolated hosts that were tried from the server, by whether it `holds`"),
     (
         "holdfast_request_seconds",
         Histogram,

@@ -8,12 +8,13 @@ use wire::agent_api::{
     SPOOLED_BYTES_MAX,
 };
 use wire::api::{
-    AlertView, AlertsReply, DeadLetter, Draft, EscalationStatus, EscalationTest, EscalationTestReply, EvidenceView,
-    HostView, IncidentSummary, IncidentView, Me, OrderView, Page, ReplayReply, ReplayRequest, RevokeRequest,
-    TicketReply, TicketRequest,
+    AlertView, AlertsReply, CancelRequest, DeadLetter, Draft, EscalationStatus, EscalationTest, EscalationTestReply,
+    EvidenceView, HostView, IncidentSummary, IncidentView, Me, OrderView, Page, ReplayReply, ReplayRequest,
+    RevokeRequest, TicketReply, TicketRequest,
 };
 use wire::assessment::{Assessment, ForensicsPlan};
 use wire::case::{Action, ActionReply, HumanReport, TimelineEntry};
+use wire::containment::{Approval, ConsoleReport};
 use wire::custody::Leaf;
 use wire::finding::FindingsReport;
 use wire::host::HostMark;
@@ -34,6 +35,8 @@ const ENVELOPE_BYTES_MAX: usize = 512 << 10;
 /// A mebibyte of YAML, with what JSON makes of its line ends and quotes.
 const RULES_BYTES_MAX: usize = 2 << 20;
 const REQUEST_BYTES_MAX: usize = 16 << 10;
+/// The preview of a containment: its lists are full, and each entry is a long one.
+const REPORT_BYTES_MAX: usize = 128 << 10;
 /// The longest text, with each of its characters escaped, or the ids of all alerts that are moved at once.
 const ACTION_BYTES_MAX: usize = 128 << 10;
 /// Facts of a host with a hundred profiles, a signing request and a proof.
@@ -153,10 +156,18 @@ pub static ENDPOINTS: &[Endpoint] = &[
         .answers(Answer::Json(json::<HostView>)),
     Endpoint::new(Post, "/api/v1/tickets/{ticket}/revoke", Who::Responder, |verb| on(verb, incidents::revoke_ticket), "End a ticket before its time. What came with it stays.")
         .takes(Body::Json(json::<RevokeRequest>), REQUEST_BYTES_MAX),
-    Endpoint::new(Post, "/api/v1/orders", Who::Responder, |verb| on(verb, orders::dispatch), "Dispatch a signed order to its agent.")
+    Endpoint::new(Post, "/api/v1/orders", Who::Responder, |verb| on(verb, orders::dispatch), "Dispatch a signed order to its agent: a collection, or a containment.")
         .takes(Body::Json(json::<Signed>), ENVELOPE_BYTES_MAX)
         .answers(Answer::Json(json::<OrderView>)),
     Endpoint::new(Get, "/api/v1/orders/{order}", Who::Analyst, |verb| on(verb, orders::show), "An order and what became of it.")
+        .answers(Answer::Json(json::<OrderView>)),
+    Endpoint::new(Get, "/api/v1/orders/{order}/signed", Who::Analyst, |verb| on(verb, orders::signed), "An order under its signature: the exact bytes that an approval signs.")
+        .answers(Answer::Json(json::<Signed>)),
+    Endpoint::new(Post, "/api/v1/orders/{order}/approvals", Who::Responder, |verb| on(verb, orders::approve), "Approve a containment order: one more signature over its bytes, in the namespace holdfast-contain.")
+        .takes(Body::Json(json::<Approval>), REQUEST_BYTES_MAX)
+        .answers(Answer::Json(json::<OrderView>)),
+    Endpoint::new(Post, "/api/v1/orders/{order}/cancel", Who::Responder, |verb| on(verb, orders::cancel), "Take an order back before an agent has it.")
+        .takes(Body::Json(json::<CancelRequest>), REQUEST_BYTES_MAX)
         .answers(Answer::Json(json::<OrderView>)),
     Endpoint::new(Get, "/api/v1/evidence", Who::Analyst, |verb| on(verb, evidence::list), "Bundles, the newest first.")
         .query(properties::<evidence::Bundles>)
@@ -229,11 +240,13 @@ pub static ENDPOINTS: &[Endpoint] = &[
         .answers(Answer::Json(json::<RenewReply>)),
     Endpoint::new(Put, "/agent/v1/host", Who::Agent, |verb| on(verb, agent::put_facts), "What a host says of itself.")
         .takes(Body::Json(json::<HostFacts>), ENROLL_BYTES_MAX),
-    Endpoint::new(Get, "/agent/v1/orders", Who::Agent, |verb| on(verb, agent::orders), "The orders that wait for the agent; a long poll.")
-        .query(properties::<agent::Wait>)
+    Endpoint::new(Get, "/agent/v1/orders", Who::Agent, |verb| on(verb, agent::orders), "The orders that wait for the agent, those of containment first; a long poll.")
+        .query(properties::<agent::Question>)
         .answers(Answer::Json(json::<OrdersReply>)),
     Endpoint::new(Post, "/agent/v1/orders/{order}/events", Who::Agent, |verb| on(verb, agent::report), "What became of an order.")
-        .takes(Body::Json(json::<OrderReport>), REQUEST_BYTES_MAX),
+        .takes(Body::Json(json::<OrderReport>), REPORT_BYTES_MAX),
+    Endpoint::new(Post, "/agent/v1/containments", Who::Agent, |verb| on(verb, agent::report_console), "What root did at the host's console, without an order.")
+        .takes(Body::Json(json::<ConsoleReport>), REPORT_BYTES_MAX),
     Endpoint::new(Get, "/ca.pem", Who::Open, |verb| on(verb, health::ca), "The CA's certificate; its digest stands in each ticket.")
         .answers(Answer::Bytes("application/x-pem-file")),
     Endpoint::new(Get, "/healthz", Who::Open, |verb| on(verb, health::alive), "The process answers."),

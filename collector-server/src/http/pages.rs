@@ -93,7 +93,9 @@ async fn board(
     let me = viewer(&app, &by)?;
     let incidents = app.incidents(from.after.as_ref(), ROWS).await?;
     let origin = app.reach.servers.first().map_or("https://SERVER", String::as_str);
-    Ok(ui::board::page(frame(&me), &incidents, origin, from.after.is_some()))
+    let consoles = app.consoles().await?.into_iter().filter(|console| console.is_in_force).collect();
+    let contained = ui::board::Contained { consoles, orders: app.orders_in_force().await? };
+    Ok(ui::board::page(frame(&me), &incidents, &contained, origin, from.after.is_some()))
 }
 
 async fn incident(

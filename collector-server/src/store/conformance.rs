@@ -2,6 +2,7 @@
 //! only, and each has records of its own, so that all of them run against one store.
 
 mod access;
+mod containment;
 mod custody;
 mod evidence;
 mod fixtures;
@@ -40,6 +41,10 @@ pub async fn run(store: &dyn Store) {
     orders::an_order_goes_from_state_to_state(store).await;
     orders::an_order_is_unique_by_id_and_by_nonce(store).await;
     orders::orders_are_listed_in_order(store).await;
+    containment::an_order_is_approved_by_who_saw_the_last_approval(store).await;
+    containment::containment_goes_before_collections_and_ends_like_them(store).await;
+    containment::automation_is_written_by_who_saw_it_last(store).await;
+    containment::what_a_console_told_is_kept(store).await;
     evidence::an_upload_advances_without_gaps(store).await;
     evidence::what_was_decided_on_a_bundle_holds_while_it_stands(store).await;
     evidence::a_bundle_is_shown_as_it_was_put(store).await;
@@ -71,6 +76,7 @@ pub async fn everything(store: &dyn Store) -> String {
         say(&store.orders_of(&incident.incident).await.unwrap());
         say(&store.edits_of(&incident.incident, 1_000).await.unwrap());
         say(&store.pages_of(&incident.incident).await.unwrap());
+        say(&store.automations_of(&incident.incident).await.unwrap());
         say(&incident);
     }
     for record in store.evidence_list(None, None, 1_000).await.unwrap() {
@@ -85,6 +91,7 @@ pub async fn everything(store: &dyn Store) -> String {
     }
     say(&store.pages_since(Instant(0), 1_000).await.unwrap());
     say(&store.hosts(None, 1_000).await.unwrap());
+    say(&store.consoles(1_000).await.unwrap());
     say(&store.tokens().await.unwrap());
     say(&store.letters(None, 1_000).await.unwrap());
     for n in 0..8_u64 {

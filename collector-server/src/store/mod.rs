@@ -13,9 +13,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wire::agent_api::HostFacts;
-use wire::api::{DeadLetter, EvidenceState, EvidenceView, PageView, Role, TimedEvent};
+use wire::api::{ConsoleView, DeadLetter, EvidenceState, EvidenceView, PageView, Role, TimedEvent};
 use wire::assessment::{Assessment, Severity};
 use wire::case::{Case, Edit, Stamp};
+use wire::containment::{Approval, Directive};
 use wire::custody::{HeadPoint, Leaf};
 use wire::finding::{FindingsReport, Found};
 use wire::host::{Beat, HostMarks};
@@ -145,13 +146,32 @@ impl HostRecord {
     }
 }
 
+/// Somebody approved a containment order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalRecord {
+    /// Their signature, which travels with the order.
+    pub approval: Approval,
+    /// Who brought it.
+    pub by: String,
+    /// The fingerprint of the key that signed.
+    pub key: String,
+    /// When it came.
+    pub time: Instant,
+}
+
 /// An order and where it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OrderRecord {
     /// The agent that it is for.
     pub agent: AgentId,
+    /// Who approved it beside its signer, the first one first.
+    pub approvals: Vec<ApprovalRecord>,
+    /// How many persons must approve it, its signer included; none for what automation may do by itself.
+    pub approvers: u32,
     /// The bundle that it made.
     pub bundle: Option<BundleId>,
+    /// What a containment order is about; none of a collection.
+    pub directive: Option<Directive>,
     /// The order under its signature.
     pub envelope: Signed,
     /// What the agent told, the oldest first; of progress only the last.
@@ -166,7 +186,7 @@ pub struct OrderRecord {
     pub nonce: String,
     /// Its id.
     pub order: OrderId,
-    /// The profile's name.
+    /// The profile's name; of a containment order, the action's or else the directive's.
     pub profile: String,
     /// Digest of its signed bytes.
     pub sha256: Sha256,
@@ -174,6 +194,38 @@ pub struct OrderRecord {
     pub state: OrderState,
     /// The order that it replaces.
     pub supersedes: Option<OrderId>,
+}
+
+/// What automation does about one host of one incident.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AutomationRecord {
+    /// The host's agent.
+    pub agent: AgentId,
+    /// When it is to be looked at again, at the latest; none at its end.
+    pub due: Option<Instant>,
+    /// The incident.
+    pub incident: IncidentId,
+    /// Where it stands (`app::containment::machine::Automation`).
+    pub stands: Value,
+    /// Counts the changes, from 1: whoever writes must have seen the last.
+    pub version: u64,
+}
+
+/// What root did at the console of a host, without an order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConsoleRecord {
+    /// The host's agent.
+    pub agent: AgentId,
+    /// The id that it was given there.
+    pub id: OrderId,
+    /// True while it is in force.
+    pub is_in_force: bool,
+    /// When something of it was last told.
+    pub told: Instant,
+    /// Counts the changes, from 1: whoever writes must have seen the last.
+    pub version: u64,
+    /// What people are shown.
+    pub view: ConsoleView,
 }
 
 /// A bundle, from the first byte of its upload on.
@@ -404,8 +456,20 @@ pub enum Change {
     },
     /// A new order; its id is new, and so is its nonce for this agent.
     AddOrder(Box<OrderRecord>),
+    /// One more approves an order that waits for it, and had so many approvals until then.
+    AddApproval {
+        /// It.
+        approval: Box<ApprovalRecord>,
+        /// How many there were.
+        before: usize,
+        /// The order.
+        order: OrderId,
+        /// Where it stands now.
+        to: OrderState,
+    },
     /// Something happened to an order in one of these states; an order that is in none of them is a conflict, and so is
-    /// one that has [`ORDER_EVENTS_MAX`] events.
+    /// one that has [`ORDER_EVENTS_MAX`] events. What is told of containment again and again makes room for itself: the
+    /// oldest goes, and is in custody.
     OrderEvent {
         /// The states in which it can happen.
         from: Vec<OrderState>,
@@ -417,6 +481,12 @@ pub enum Change {
         /// Where it stands now.
         to: OrderState,
     },
+    /// Automation begins to look after a host of an incident, for which it did not yet.
+    AddAutomation(Box<AutomationRecord>),
+    /// What automation does in a new version; the stored one is one less.
+    PutAutomation(Box<AutomationRecord>),
+    /// What a console told: new in version 1, else the stored one is one less.
+    PutConsole(Box<ConsoleRecord>),
     /// A new bundle; its id and its upload's are new.
     AddEvidence(Box<EvidenceRecord>),
     /// Nothing changes: a bundle that is there stands at this offset in this state. For what was decided on that.
@@ -604,8 +674,22 @@ pub trait Store: Send + Sync {
     async fn order(&self, order: OrderId) -> Result<Option<OrderRecord>, StoreError>;
     /// The orders of an incident, the newest first, at most 1,000.
     async fn orders_of(&self, incident: &IncidentId) -> Result<Vec<OrderRecord>, StoreError>;
-    /// The orders that an agent has not told anything of yet (queued, delivered), the oldest first, at most 100.
+    /// The orders that an agent has not told anything of yet (queued, delivered), at most 100: those of containment first,
+    /// and of each kind the oldest.
     async fn orders_waiting(&self, agent: &AgentId) -> Result<Vec<OrderRecord>, StoreError>;
+    /// Orders that no agent has told anything of, approved or not, and whose time was over by then, the first first.
+    async fn orders_overdue(&self, by: Instant, limit: u32) -> Result<Vec<OrderRecord>, StoreError>;
+    /// Containment orders that are not at their end, the oldest first.
+    async fn containment_orders(&self, limit: u32) -> Result<Vec<OrderRecord>, StoreError>;
+
+    /// What automation does about the hosts of an incident, in the order of their agents' ids.
+    async fn automations_of(&self, incident: &IncidentId) -> Result<Vec<AutomationRecord>, StoreError>;
+    /// What automation does and has not ended, those first that are due first.
+    async fn automations(&self, limit: u32) -> Result<Vec<AutomationRecord>, StoreError>;
+    /// What a console told of this containment.
+    async fn console(&self, agent: &AgentId, id: OrderId) -> Result<Option<ConsoleRecord>, StoreError>;
+    /// What consoles told, those first that were told of last; those in force before all others.
+    async fn consoles(&self, limit: u32) -> Result<Vec<ConsoleRecord>, StoreError>;
 
     /// The bundle of this id.
     async fn evidence(&self, bundle: BundleId) -> Result<Option<EvidenceRecord>, StoreError>;

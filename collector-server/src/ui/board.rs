@@ -1,8 +1,9 @@
 //! The board: all incidents, the worst first.
 
 use maud::{Markup, html};
-use wire::api::{IncidentSummary, Page};
+use wire::api::{ConsoleView, IncidentSummary, OrderView, Page};
 
+use super::incident::until;
 use super::parts::{age, badge, command, grouped, severity};
 use super::text::{query, shown, words};
 use super::{Frame, Here};
@@ -10,13 +11,29 @@ use super::{Frame, Here};
 /// Hosts that are named in a row; the others are counted.
 const HOSTS_SHOWN_MAX: usize = 4;
 
+/// What is in force on hosts now.
+#[derive(Default)]
+pub struct Contained {
+    /// What root did at consoles.
+    pub consoles: Vec<ConsoleView>,
+    /// By orders.
+    pub orders: Vec<OrderView>,
+}
+
 /// The page. `origin` is the address of this server as the reader's browser knows it, e.g. `https://ir.example:8443`.
-pub fn page(frame: Frame<'_>, incidents: &Page<IncidentSummary>, origin: &str, later: bool) -> Markup {
+pub fn page(
+    frame: Frame<'_>,
+    incidents: &Page<IncidentSummary>,
+    contained: &Contained,
+    origin: &str,
+    later: bool,
+) -> Markup {
     let main = html! {
         div.heading {
             h1 { "Incidents" }
             p.quiet { "The worst first, and of those the last updated." }
         }
+        (in_force(frame, contained))
         @if incidents.items.is_empty() {
             @if later { p { "There are no more." } } @else { (empty(origin)) }
         } @else {
@@ -33,6 +50,32 @@ pub fn page(frame: Frame<'_>, incidents: &Page<IncidentSummary>, origin: &str, l
         }
     };
     super::page(frame, Here::Incidents, "Incidents", &main)
+}
+
+/// The hosts that are contained, and until when.
+fn in_force(frame: Frame<'_>, contained: &Contained) -> Markup {
+    html! {
+        @if !contained.orders.is_empty() || !contained.consoles.is_empty() {
+            section #contained aria-labelledby="h-contained" {
+                h2 #h-contained { "Contained hosts" }
+                ul.plain {
+                    @for order in &contained.orders {
+                        li {
+                            strong.host { (shown(&order.host)) } " " (words(&order.profile)) " "
+                            a href={ "/incidents/" (order.incident) "#containment" } { (order.incident) }
+                            @if let Some(until) = until(order) { " · the lease ends " (age(until, frame.now)) }
+                        }
+                    }
+                    @for console in &contained.consoles {
+                        li {
+                            strong.host { (console.agent) } " " (words(console.action.name()))
+                            " " (badge("warn", "by root at the console"))
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn table(frame: Frame<'_>, incidents: &[IncidentSummary]) -> Markup {

@@ -4,14 +4,16 @@ use bundle::coverage::Coverage;
 use serde_json::{Value, json};
 use wire::Instant;
 use wire::api::{
-    Draft, EscalationStatus, EvidenceState, EvidenceView, HostView, IncidentSummary, IncidentView, Me, OrderView, Page,
-    PageView, SignerTrust,
+    AutomationView, Draft, EscalationStatus, EvidenceState, EvidenceView, HostView, IncidentSummary, IncidentView, Me,
+    OrderView, Page, PageView, SignerTrust,
 };
 use wire::case::{Case, Edit, TimelineEntry};
 use wire::custody::{HeadPoint, Leaf};
+use wire::order::OrderState;
 use wire::response::{ChecklistStep, ClockState, TimerState};
 
 use crate::ui::Frame;
+use crate::ui::board::Contained;
 use crate::ui::evidence::Item;
 
 /// Markup, a handler, a line break, an escape sequence and a turn of direction in one title.
@@ -218,9 +220,68 @@ pub fn evidence(state: EvidenceState) -> EvidenceView {
     }))
 }
 
+/// Two hosts, of which one waits.
+fn automation() -> Vec<AutomationView> {
+    from(json!([
+        {"agent": "db-1-0a1b2c3d", "host": "db-1", "capture": null, "deadline": null,
+         "order": "019c0000-0000-7000-9000-000000000005", "since": at("03:10:00"), "stage": "holding",
+         "why": ["it holds, seen from the host and from the server"]},
+        {"agent": "web-1-0a1b2c3e", "host": "web-1", "capture": null, "deadline": at("04:10:00"),
+         "order": "019c0000-0000-7000-9000-000000000006", "since": at("03:10:00"), "stage": "waiting",
+         "why": ["one signal so far: two independent ones about this host are what confirmed means"]},
+    ]))
+}
+
+/// Orders of containment: one that holds, and one that waits for an approval.
+fn containments() -> Vec<OrderView> {
+    let order = |number: u32, state: &str, signed_by: &str, directive: Value, events: Value| {
+        let mut order = serde_json::to_value(order(number, state, None, &events)).unwrap();
+        order["signed_by"] = json!(signed_by);
+        order["directive"] = directive;
+        order["approvers"] = json!(1);
+        from(order)
+    };
+    let preview = json!({
+        "addresses": ["10.0.0.7"], "listening": ["tcp 0.0.0.0:5432 postgres", "tcp 0.0.0.0:22 sshd"],
+        "peers": ["in tcp 10.0.0.9:50122 postgres", "out tcp 203.0.113.7:443 crypt0r"],
+        "protected_roles": ["database"], "sessions": ["ada pts/0 10.0.0.9"], "more": 3,
+    });
+    let check = |side: &str, what: &str, holds: bool| json!({"side": side, "what": what, "holds": holds});
+    let held = json!([
+        {"event": "accepted", "time": at("03:09:50")},
+        {"event": "containment", "containment": "planned", "preview": preview, "steps": ["cut"], "time": at("03:09:51")},
+        {"event": "containment", "containment": "applied", "until": at("07:10:00"), "time": at("03:10:00")},
+        {"event": "containment", "containment": "validated", "holds": true, "time": at("03:10:01"),
+         "checks": [check("host", "192.0.2.1:443 does not answer", true)]},
+        {"event": "containment", "containment": "validated", "holds": false, "time": at("03:10:02"),
+         "checks": [check("server", "tcp 10.0.0.7:22 takes a connection from the server", false)]},
+        {"event": "containment", "containment": "tampered", "message": "the table was flushed by <pid 7>", "restored": true,
+         "time": at("03:12:00")},
+    ]);
+    let isolate = json!({"directive": "apply", "action": {"action": "isolate_network"}, "lease_secs": 14_400});
+    let kill = json!({"action": "kill_process", "process": {"pid": 4711, "start_ticks": 99}});
+    let kill = json!({"directive": "apply", "action": kill, "lease_secs": 60});
+    vec![
+        order(6, "awaiting_approval", "ada@example.com", kill, json!([])),
+        order(5, "holding", "automation", isolate, held),
+    ]
+}
+
+/// What is in force: by an order, and by root at a console.
+pub fn contained() -> Contained {
+    let orders = containments().into_iter().filter(|order| order.state == OrderState::Holding).collect();
+    let console = json!({
+        "action": {"action": "stop_unit", "unit": "x.service"}, "agent": "web-1-0a1b2c3e", "events": [],
+        "id": "019c0000-0000-7000-9000-000000000007", "is_in_force": true,
+    });
+    Contained { consoles: vec![from(console)], orders }
+}
+
 pub fn incident() -> IncidentView {
     IncidentView {
         absorbed: vec!["INC-2026-0009".parse().unwrap()],
+        automation: automation(),
+        automation_is_on: true,
         case: case(),
         checklist: checklist(),
         clocks: clocks(),
@@ -246,7 +307,7 @@ pub fn incident() -> IncidentView {
             .map(evidence)
             .into(),
         hosts: vec![host("db-1", true)],
-        orders: orders(),
+        orders: [containments(), orders()].concat(),
         summary: summary(
             7,
             "SEV1",

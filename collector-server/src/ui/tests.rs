@@ -80,8 +80,11 @@ fn all_pages() -> Vec<(&'static str, String)> {
     let id = "INC-2026-0007".parse().unwrap();
     vec![
         ("sign-in", text(sign_in::page(now(), "/incidents/INC-2026-0007", Some("this token lets nobody in")))),
-        ("board", text(board::page(frame, &samples::board(), "https://ir.example:8443", false))),
-        ("board-empty", text(board::page(frame, &nothing, "https://ir.example:8443", false))),
+        ("board", text(board::page(frame, &samples::board(), &samples::contained(), "https://ir.example:8443", false))),
+        (
+            "board-empty",
+            text(board::page(frame, &nothing, &board::Contained::default(), "https://ir.example:8443", false)),
+        ),
         ("incident", incident_page()),
         ("hosts", text(hosts::page(frame, &connected, "", false))),
         ("hosts-narrowed", text(hosts::page(frame, &nothing_there, "env=prod", true))),
@@ -107,7 +110,8 @@ fn nothing_hostile_breaks_out_and_nothing_is_inline() {
             assert!(!page.contains(never), "{name}: {never:?} in {page}");
         }
     }
-    let board = board::page(frame(&me()), &samples::board(), "https://ir.example", false).into_string();
+    let board =
+        board::page(frame(&me()), &samples::board(), &samples::contained(), "https://ir.example", false).into_string();
     holds(
         &board,
         &["&lt;script&gt;alert(1)", "<span class=\"unseen\">\\u{202e}</span>", "mail<span class=\"unseen\">"],
@@ -268,7 +272,8 @@ fn a_seal_by_a_key_that_nobody_knows_is_said_aloud() {
 #[test]
 fn the_first_alert_is_explained_where_there_is_none() {
     let nothing = Page { items: Vec::new(), next: None };
-    let page = board::page(frame(&me()), &nothing, "https://ir.example:8443", false).into_string();
+    let page = board::page(frame(&me()), &nothing, &board::Contained::default(), "https://ir.example:8443", false)
+        .into_string();
     holds(&page, &["No incidents yet", "holdfast alert send", "https://ir.example:8443/api/v1/alerts?source=falco"]);
 }
 

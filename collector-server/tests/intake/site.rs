@@ -58,9 +58,8 @@ async fn start(folder: &TempDir, limits: &Limits) -> Server {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let data = folder.path().join("data");
     let (database, heads, names, objects) = (None, To::default(), Vec::new(), None);
-    Server::start(Config { data, database, heads, limits: limits.clone(), listen, names, objects, site: None })
-        .await
-        .unwrap()
+    let site = Some(folder.path().join("site")).filter(|folder| folder.is_dir());
+    Server::start(Config { data, database, heads, limits: limits.clone(), listen, names, objects, site }).await.unwrap()
 }
 
 impl Site {
@@ -69,9 +68,22 @@ impl Site {
     }
 
     pub async fn start_with(limits: Limits) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), limits).await
+    }
+
+    /// A server whose site has these files.
+    pub async fn start_with_files(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("site")).unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join("site").join(name), text).unwrap();
+        }
+        Self::start_in(folder, Limits { free_bytes_min: 0, ..Limits::default() }).await
+    }
+
+    async fn start_in(folder: TempDir, limits: Limits) -> Self {
         // An error says that another test did it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let folder = tempfile::tempdir().unwrap();
         let server = start(&folder, &limits).await;
         let store = &*server.app.store;
         let token = tokens::add(store, now(), &Actor::Server, "ada", Role::Responder, None).await.unwrap().text;

@@ -11,6 +11,7 @@ use wire::order::{ORDER_TYPE, Order, PROFILE_BYTES_MAX, VALID_SECS_MAX};
 use wire::profile::artifact::{FILE_BYTES_MAX, FILES_MAX, FOLDERS, in_file, names};
 use wire::profile::shipped::{self, Shipped};
 use wire::profile::{Library, Mistakes, Profile, TEXT_BYTES_MAX, Text, Values, did_you_mean, read};
+use wire::signed::namespace;
 use wire::{AgentId, IncidentId, Instant, OrderId};
 
 use super::follow::{Goal, Watch};
@@ -74,7 +75,7 @@ impl Dispatch {
         let host = find_host(&api, &self.host)?;
         let values = self.values(&incident(&api, &self.incident)?)?;
         let order = self.order(host.agent.clone(), (profile, version), values, show::now())?;
-        let signed = key.sign_order(to_sorted_json(&order).as_bytes())?;
+        let signed = key.sign_order(namespace::COLLECT, to_sorted_json(&order).as_bytes())?;
         // Opened before the order is sent, so that nothing that happens to it is missed.
         let watch = if self.follow { Some(Watch::open(&api, self.incident.clone(), self.json)?) } else { None };
         let body = serde_json::to_vec(&signed).map_err(|error| Failure::new(IO, error))?;
@@ -321,7 +322,6 @@ mod tests {
     use bundle::sign::{AllowedSigners, SigningKey, open};
     use clap::Parser;
     use wire::profile::Sensitive;
-    use wire::signed::namespace;
 
     use super::*;
     use crate::config::KeyChoice;
@@ -349,7 +349,7 @@ mod tests {
         let now = show::now();
         let agent: AgentId = "web-1-0a1b2c3d".parse().unwrap();
         let order = asked.order(agent, (profile, version), Values::default(), now).unwrap();
-        let signed = key.sign_order(to_sorted_json(&order).as_bytes()).unwrap();
+        let signed = key.sign_order(namespace::COLLECT, to_sorted_json(&order).as_bytes()).unwrap();
         let signers = AllowedSigners::parse(&key.allowed_signers_line()).unwrap();
         let message = open(&signed, &signers, namespace::COLLECT, now).unwrap();
         let read: Order = serde_json::from_slice(&message).unwrap();

@@ -164,7 +164,7 @@ mod tests {
         choose(config(), path.to_str().unwrap(), Some("ada@example.org".into())).unwrap();
         let key = OrderKey::configured(&config()).unwrap();
         let public = std::fs::read_to_string(path.with_extension("pub")).unwrap();
-        let line = format!("ada@example.org namespaces=\"holdfast-collect\" {}", public.trim_end());
+        let line = format!("ada@example.org namespaces=\"holdfast-collect,holdfast-contain\" {}", public.trim_end());
         assert_eq!(key.allowed_signers_line(), line);
         assert!(bundle::sign::AllowedSigners::parse(&line).is_ok());
     }

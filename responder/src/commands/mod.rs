@@ -2,6 +2,7 @@
 
 mod alert;
 mod completions;
+mod contain;
 mod custody;
 mod dispatch;
 mod escalation;
@@ -56,6 +57,16 @@ enum Command {
     Escalation(escalation::Escalation),
     /// Tell a host to collect evidence, by an order that you sign
     Dispatch(dispatch::Dispatch),
+    /// Change a host so that an intruder gets no further, or rehearse it, by an order that you sign
+    Contain(contain::Contain),
+    /// Approve a containment order that somebody else signed
+    Approve(contain::approve::Approve),
+    /// Take an order back before an agent has it
+    Cancel(contain::cancel::Cancel),
+    /// Take back what a containment order did
+    Release(contain::hold::Release),
+    /// Have what a containment order did hold for longer
+    Renew(contain::hold::Renew),
     /// Watch an incident, or one order until it ended
     Follow(follow::Follow),
     /// Print a ticket with which a host that has no agent uploads one bundle
@@ -85,6 +96,11 @@ impl Cli {
             Command::Host(host) => host.run(),
             Command::Escalation(escalation) => escalation.run(),
             Command::Dispatch(dispatch) => dispatch.run(),
+            Command::Contain(contain) => contain.run(),
+            Command::Approve(approve) => approve.run(),
+            Command::Cancel(cancel) => cancel.run(),
+            Command::Release(release) => release.run(),
+            Command::Renew(renew) => renew.run(),
             Command::Follow(follow) => follow.run(),
             Command::Ticket(ticket) => ticket.run(),
             Command::Evidence(evidence) => evidence.run(),

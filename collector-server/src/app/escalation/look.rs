@@ -39,6 +39,8 @@ const AGAIN_AFTER: std::ops::RangeInclusive<i128> = 15 * SECOND..=60 * MINUTE;
 const CLOCKS_OWNER: &str = "legal";
 /// Who sees to evidence that was tampered with.
 const EVIDENCE_OWNER: &str = "incident_commander";
+/// Who sees to what containment does, and to what waits for an approval.
+const CONTAINMENT_OWNER: &str = "incident_commander";
 /// Bundles of an incident that are looked at for contradictions.
 const BUNDLES_MAX: u32 = 500;
 
@@ -77,8 +79,10 @@ impl App {
             let pages = self.store.pages_of(&record.incident).await?;
             let absorbed = self.absorbed_records(&record.incident).await?;
             let contradicted = self.contradicted(&record, &absorbed).await?;
+            let alarms = self.containment_alarms(&record, &absorbed).await?;
             let mut look = Look {
                 absorbed,
+                alarms,
                 contradicted,
                 changes: Vec::new(),
                 contacts: &contacts,
@@ -129,6 +133,8 @@ impl App {
 struct Look<'a> {
     /// The incidents that it absorbed.
     absorbed: Vec<IncidentRecord>,
+    /// What is to be told of containment, by its purpose, and since when.
+    alarms: Vec<(String, Instant)>,
     changes: Vec<Change>,
     contacts: &'a Contacts,
     /// Bundles whose signer contradicts itself, and since when.
@@ -151,6 +157,7 @@ impl<'a> Look<'a> {
     fn decide(&mut self) -> Result<(), Problem> {
         if self.record.case.merged_into.is_none() {
             self.see_contradictions()?;
+            self.see_containment()?;
         }
         let case = &self.record.case;
         if case.closed.is_some() || case.merged_into.is_some() || self.record.assessment.auto_close {
@@ -170,6 +177,16 @@ impl<'a> Look<'a> {
             let purpose = format!("{CONTRADICTION}{bundle}");
             if self.is_news(&purpose, since) {
                 self.page_owner(EVIDENCE_OWNER, &purpose)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What containment does to a host is for a person to know at once, and what it does not do as well.
+    fn see_containment(&mut self) -> Result<(), Problem> {
+        for (purpose, since) in std::mem::take(&mut self.alarms) {
+            if self.is_news(&purpose, since) {
+                self.page_owner(CONTAINMENT_OWNER, &purpose)?;
             }
         }
         Ok(())

@@ -2,10 +2,13 @@
 
 use serde_json::json;
 use wire::agent_api::HostFacts;
-use wire::api::{DeadLetter, EvidenceState, EvidenceView, PageState, PageView, Role, SignerTrust};
+use wire::api::{
+    ConsoleView, DeadLetter, EvidenceState, EvidenceView, PageState, PageView, Role, SignerTrust, ToldEvent,
+};
 use wire::assessment::{
     Assessment, Effect, EscalationPath, EvidencePlan, Host, HostRole, Indicator, Severity, Technique,
 };
+use wire::containment::{Action, Approval, ContainmentEvent, Directive};
 use wire::custody::HeadPoint;
 use wire::finding::{Finding, FindingsReport, Level};
 use wire::host::{Beat, HostMarks};
@@ -13,11 +16,12 @@ use wire::order::OrderState;
 use wire::receipt::{RECEIPT_TYPE, Receipt};
 use wire::signed::Signed;
 use wire::ticket::TicketKind;
-use wire::{AlertId, BundleId, IncidentId, Instant, LetterId, OrderId, PageId, Phase, Sha256, Tier, UploadId};
+use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, LetterId, OrderId, PageId, Phase, Sha256, Tier, UploadId};
 
 use crate::store::{
-    AlertRecord, CheckpointRecord, EvidenceRecord, FindingsRecord, HostRecord, IncidentRecord, LetterRecord, NewLeaf,
-    OrderRecord, PageRecord, SessionRecord, TicketRecord, TokenRecord,
+    AlertRecord, ApprovalRecord, AutomationRecord, CheckpointRecord, ConsoleRecord, EvidenceRecord, FindingsRecord,
+    HostRecord, IncidentRecord, LetterRecord, NewLeaf, OrderRecord, PageRecord, SessionRecord, TicketRecord,
+    TokenRecord,
 };
 
 /// 2026-11-21, with nanoseconds.
@@ -136,7 +140,10 @@ pub fn host(agent: &str) -> HostRecord {
 pub fn order(n: u64, agent: &str, incident: &IncidentId) -> OrderRecord {
     OrderRecord {
         agent: agent.parse().unwrap(),
+        approvals: vec![],
+        approvers: 1,
         bundle: None,
+        directive: None,
         envelope: Signed::new("mara", HOSTILE.as_bytes(), "-----BEGIN SSH SIGNATURE-----".into()),
         events: vec![],
         expires: at(3600),
@@ -149,6 +156,43 @@ pub fn order(n: u64, agent: &str, incident: &IncidentId) -> OrderRecord {
         state: OrderState::Queued,
         supersedes: Some(OrderId::new(1, random(n))),
     }
+}
+
+/// An order that waits for two more to approve it.
+pub fn containment(n: u64, agent: &str, incident: &IncidentId) -> OrderRecord {
+    let action = Action::LockAccount { account: HOSTILE.into() };
+    OrderRecord {
+        approvers: 3,
+        directive: Some(Directive::Apply { action, lease_secs: 60 }),
+        profile: "lock_account".into(),
+        state: OrderState::AwaitingApproval,
+        ..order(n, agent, incident)
+    }
+}
+
+pub fn approval(n: u64) -> ApprovalRecord {
+    let approval = Approval { principal: HOSTILE.into(), sig_ssh: "-----BEGIN SSH SIGNATURE-----".into() };
+    ApprovalRecord { approval, by: "user:mara".into(), key: format!("SHA256:{n}"), time: at(i128::from(n)) }
+}
+
+pub fn automation(agent: &str, incident: &IncidentId, due: Option<i128>) -> AutomationRecord {
+    let stands = json!({"stage": "capturing", "why": HOSTILE});
+    AutomationRecord { agent: agent.parse().unwrap(), due: due.map(at), incident: incident.clone(), stands, version: 1 }
+}
+
+pub fn console(n: u64, agent: &str) -> ConsoleRecord {
+    let (agent, id): (AgentId, _) = (agent.parse().unwrap(), OrderId::new(1_795_283_148_123, random(n)));
+    let told = ContainmentEvent::Tampered { message: HOSTILE.into(), restored: true };
+    let time = at(i128::from(n));
+    let view = ConsoleView {
+        action: Action::StopUnit { unit: HOSTILE.into() },
+        agent: agent.clone(),
+        events: vec![ToldEvent { agent_time: at(0), told, time }],
+        id,
+        is_in_force: true,
+        rehearsed: false,
+    };
+    ConsoleRecord { agent, id, is_in_force: true, told: time, version: 1, view }
 }
 
 pub fn evidence(n: u64, incident: &IncidentId) -> EvidenceRecord {

@@ -104,7 +104,7 @@ pub async fn how_a_host_is_heard_is_written_beside_its_record(store: &dyn Store)
 }
 
 fn happens(order: OrderId, from: &[OrderState], event: Option<OrderEvent>, to: OrderState) -> Change {
-    let event = event.map(|event| TimedEvent { event, time: at(5) });
+    let event = event.map(|event| TimedEvent { agent_time: Some(at(4)), event, time: at(5) });
     Change::OrderEvent { from: from.to_vec(), order, event, to }
 }
 
@@ -138,7 +138,7 @@ pub async fn an_order_goes_from_state_to_state(store: &dyn Store) {
     record.state = Running;
     record.bundle = Some(bundle);
     let told = [OrderEvent::Accepted, started, progress(2)];
-    record.events = told.into_iter().map(|event| TimedEvent { event, time: at(5) }).collect();
+    record.events = told.into_iter().map(|event| TimedEvent { agent_time: Some(at(4)), event, time: at(5) }).collect();
     assert_eq!(store.order(order).await.unwrap(), Some(record));
 
     let flood = (3..ORDER_EVENTS_MAX).map(|_| happens(order, &[Running], Some(OrderEvent::Accepted), Running));

@@ -3,7 +3,7 @@
 use sqlx::AnyConnection;
 
 use super::super::{Change, StoreError};
-use super::{access, alerts, evidence, hosts, incidents, intake, membership, orders, pages};
+use super::{access, alerts, containment, evidence, hosts, incidents, intake, membership, orders, pages};
 
 /// Makes the changes in their order.
 pub(super) async fn make(connection: &mut AnyConnection, changes: Vec<Change>) -> Result<(), StoreError> {
@@ -24,6 +24,12 @@ pub(super) async fn make(connection: &mut AnyConnection, changes: Vec<Change>) -
             Change::HostWentBack { agent, at, before } => hosts::went_back(connection, &agent, at, before).await?,
             Change::AddOrder(order) => orders::add(connection, &order).await?,
             Change::OrderEvent { from, order, event, to } => orders::event(connection, order, &from, event, to).await?,
+            Change::AddApproval { approval, before, order, to } => {
+                orders::approve(connection, order, *approval, before, to).await?;
+            }
+            Change::AddAutomation(record) => containment::add(connection, &record).await?,
+            Change::PutAutomation(record) => containment::put(connection, &record).await?,
+            Change::PutConsole(record) => containment::put_console(connection, &record).await?,
             Change::AddEvidence(record) => evidence::add(connection, &record).await?,
             Change::EvidenceIs { bundle, offset, state } => {
                 evidence::is(connection, bundle, offset, state).await?;

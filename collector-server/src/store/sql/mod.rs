@@ -11,6 +11,7 @@
 mod access;
 mod alerts;
 mod change;
+mod containment;
 pub mod copy;
 mod custody;
 mod evidence;
@@ -45,9 +46,9 @@ use wire::finding::Found;
 use wire::{AgentId, AlertId, BundleId, EditId, IncidentId, Instant, LetterId, OrderId, PageId, Sha256, UploadId};
 
 use super::{
-    AlertRecord, Change, CheckpointRecord, EvidenceRecord, FindingsRecord, HostRecord, IncidentRecord, LetterRecord,
-    NewLeaf, OrderRecord, PageRecord, SessionRecord, Store, StoreError, StoredLeaf, TicketRecord, Tie, TokenRecord,
-    Watch,
+    AlertRecord, AutomationRecord, Change, CheckpointRecord, ConsoleRecord, EvidenceRecord, FindingsRecord, HostRecord,
+    IncidentRecord, LetterRecord, NewLeaf, OrderRecord, PageRecord, SessionRecord, Store, StoreError, StoredLeaf,
+    TicketRecord, Tie, TokenRecord, Watch,
 };
 use crate::objects::Segment;
 use postgres::Address;
@@ -332,6 +333,25 @@ impl Store for Database {
     }
     async fn orders_waiting(&self, agent: &AgentId) -> Result<Vec<OrderRecord>, StoreError> {
         orders::waiting(&mut *self.reader().await?, agent).await
+    }
+    async fn orders_overdue(&self, by: Instant, limit: u32) -> Result<Vec<OrderRecord>, StoreError> {
+        orders::overdue(&mut *self.reader().await?, by, limit).await
+    }
+    async fn containment_orders(&self, limit: u32) -> Result<Vec<OrderRecord>, StoreError> {
+        orders::of_containment(&mut *self.reader().await?, limit).await
+    }
+
+    async fn automations_of(&self, incident: &IncidentId) -> Result<Vec<AutomationRecord>, StoreError> {
+        containment::of_incident(&mut *self.reader().await?, incident).await
+    }
+    async fn automations(&self, limit: u32) -> Result<Vec<AutomationRecord>, StoreError> {
+        containment::open(&mut *self.reader().await?, limit).await
+    }
+    async fn console(&self, agent: &AgentId, id: OrderId) -> Result<Option<ConsoleRecord>, StoreError> {
+        containment::console(&mut *self.reader().await?, agent, id).await
+    }
+    async fn consoles(&self, limit: u32) -> Result<Vec<ConsoleRecord>, StoreError> {
+        containment::consoles(&mut *self.reader().await?, limit).await
     }
 
     async fn evidence(&self, bundle: BundleId) -> Result<Option<EvidenceRecord>, StoreError> {

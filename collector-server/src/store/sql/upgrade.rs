@@ -12,7 +12,7 @@ use wire::host::HostMarks;
 
 use super::Database;
 use super::postgres::{Address, server::Postgres};
-use crate::store::{AlertRecord, HostRecord, IncidentRecord, Store, TokenRecord, conformance};
+use crate::store::{AlertRecord, HostRecord, IncidentRecord, OrderRecord, Store, TokenRecord, conformance};
 
 /// What PostgreSQL's own tables begin with.
 const FIRST_ON_POSTGRES: i64 = 6;
@@ -106,7 +106,15 @@ async fn held(store: &Database, of: &Database, version: i64) -> String {
                 if version < 4 { (0, BTreeSet::new()) } else { (alert.happened_secs, alert.keys.clone()) };
             say(&AlertRecord { happened_secs, keys, ..alert });
         }
-        say(&store.orders_of(&id).await.unwrap());
+        for order in store.orders_of(&id).await.unwrap() {
+            let new = version >= 9;
+            let (approvals, approvers) = if new { (order.approvals.clone(), order.approvers) } else { (Vec::new(), 1) };
+            let directive = order.directive.clone().filter(|_| new);
+            say(&OrderRecord { approvals, approvers, directive, ..order });
+        }
+        if version >= 9 {
+            say(&store.automations_of(&id).await.unwrap());
+        }
         if version >= 3 {
             say(&store.pages_of(&id).await.unwrap());
         }
@@ -144,6 +152,9 @@ async fn held(store: &Database, of: &Database, version: i64) -> String {
     for token in store.tokens().await.unwrap() {
         let signature = token.signature.clone().filter(|_| version >= 5);
         say(&TokenRecord { signature, ..token });
+    }
+    if version >= 9 {
+        say(&store.consoles(1_000).await.unwrap());
     }
     if version >= 5 {
         say(&store.letters(None, 1_000).await.unwrap());

@@ -4,6 +4,7 @@ mod act;
 mod alerts;
 mod case;
 mod checklist;
+mod containment;
 mod due;
 mod hosts;
 mod orders;
@@ -12,6 +13,7 @@ mod timeline;
 pub mod told;
 mod why;
 
+pub use containment::until;
 use maud::{Markup, html};
 use wire::api::{EvidenceView, IncidentView};
 use wire::case::{ActionReply, TimelineEntry};
@@ -35,6 +37,7 @@ pub fn page(frame: Frame<'_>, view: &IncidentView, entries: &[TimelineEntry]) ->
             div.columns {
                 div {
                     (hosts::section(frame, view))
+                    (containment::section(frame, view))
                     (orders::section(view))
                     (evidence(frame, &view.evidence))
                     (checklist::section(frame, view))

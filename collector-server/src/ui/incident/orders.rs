@@ -23,17 +23,18 @@ enum Step {
 
 /// The orders, the newest first.
 pub fn section(view: &IncidentView) -> Markup {
+    let orders: Vec<&OrderView> = view.orders.iter().filter(|order| order.directive.is_none()).collect();
     html! {
         section #orders aria-labelledby="h-orders" {
             h2 #h-orders { "Collections" }
-            @if view.orders.is_empty() { p { "No order was sent yet." } }
+            @if orders.is_empty() { p { "No order was sent yet." } }
             ul.entries {
-                @for order in &view.orders {
+                @for order in &orders {
                     @let evidence = order.bundle.and_then(|id| view.evidence.iter().find(|bundle| bundle.bundle == id));
                     (entry(order, evidence))
                 }
             }
-            @if view.orders.iter().any(|order| !order.state.is_final()) {
+            @if orders.iter().any(|order| !order.state.is_final()) {
                 noscript { p { a href="" { "Load again" } " to see how far it is." } }
             }
         }

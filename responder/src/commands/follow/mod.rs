@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 use wire::api::{EvidenceState, EvidenceView, HostView, IncidentView, LiveEvent, OrderView, TimedEvent};
+use wire::containment::ContainmentEvent;
 use wire::order::{OrderEvent, OrderState};
 use wire::{BundleId, IncidentId, OrderId, Sha256};
 
@@ -53,7 +54,9 @@ impl Follow {
         let api = Api::of(&config)?;
         if let Ok(order) = self.what.parse::<OrderId>() {
             let view = order_view(&api, order)?;
-            if !self.json && matches!(view.state, OrderState::Queued | OrderState::Delivered) {
+            if !self.json
+                && matches!(view.state, OrderState::AwaitingApproval | OrderState::Queued | OrderState::Delivered)
+            {
                 remark(&waiting(&api, &view));
             }
             return Watch::open(&api, view.incident, self.json)?.until(&Goal::Order(order));
@@ -67,10 +70,32 @@ impl Follow {
 
 /// How far to watch.
 pub enum Goal {
+    /// Until what this order did was seen to hold, or it ended.
+    Held(OrderId),
     /// Until this order ended.
     Order(OrderId),
     /// For ever.
     Incident,
+}
+
+impl Goal {
+    fn is_reached(&self, view: &OrderView) -> bool {
+        let is_looked_at = || {
+            view.events.iter().any(|timed| {
+                matches!(timed.event, OrderEvent::Containment { told: ContainmentEvent::Validated { .. }, .. })
+            })
+        };
+        view.state.is_final() || (matches!(self, Self::Held(_)) && view.state == OrderState::Holding && is_looked_at())
+    }
+}
+
+/// True when the last look found that it holds.
+fn is_held(view: &OrderView) -> bool {
+    let last = view.events.iter().rev().find_map(|timed| match timed.event {
+        OrderEvent::Containment { told: ContainmentEvent::Validated { holds, .. }, .. } => Some(holds),
+        _ => None,
+    });
+    last == Some(true)
 }
 
 /// A stream of what happens in an incident.
@@ -104,7 +129,7 @@ impl<'a> Watch<'a> {
     /// Tells what happened and what happens, until the goal is reached. Returns the exit code.
     pub fn until(mut self, goal: &Goal) -> Result<u8, Failure> {
         on_ctrl_c(match goal {
-            Goal::Order(order) => order.to_string(),
+            Goal::Order(order) | Goal::Held(order) => order.to_string(),
             Goal::Incident => self.incident.to_string(),
         })?;
         let (mut heard, mut is_away) = (Instant::now(), false);
@@ -154,10 +179,10 @@ impl<'a> Watch<'a> {
 
     fn catch_up(&mut self, goal: &Goal) -> Result<Option<u8>, Failure> {
         match goal {
-            Goal::Order(order) => {
+            Goal::Order(order) | Goal::Held(order) => {
                 let view = order_view(self.api, *order)?;
                 self.tell_order(&view)?;
-                if view.state.is_final() { self.end(&view).map(Some) } else { Ok(None) }
+                if goal.is_reached(&view) { self.end(&view).map(Some) } else { Ok(None) }
             }
             Goal::Incident => {
                 let value = self.api.get(&format!("/api/v1/incidents/{}", self.incident))?;
@@ -212,9 +237,11 @@ impl<'a> Watch<'a> {
         }
         self.tell(&event, Some(&value))?;
         match (&event, goal) {
-            (LiveEvent::Order { order, state, .. }, Goal::Order(wanted)) if order == wanted && state.is_final() => {
+            (LiveEvent::Order { order, event, state }, Goal::Order(wanted) | Goal::Held(wanted))
+                if order == wanted && (state.is_final() || matches!(event.event, OrderEvent::Containment { .. })) =>
+            {
                 let view = order_view(self.api, *order)?;
-                self.end(&view).map(Some)
+                if goal.is_reached(&view) { self.end(&view).map(Some) } else { Ok(None) }
             }
             _ => Ok(None),
         }
@@ -247,6 +274,7 @@ impl<'a> Watch<'a> {
     fn end(&mut self, view: &OrderView) -> Result<u8, Failure> {
         let code = match view.state {
             OrderState::Completed => exit_of(view),
+            OrderState::Holding => u8::from(!is_held(view)),
             OrderState::Refused => REFUSED,
             _ => 1,
         };

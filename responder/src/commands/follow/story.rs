@@ -47,7 +47,7 @@ impl Story {
 
     /// True when an order should have expired by now, by this clock.
     pub fn is_overdue(&self, now: wire::Instant) -> bool {
-        let waits = |state| matches!(state, OrderState::Queued | OrderState::Delivered);
+        let waits = |state| matches!(state, OrderState::AwaitingApproval | OrderState::Queued | OrderState::Delivered);
         self.orders.values().any(|known| waits(known.state) && known.expires <= now)
     }
 
@@ -120,8 +120,12 @@ impl Story {
             }
             OrderEvent::Failed { message } => ("failed", shown(message)),
             OrderEvent::Containment { told, rehearsed } => {
+                let name = told.name();
+                // It may be told many times while it holds.
+                self.once(format!("{order}:{name}:{}", timed.time))?;
                 let rehearsal = if *rehearsed { "rehearsal: " } else { "" };
-                (told.name(), format!("{rehearsal}{}", shown(&told.to_string())))
+                let text = format!("{rehearsal}{}", shown(&told.to_string()));
+                return Some(Line::Lasting(format!("{time}  {host}  {name:<11} {text}")));
             }
         };
         self.once(format!("{order}:{word}"))?;

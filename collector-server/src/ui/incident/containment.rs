@@ -1,0 +1,192 @@
+//! Containment of an incident's hosts: what automation does and why, what waits for whom, what is in force and for how long.
+//! A page signs nothing: it shows the command that does.
+
+use maud::{Markup, html};
+use wire::Instant;
+use wire::api::{AutomationView, IncidentView, OrderView};
+use wire::containment::{ContainmentEvent, Directive, Preview};
+use wire::order::{OrderEvent, OrderState};
+
+use crate::ui::Frame;
+use crate::ui::parts::{age, badge, command, order_state, time};
+use crate::ui::text::{shown, words};
+
+/// Items of a preview's list that are shown.
+const ITEMS_MAX: usize = 12;
+
+/// The section; nothing where there is nothing to say.
+pub fn section(frame: Frame<'_>, view: &IncidentView) -> Markup {
+    let orders: Vec<&OrderView> = view.orders.iter().filter(|order| order.directive.is_some()).collect();
+    html! {
+        section #containment aria-labelledby="h-containment" {
+            h2 #h-containment { "Containment" }
+            @if !view.automation_is_on {
+                p.quiet { "Automation is switched off at this site: evidence is taken, and hosts are isolated, when a person says so." }
+            }
+            @if !view.automation.is_empty() {
+                ul.entries { @for one in &view.automation { (automation(one)) } }
+            }
+            @if orders.is_empty() && view.automation.is_empty() {
+                p { "Nothing was ordered yet. A person orders it with the command line:" }
+                (command(&format!("holdfast contain {} --host HOST isolate_network --rehearse", view.summary.incident)))
+            }
+            @if !orders.is_empty() { ul.entries { @for order in orders { (entry(frame, order)) } } }
+        }
+    }
+}
+
+fn automation(one: &AutomationView) -> Markup {
+    let tone = match one.stage.as_str() {
+        "holding" => "good",
+        "captured" | "waiting" | "applied" => "warn",
+        "ended" => "idle",
+        _ => "busy",
+    };
+    html! {
+        li {
+            div.line {
+                (badge(tone, &one.stage)) " automation at " strong.host { (shown(&one.host)) }
+                " since " (time(one.since))
+            }
+            @for why in &one.why { div { (shown(why)) } }
+            @if let Some(deadline) = one.deadline { p.alarm.warn { "Somebody must approve the isolation until " (time(deadline)) "." } }
+        }
+    }
+}
+
+fn entry(frame: Frame<'_>, order: &OrderView) -> Markup {
+    let until = until(order);
+    html! {
+        li data-order=(order.order) {
+            div.line {
+                (order_state(order.state)) " "
+                @if let Some(directive) = &order.directive { (what(directive)) }
+                " on " strong.host { (shown(&order.host)) }
+            }
+            @if let (OrderState::Holding, Some(until)) = (order.state, until) {
+                p { "The lease ends " strong { (age(until, frame.now)) } ", at " (time(until)) "." }
+            }
+            (told(order))
+            @if order.state == OrderState::AwaitingApproval { (approve(order)) }
+            @if matches!(order.directive, Some(Directive::Apply { .. })) {
+                @match order.state {
+                    OrderState::Queued => (command(&format!("holdfast cancel {} --reason TEXT", order.order))),
+                    OrderState::Holding => (command(&format!(
+                        "holdfast release {0}\nholdfast renew {0} --lease 4h", order.order
+                    ))),
+                    _ => {}
+                }
+            }
+            @if let Some(preview) = preview(order) { (radius(preview)) }
+            div.quiet {
+                "Signed by " (shown(&order.signed_by)) ", " (time(order.issued))
+                @for one in &order.approvals { " · approved by " (shown(&one.principal)) ", " (time(one.time)) }
+                @if !order.state.is_final() && order.state != OrderState::Holding { " · expires " (time(order.expires)) }
+            }
+            div.quiet { "Order " span.id { (order.order) } }
+        }
+    }
+}
+
+fn what(directive: &Directive) -> Markup {
+    html! {
+        @match directive {
+            Directive::Apply { action, .. } => strong { (words(action.name())) " " span.id { (shown(&action.target())) } },
+            Directive::Rehearse { action } => { "rehearsal of " strong { (words(action.name())) " " span.id { (shown(&action.target())) } } },
+            Directive::Renew { contains, .. } => { "renewal of " span.id { (contains.short()) } },
+            Directive::Release { contains } => { "release of " span.id { (contains.short()) } },
+        }
+    }
+}
+
+fn approve(order: &OrderView) -> Markup {
+    let missing = order.approvers.saturating_sub(u32::try_from(order.approvals.len()).unwrap_or(u32::MAX));
+    html! {
+        p.alarm.warn {
+            "It waits for approvals of others: of " (order.approvers) " persons, its signer included where that is one, "
+            (missing) " are missing at most. At " (time(order.expires)) " it is too late."
+        }
+        (command(&format!("holdfast approve {0}\nholdfast cancel {0} --reason TEXT", order.order)))
+    }
+}
+
+/// When the lease ends, by the host's clock.
+pub fn until(order: &OrderView) -> Option<Instant> {
+    order.events.iter().rev().find_map(|event| match &event.event {
+        OrderEvent::Containment {
+            told: ContainmentEvent::Applied { until, .. } | ContainmentEvent::Renewed { until },
+            ..
+        } => Some(*until),
+        _ => None,
+    })
+}
+
+fn preview(order: &OrderView) -> Option<&Preview> {
+    order.events.iter().rev().find_map(|event| match &event.event {
+        OrderEvent::Containment { told: ContainmentEvent::Planned { preview, .. }, .. } => Some(preview),
+        _ => None,
+    })
+}
+
+/// What was told, the newest first; of validations the last of each side.
+fn told(order: &OrderView) -> Markup {
+    let mut sides = Vec::new();
+    let lines = order.events.iter().rev().filter(|event| match &event.event {
+        OrderEvent::Containment { told: ContainmentEvent::Validated { checks, .. }, .. } => {
+            let side = checks.first().map(|check| check.side);
+            let is_new = !sides.contains(&side);
+            sides.push(side);
+            is_new
+        }
+        OrderEvent::Accepted => false,
+        _ => true,
+    });
+    html! {
+        @for event in lines {
+            @match &event.event {
+                OrderEvent::Refused { message, .. } => p.alarm { strong { "The agent refused it: " } (shown(message)) },
+                OrderEvent::Failed { message } => p.alarm { strong { "It failed: " } (shown(message)) },
+                OrderEvent::Containment { told, .. } => div class=[alarm(told)] {
+                    (time(event.time)) " " strong { (words(told.name())) } ": " (shown(&told.to_string()))
+                },
+                _ => {},
+            }
+        }
+    }
+}
+
+const fn alarm(told: &ContainmentEvent) -> Option<&'static str> {
+    match told {
+        ContainmentEvent::Tampered { .. }
+        | ContainmentEvent::Failed { .. }
+        | ContainmentEvent::Validated { holds: false, .. } => Some("alarm"),
+        _ => None,
+    }
+}
+
+/// Whom it touches.
+fn radius(preview: &Preview) -> Markup {
+    let lists = [
+        ("Peers", &preview.peers),
+        ("Services", &preview.listening),
+        ("Sessions", &preview.sessions),
+        ("Roles", &preview.protected_roles),
+    ];
+    html! {
+        details {
+            summary {
+                "Whom it touches: " (preview.peers.len()) " peers, " (preview.listening.len()) " services, "
+                (preview.sessions.len()) " sessions"
+                @if !preview.protected_roles.is_empty() { ", roles: " (shown(&preview.protected_roles.join(", "))) }
+            }
+            @for (name, items) in lists {
+                @if !items.is_empty() {
+                    p.quiet { (name) }
+                    ul.plain { @for item in items.iter().take(ITEMS_MAX) { li.id { (shown(item)) } } }
+                    @if items.len() > ITEMS_MAX { p.quiet { "and " (items.len() - ITEMS_MAX) " more" } }
+                }
+            }
+            @if preview.more > 0 { p.quiet { (preview.more) " more did not fit" } }
+        }
+    }
+}
