@@ -14,6 +14,20 @@ pub mod journal;
 pub mod lease;
 mod preview;
 
+mod account;
+mod process_tree;
+mod replace;
+#[cfg(test)]
+pub(crate) mod testing;
+
+mod end_sessions;
+mod freeze_process;
+mod kill_process;
+mod lock_account;
+mod quarantine_file;
+mod revoke_ssh_keys;
+mod stop_unit;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +41,15 @@ use crate::host::Host;
 use journal::Wish;
 
 /// Every action that this agent can do, in the order in which they are listed.
-pub const ACTIONS: &[Kind] = &[];
+pub const ACTIONS: &[Kind] = &[
+    Kind::of::<freeze_process::FreezeProcess>(),
+    Kind::of::<kill_process::KillProcess>(),
+    Kind::of::<lock_account::LockAccount>(),
+    Kind::of::<end_sessions::EndSessions>(),
+    Kind::of::<revoke_ssh_keys::RevokeSshKeys>(),
+    Kind::of::<stop_unit::StopUnit>(),
+    Kind::of::<quarantine_file::QuarantineFile>(),
+];
 
 /// What an action must provide: `struct IsolateNetwork;` with this.
 pub trait Contain {

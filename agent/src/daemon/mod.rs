@@ -440,3 +440,6 @@ fn report(event: OrderEvent) -> OrderReport {
     let Instant(now) = SystemClock.realtime();
     OrderReport { event, time: Instant(now) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,7 +141,8 @@ impl Drop for Frozen {
 }
 
 /// Where the cgroup v2 hierarchy is mounted.
-fn cgroup2(host: &Host) -> Option<PathBuf> {
+/// Where control groups of version 2 are mounted.
+pub(crate) fn cgroup2(host: &Host) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt as _;
     let table = host.mount_table().ok()?;
     let mount = table.all().iter().find(|mount| mount.fs_type == b"cgroup2" && mount.root == b"/")?;

@@ -9,10 +9,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bundle::checkpoint::StreamLine;
 use bundle::sign::SigningKey;
+use wire::agent_api::{Delivery, OrderReport, OrdersReply};
 use wire::custody::HeadPoint;
 use wire::receipt::{RECEIPT_TYPE, Receipt};
 use wire::signed::namespace;
-use wire::{Instant, Sha256};
+use wire::{Instant, OrderId, Sha256};
 
 /// What happens to the next PATCH with a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,10 @@ pub(crate) struct Seen {
     pub spool_key: Option<age::x25519::Identity>,
     /// Offsets of what came from a spool.
     pub spooled: Vec<u64>,
+    /// Orders that wait, and are delivered until something was told of them.
+    pub orders: Vec<Delivery>,
+    /// What was told of orders.
+    pub told: Vec<(OrderId, OrderReport)>,
 }
 
 /// A server that lives as long as the process.
@@ -162,6 +167,20 @@ fn answer(stream: &TcpStream, seen: &Mutex<Seen>, key: &SigningKey) -> io::Resul
                     let offset: u64 = request.header("upload-offset").unwrap().parse().unwrap();
                     seen.take_spooled(offset, &body);
                     reply(stream, "204 No Content", &format!("Upload-Offset: {}\r\n", seen.content.len()), b"")
+                }
+                ("PUT", "/agent/v1/host") => reply(stream, "204 No Content", "", b""),
+                ("GET", path) if path.starts_with("/agent/v1/orders?") => {
+                    let server_time = bundle::time::Clock::realtime(&crate::host::SystemClock);
+                    let orders = seen.orders.clone();
+                    let answer =
+                        OrdersReply { cas: Vec::new(), nonce: None, orders, server_time, spool_recipient: None };
+                    reply(stream, "200 OK", "", &serde_json::to_vec(&answer).unwrap())
+                }
+                ("POST", path) if path.starts_with("/agent/v1/orders/") => {
+                    let order: OrderId = path.split('/').nth(4).unwrap().parse().unwrap();
+                    seen.orders.retain(|waits| waits.order != order);
+                    seen.told.push((order, serde_json::from_slice(&body).unwrap()));
+                    reply(stream, "204 No Content", "", b"")
                 }
                 _ => reply(stream, "404 Not Found", "", b""),
             }

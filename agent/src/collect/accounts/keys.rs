@@ -164,12 +164,9 @@ pub(super) fn places_of_sshd(session: &mut Session) -> Result<Vec<Glob>, Stopped
         ["/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*"].iter().filter_map(|glob| Glob::parse(glob).ok()).collect();
     let mut places = Vec::new();
     for file in crate::files::inspect::inspect(session, &globs, &[], crate::files::inspect::Keep::Files)? {
-        for line in file.content.as_deref().unwrap_or_default().split(|byte| *byte == b'\n') {
-            let line = text(line.trim_ascii());
-            let mut words = line.split(|c: char| c.is_ascii_whitespace() || c == '=').filter(|word| !word.is_empty());
-            let keyword = words.next().unwrap_or_default().to_ascii_lowercase();
+        for (keyword, words) in words_of_config(file.content.as_deref().unwrap_or_default()) {
             if keyword == "authorizedkeysfile" || keyword == "trustedusercakeys" {
-                places.extend(words.filter_map(|word| place(word.trim_matches('"'))));
+                places.extend(words.iter().filter_map(|word| place(word)));
             }
             if places.len() >= PLACES_MAX {
                 return Ok(places);
@@ -177,6 +174,26 @@ pub(super) fn places_of_sshd(session: &mut Session) -> Result<Vec<Glob>, Stopped
         }
     }
     Ok(places)
+}
+
+/// The lines of sshd's configuration: the keyword in lower case, and its words without quotes (sshd_config(5)).
+pub(crate) fn words_of_config(config: &[u8]) -> impl Iterator<Item = (String, Vec<String>)> {
+    config.split(|byte| *byte == b'\n').map(|line| {
+        let line = text(line.trim_ascii());
+        let mut words = line.split(|c: char| c.is_ascii_whitespace() || c == '=').filter(|word| !word.is_empty());
+        let keyword = words.next().unwrap_or_default().to_ascii_lowercase();
+        (keyword, words.map(|word| word.trim_matches('"').to_owned()).collect())
+    })
+}
+
+/// The fingerprint of the key in a line of an `authorized_keys` file; `None` for a comment and for what holds no key.
+pub(crate) fn fingerprint_of_line(line: &[u8]) -> Option<String> {
+    let line = line.trim_ascii();
+    if line.is_empty() || line.starts_with(b"#") {
+        return None;
+    }
+    let (key_type, rest) = word(options(line).1);
+    blob(word(rest).0, key_type).0.as_deref().filter(|blob| !blob.is_empty()).map(fingerprint)
 }
 
 fn place(word: &str) -> Option<Glob> {

@@ -13,7 +13,7 @@
 //! Known limits: what a directory service adds (SSSD, LDAP, systemd-userdb by Varlink) is not there; records of
 //! `/etc/userdb` are handed over as files only.
 
-mod keys;
+pub(crate) mod keys;
 mod passwd;
 mod settings;
 mod sudoers;
