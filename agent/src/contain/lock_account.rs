@@ -96,7 +96,8 @@ impl Effect for Lock {
              refused only where sshd asks for the expiry (revoke_ssh_keys)"
         );
         if !units.is_empty() {
-            said.push_str(&format!("; it is a service account: {} may not start again", units.join(", ")));
+            said.push_str("; it is a service account: these may not start again: ");
+            said.push_str(&units.join(", "));
         }
         said
     }

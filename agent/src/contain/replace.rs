@@ -111,7 +111,7 @@ fn xattrs(file: &File) -> io::Result<Vec<(String, String)>> {
 ///
 /// # Errors
 /// As openat(2): `NotADirectory` where a link stands in the way. `InvalidInput` for a path that is none.
-pub fn folder_below<'a>(from: OwnedFd, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
+pub fn folder_below(from: OwnedFd, path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
