@@ -9,6 +9,7 @@ mod cut;
 mod encrypted;
 mod ends;
 mod findings;
+mod fleet;
 mod footprint;
 mod foreign;
 mod holdings;
@@ -30,6 +31,8 @@ mod reach;
 mod replicas;
 mod seal;
 mod sibling;
+#[path = "../fleet/mod.rs"]
+mod simulated;
 mod spool;
 mod tampered;
 mod trust;
