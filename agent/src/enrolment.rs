@@ -248,6 +248,18 @@ impl Enrolment {
             .map_err(|source| EnrolmentError::Io { path: folder.join(TLS_FILE), source })
     }
 
+    /// Removes what lets this host in at its server.
+    ///
+    /// # Errors
+    /// [`EnrolmentError::Io`].
+    pub fn forget(folder: &Path) -> Result<(), EnrolmentError> {
+        let remove = |path: PathBuf| match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(EnrolmentError::Io { path, source }),
+            _ => Ok(()),
+        };
+        [TLS_FILE, FILE].into_iter().try_for_each(|name| remove(folder.join(name)))
+    }
+
     /// Reads it.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! The way of the data: [`profiles`] → [`run`] (steps in the order of volatility) → [`collect`] (one file each, through
 //! [`host`]) → the `bundle` crate → [`transport`].
 
+pub mod beat;
 pub mod causes;
 pub mod collect;
 pub mod collection;

@@ -288,6 +288,10 @@ async fn keep_up(app: Arc<App>, heads: Witness) {
     let looks = tokio::spawn(Arc::clone(&app).run_looks());
     let automation = tokio::spawn(Arc::clone(&app).run_automation());
     let probes = tokio::spawn(Arc::clone(&app).run_probes());
+    let hunts = tokio::spawn({
+        let app = Arc::clone(&app);
+        async move { app.run_hunts().await }
+    });
     let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_SECS));
     let mut metrics = tokio::time::interval(Duration::from_secs(METRICS_SECS));
     let heads = tokio::spawn(heads.run(Arc::clone(&app)));
@@ -307,6 +311,7 @@ async fn keep_up(app: Arc<App>, heads: Witness) {
     let _ = findings.await;
     // Pages under way are bounded in time; what was not sent is queued still.
     let _ = outbox.await;
+    let _ = hunts.await;
     let _ = looks.await;
     let _ = automation.await;
     let _ = probes.await;

@@ -6,7 +6,8 @@
 //! | `POST /agent/v1/enroll` (no certificate yet) | [`EnrollRequest`] | [`EnrollReply`] |
 //! | `POST /agent/v1/renew` | [`RenewRequest`] | [`RenewReply`] |
 //! | `PUT /agent/v1/host` | [`HostFacts`] | 204 |
-//! | `GET /agent/v1/orders?wait_secs=50` | | [`OrdersReply`], after at most that long; empty when there is none |
+//! | `POST /agent/v1/leave` | | 204; the agent's certificates end |
+//! | `GET /agent/v1/orders?wait_secs=50&beat=7&boot=ID` | | [`OrdersReply`], after at most that long; empty when there is none. `beat` counts these questions ([`crate::host::Beat`]) |
 //! | `GET /agent/v1/orders?wait_secs=0&nonce=HEX` | | [`OrdersReply`] with that nonce: it was written after the question |
 //! | `GET /agent/v1/orders?wait_secs=50&kind=containment` | | the same, of containment orders only: asked while a collection runs |
 //! | `POST /agent/v1/orders/{order}/events` | [`OrderReport`] | 204; told again, it changes nothing |

@@ -28,6 +28,10 @@
 //! | `POST /api/v1/hosts/{agent}/marks` | responder | [`HostMark`](crate::host::HostMark) | [`HostView`] |
 //! | `POST /api/v1/hosts/tickets` | responder | [`TicketRequest`] | [`TicketReply`]: an enrolment ticket |
 //! | `POST /api/v1/orders` | responder | [`Signed`] around an [`Order`](crate::order::Order) or a [`ContainmentOrder`](crate::containment::ContainmentOrder) | [`OrderView`] |
+//! | `POST /api/v1/hunts` | responder | [`HuntRequest`](crate::hunt::HuntRequest) | [`HuntView`](crate::hunt::HuntView) |
+//! | `POST /api/v1/hunts/{hunt}/orders?wave=1` | responder | [`Signed`] around an [`Order`](crate::order::Order) | [`OrderView`]: it waits for its turn |
+//! | `POST /api/v1/hunts/{hunt}/start`, `…/cancel` | responder | | [`HuntView`](crate::hunt::HuntView) |
+//! | `GET /api/v1/hunts`, `GET /api/v1/hunts/{hunt}` | analyst | | [`HuntView`](crate::hunt::HuntView) |
 //! | `GET /api/v1/orders/{order}` | analyst | | [`OrderView`] |
 //! | `GET /api/v1/orders/{order}/signed` | analyst | | [`Signed`]: the bytes that an approval signs |
 //! | `POST /api/v1/orders/{order}/approvals` | responder | [`Approval`](crate::containment::Approval) | [`OrderView`] |

@@ -73,6 +73,10 @@ uuid_id!(
     EditId
 );
 uuid_id!(
+    /// The id of one hunt: one profile over many hosts.
+    HuntId
+);
+uuid_id!(
     /// The id of one page: a person is told of an incident over one channel.
     PageId
 );

@@ -12,6 +12,7 @@ pub mod custody;
 pub mod digest;
 pub mod finding;
 pub mod host;
+pub mod hunt;
 pub mod ids;
 pub mod order;
 pub mod profile;
@@ -25,7 +26,7 @@ pub mod tier;
 pub mod time;
 
 pub use digest::Sha256;
-pub use ids::{AgentId, AlertId, BundleId, EditId, IncidentId, LetterId, OrderId, PageId, UploadId};
+pub use ids::{AgentId, AlertId, BundleId, EditId, HuntId, IncidentId, LetterId, OrderId, PageId, UploadId};
 pub use size::ByteSize;
 pub use tier::{Phase, Tier};
 pub use time::Instant;

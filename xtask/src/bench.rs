@@ -2,6 +2,7 @@
 //!
 //! Nothing is asserted: a ratio is for people, and a busy machine moves it.
 
+mod fleet;
 mod intake;
 mod limits;
 mod load;
@@ -21,7 +22,8 @@ use crate::setup::{MUSL_GCC, TAR, UNSHARE, UNZIP, prepare};
 use crate::shell::{output, stage};
 
 /// See `cargo xtask --help`.
-pub const SUMMARY: &str = "what is fast, each against its floor, as ratios; bench alerts [DIR] | load: these alone";
+pub const SUMMARY: &str =
+    "what is fast, each against its floor, as ratios; bench alerts [DIR] | fleet | load: these alone";
 
 const ROUNDS: usize = 5;
 
@@ -47,6 +49,7 @@ struct Bench {
 pub fn run(options: &[String]) -> anyhow::Result<()> {
     match options {
         [only_load] if only_load == "load" => return only_load_rows(),
+        [only_fleet] if only_fleet == "fleet" => return stage("a fleet", fleet::measure),
         [only_alerts] if only_alerts == "alerts" => return stage("alerts", || intake::measure(None)),
         [only_alerts, folder] if only_alerts == "alerts" => return stage("alerts", || intake::measure(Some(folder))),
         _ => only(options, &[])?,
@@ -64,6 +67,7 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
     rows.push(stage("the server under load", || load::measure(&bench.agent))?);
     stage("the path, with 300 more processes", || path::measure(&bench.agent))?;
     stage("alerts", || intake::measure(None))?;
+    stage("a fleet", fleet::measure)?;
     show(&rows);
     Ok(())
 }

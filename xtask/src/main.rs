@@ -30,7 +30,7 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command { name: "demo", options: "[--exit] [--open]", summary: demo::SUMMARY, run: demo::run },
     Command { name: "test", options: "[--full]", summary: test::SUMMARY, run: test::run },
-    Command { name: "bench", options: "[alerts [DIR] | load]", summary: bench::SUMMARY, run: bench::run },
+    Command { name: "bench", options: "[alerts [DIR] | fleet | load]", summary: bench::SUMMARY, run: bench::run },
     Command { name: "schema", options: "[--check]", summary: schema::SUMMARY, run: schema::run },
     Command { name: "vectors", options: "", summary: vectors::SUMMARY, run: vectors::run },
     Command { name: "triage-report", options: "DIR", summary: triage_report::SUMMARY, run: triage_report::run },

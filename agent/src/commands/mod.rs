@@ -5,6 +5,7 @@ mod collect;
 mod collectors;
 mod completions;
 mod enroll;
+mod leave;
 mod plan;
 mod profiles;
 mod recipients;
@@ -47,6 +48,8 @@ enum Command {
     Run,
     /// Let other agents through to the servers that this host is enrolled at, without opening their TLS
     Relay(relay::Relay),
+    /// Tell the server that this agent is removed, which ends its certificate; root only
+    Leave,
     /// Show the enrolment, the last contact, the running order and the last receipt
     Status(status::Status),
     /// List the collectors, or show one with its arguments
@@ -69,6 +72,7 @@ impl Cli {
             Command::Enroll(enroll) => enroll.run(),
             Command::Run => run::run(log),
             Command::Relay(relay) => relay.run(log),
+            Command::Leave => leave::run(),
             Command::Status(status) => status.run(),
             Command::Completions(completions) => completions.run(),
             Command::Collectors(collectors) => collectors.run(),

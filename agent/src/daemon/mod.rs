@@ -13,6 +13,7 @@ pub mod stop;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant as Monotonic};
@@ -23,8 +24,10 @@ use wire::agent_api::{CLOCK_SKEW_SECS_MAX, HostFacts, OrderReport, OrdersReply};
 use wire::order::OrderEvent;
 use wire::{BundleId, Instant, OrderId, Sha256};
 
+use crate::beat::Beats;
 use crate::contain::{self, engine::Engine};
 use crate::enrolment::{self, Enrolment, EnrolmentError, TlsIdentity};
+use crate::host::identity::identity;
 use crate::host::{Host, SystemClock};
 use crate::log::Log;
 use crate::orders::clock::{Question, ServerClock, is_skewed};
@@ -80,6 +83,7 @@ pub enum StartError {
 
 /// See the module.
 pub struct Daemon {
+    beats: RefCell<Beats>,
     client: Client,
     engine: Arc<Engine>,
     enrolment: RefCell<Enrolment>,
@@ -133,7 +137,9 @@ impl Daemon {
         let host = Arc::new(Host::live());
         let engine = Arc::new(Engine::open(folder, Host::live()).map_err(StartError::Contain)?);
         let folder = folder.to_owned();
+        let beats = RefCell::new(Beats::load(&folder, identity(&host).boot_id));
         Ok(Self {
+            beats,
             client,
             engine,
             enrolment: RefCell::new(enrolment),
@@ -271,7 +277,7 @@ impl Daemon {
         let more_waits = self.send_spooled().await?;
         self.tell_untold().await?;
         let wait_secs = if more_waits { 0 } else { wait_secs };
-        let poll = Call::new(Method::GET, format!("{POLL_PATH}?wait_secs={wait_secs}")).waiting(wait_secs);
+        let poll = Call::new(Method::GET, self.poll_path(wait_secs)).waiting(wait_secs);
         Ok((self.client.call(&poll).await?.json()?, wait_secs))
     }
 
@@ -311,6 +317,20 @@ impl Daemon {
                 tracing::info!(secs, "the clocks of the server and of this host agree again");
             }
         }
+    }
+
+    /// The question for orders, with its number.
+    fn poll_path(&self, wait_secs: u64) -> String {
+        let mut path = format!("{POLL_PATH}?wait_secs={wait_secs}");
+        if let Some(beat) = self.beats.borrow_mut().count_on() {
+            let _ = write!(path, "&beat={}", beat.count);
+            // It is of the kernel, which writes a UUID; anything else does not get into an address.
+            let is_plain = |boot: &String| boot.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+            if let Some(boot) = beat.boot_id.filter(is_plain) {
+                let _ = write!(path, "&boot={boot}");
+            }
+        }
+        path
     }
 
     /// Keeps to whom the spool is encrypted, once; whoever could change it later could read what waits.

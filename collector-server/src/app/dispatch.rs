@@ -11,7 +11,7 @@ use wire::signed::{Signed, namespace};
 use wire::{AgentId, IncidentId, Instant, OrderId, Sha256};
 
 use super::{Actor, App, Problem, ProblemKind};
-use crate::store::{ApprovalRecord, Change, NewLeaf, OrderRecord, StoreError};
+use crate::store::{ApprovalRecord, Change, HuntRecord, NewLeaf, OrderRecord, StoreError};
 
 /// How far ahead of the server a responder's clock may be.
 const SKEW_NS_MAX: i128 = 300 * 1_000_000_000;
@@ -28,6 +28,16 @@ impl App {
         if let Ok((message, key)) = open_by_anybody(&envelope, namespace::CONTAIN) {
             return self.dispatch_containment(by, envelope, &message, &key).await;
         }
+        self.dispatch_in(by, envelope, None).await
+    }
+
+    /// The same, of a hunt: it waits for its turn.
+    pub(super) async fn dispatch_in(
+        &self,
+        by: &Actor,
+        envelope: Signed,
+        hunt: Option<(&HuntRecord, u32)>,
+    ) -> Result<OrderView, Problem> {
         let (message, key) = open_by_anybody(&envelope, namespace::COLLECT).map_err(not_signed)?;
         let order: Order = serde_json::from_slice(&message).map_err(|error| {
             Problem::new(ProblemKind::Input, "what was signed is no order that this server understands")
@@ -37,6 +47,11 @@ impl App {
         check_form(&order, &envelope)?;
         check_times((order.issued, order.expires), VALID_SECS_MAX, now)?;
         self.check_place(&order).await?;
+        if let Some((hunt, _)) = hunt
+            && (order.incident != hunt.incident || order.profile.name != hunt.profile)
+        {
+            return Err(input("the order is not of this hunt", "its incident and its profile are those of the hunt"));
+        }
         let sha256 = Sha256::of(&message);
         let mut details = Map::new();
         details.insert("agent".to_owned(), json!(order.agent));
@@ -46,6 +61,10 @@ impl App {
         details.insert("sha256".to_owned(), json!(sha256));
         details.insert("signed_by".to_owned(), json!(envelope.principal));
         details.insert("supersedes".to_owned(), json!(order.supersedes));
+        if let Some((hunt, wave)) = hunt {
+            details.insert("hunt".to_owned(), json!(hunt.hunt));
+            details.insert("wave".to_owned(), json!(wave));
+        }
         let leaf = NewLeaf {
             actor: by.to_string(),
             details,
@@ -72,18 +91,25 @@ impl App {
             state: OrderState::Queued,
             supersedes: order.supersedes,
         };
-        self.keep_order(record, vec![leaf]).await
+        let held = hunt.map(|(hunt, wave)| Change::HoldOrder { hunt: hunt.hunt, order: record.order, wave });
+        self.keep_order(record, held, vec![leaf]).await
     }
 
-    /// Keeps a new order, and wakes its agent when there is something for it.
-    pub(super) async fn keep_order(&self, record: OrderRecord, leaves: Vec<NewLeaf>) -> Result<OrderView, Problem> {
-        let change = Change::AddOrder(Box::new(record.clone()));
-        self.store.commit(vec![change], leaves).await.map_err(|error| match error {
+    /// Keeps a new order, and wakes its agent when there is something for it: one that is held waits for its turn.
+    pub(super) async fn keep_order(
+        &self,
+        record: OrderRecord,
+        held: Option<Change>,
+        leaves: Vec<NewLeaf>,
+    ) -> Result<OrderView, Problem> {
+        let is_held = held.is_some();
+        let changes = std::iter::once(Change::AddOrder(Box::new(record.clone()))).chain(held).collect();
+        self.store.commit(changes, leaves).await.map_err(|error| match error {
             StoreError::Conflict(what) => Problem::new(ProblemKind::Conflict, what)
                 .hint("each order has an id and a nonce of its own; sign a new one, and look whether this one came"),
             error @ StoreError::Backend(_) => error.into(),
         })?;
-        if record.state == OrderState::Queued {
+        if record.state == OrderState::Queued && !is_held {
             self.hub.wake(&record.agent);
         }
         self.order_view(record).await

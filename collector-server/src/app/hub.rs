@@ -101,6 +101,16 @@ impl Hub {
         Some(Poll { agent: agent.clone(), lines: Arc::clone(&self.lines), notify: Arc::clone(&line.notify) })
     }
 
+    /// As if nothing had been written down for a while: for those whose clock is not the machine's.
+    pub fn forget_written(&self) {
+        lock(&self.lines).values_mut().for_each(|line| line.seen_written = None);
+    }
+
+    /// As if the last polls had ended a while ago, likewise.
+    pub fn forget_polls(&self) {
+        lock(&self.lines).values_mut().for_each(|line| line.left = None);
+    }
+
     /// True when it is time again to write down that this agent was heard; it then counts as written.
     pub fn is_seen_due(&self, agent: &AgentId) -> bool {
         lock(&self.lines).entry(agent.clone()).or_default().is_seen_due(Instant::now())

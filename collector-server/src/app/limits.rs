@@ -20,6 +20,8 @@ pub struct Limits {
     pub free_bytes_min: u64,
     /// An upload of which nothing came for so long is verified as far as it goes. It may still be continued.
     pub idle_secs: u64,
+    /// A host that was not heard for so long has gone silent. Longer than a long poll, in which nothing is heard.
+    pub silent_secs: u64,
     /// Uploads that one agent or one person may have open.
     pub uploads_of_owner_max: usize,
 }
@@ -35,6 +37,7 @@ impl Default for Limits {
             certificate_secs: 30 * 24 * 3600,
             free_bytes_min: 1 << 30,
             idle_secs: 300,
+            silent_secs: 600,
             uploads_of_owner_max: 16,
         }
     }

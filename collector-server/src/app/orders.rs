@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::time::{Instant as Deadline, timeout_at};
 use wire::agent_api::{Delivery, OrderKind, OrderReport, OrdersReply, POLL_WAIT_SECS_MAX};
 use wire::api::{LiveEvent, TimedEvent};
+use wire::host::Beat;
 use wire::order::{OrderEvent, OrderState};
 use wire::{AgentId, BundleId, Instant, OrderId};
 
@@ -40,12 +41,13 @@ impl App {
         agent: &AgentId,
         wait_secs: u64,
         kind: Option<OrderKind>,
+        beat: Option<Beat>,
     ) -> Result<OrdersReply, Problem> {
         let poll = self.hub.poll(agent).ok_or_else(|| {
             Problem::new(ProblemKind::TooMany, format!("the agent {agent} asks for orders too many times at once"))
                 .hint("one long poll is enough; wait for its answer")
         })?;
-        self.seen(agent).await?;
+        self.heard(agent, beat).await?;
         let deadline = Deadline::now() + Duration::from_secs(wait_secs.min(POLL_WAIT_SECS_MAX));
         loop {
             // Before the records are read: what is dispatched after that wakes this poll.
@@ -74,16 +76,6 @@ impl App {
         let cas = self.authorities.get().map(|in_force| in_force.sha256s()).unwrap_or_default();
         let spool_recipient = self.spool.as_ref().map(SpoolKey::recipient);
         OrdersReply { cas, nonce: None, orders, server_time: self.now(), spool_recipient }
-    }
-
-    /// Writes down that an agent was heard, once in a while.
-    async fn seen(&self, agent: &AgentId) -> Result<(), Problem> {
-        if self.hub.is_seen_due(agent) {
-            self.store
-                .commit(vec![Change::HostSeen { agent: agent.clone(), at: self.now(), beat: None }], Vec::new())
-                .await?;
-        }
-        Ok(())
     }
 
     async fn hand_over(&self, agent: &AgentId, kind: Option<OrderKind>) -> Result<Vec<Delivery>, Problem> {
@@ -121,6 +113,8 @@ impl App {
         let record = self.own_order(by, order).await?;
         let now = self.now();
         let event = TimedEvent { agent_time: Some(report.time), event: bounded(report.event), time: now };
+        // It does not ask while it collects.
+        self.heard(&record.agent, None).await?;
         if is_known(&record, &event) {
             return Ok(());
         }

@@ -35,5 +35,8 @@ impl App {
         if let Err(problem) = self.expire_orders().await {
             tracing::error!(message = problem.message, cause = problem.cause, "the orders were not looked through");
         }
+        if let Err(problem) = self.find_silent().await {
+            tracing::error!(message = problem.message, cause = problem.cause, "the hosts were not looked through");
+        }
     }
 }

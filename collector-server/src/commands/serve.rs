@@ -54,6 +54,9 @@ pub struct Serve {
     /// See [`Records`].
     #[command(flatten)]
     records: Records,
+    /// Seconds after which a host that was not heard has gone silent
+    #[arg(long, value_name = "SECS", default_value_t = Limits::default().silent_secs, value_parser = clap::value_parser!(u64).range(90..=604_800))]
+    silent_secs: u64,
     /// The folder of the site's own files, contacts.yaml and others; DATA/site, when it is there
     #[arg(long, value_name = "DIR")]
     site: Option<PathBuf>,
@@ -94,6 +97,7 @@ impl Serve {
             connections_of_address_max,
             free_bytes_min: self.free_bytes_min.0,
             idle_secs: self.idle_secs,
+            silent_secs: self.silent_secs,
             ..Limits::default()
         };
         let site = self.site.or_else(|| Some(self.data.join("site")).filter(|folder| folder.is_dir()));

@@ -11,6 +11,7 @@ use wire::agent_api::{
     RenewReply, RenewRequest,
 };
 use wire::containment::ConsoleReport;
+use wire::host::Beat;
 use wire::{AgentId, OrderId};
 
 use super::extract::{Caller, Json, Path, Query};
@@ -27,7 +28,14 @@ pub struct Question {
     wait_secs: u64,
     /// Comes back in the answer, which was then written after the question; hex digits, at most 64.
     nonce: Option<String>,
+    /// The number of this question, which only ever grows; older agents do not count.
+    beat: Option<u64>,
+    /// The boot in which it is asked, with its number.
+    boot: Option<String>,
 }
+
+/// A boot id is a UUID.
+const BOOT_CHARS_MAX: usize = 36;
 
 fn as_long_as_possible() -> u64 {
     POLL_WAIT_SECS_MAX
@@ -85,8 +93,19 @@ pub async fn orders(
         return Err(Problem::new(ProblemKind::Input, "the nonce is none")
             .hint(format!("hex digits are wanted, at most {NONCE_CHARS_MAX}")));
     }
-    let reply = app.wait_for_orders(agent(&by)?.0, asked.wait_secs, asked.kind).await?;
+    let boot_id = asked.boot.map(|boot| boot.chars().take(BOOT_CHARS_MAX).collect());
+    let beat = asked.beat.map(|count| Beat { boot_id, count });
+    let reply = app.wait_for_orders(agent(&by)?.0, asked.wait_secs, asked.kind, beat).await?;
     Ok(Answer(OrdersReply { nonce: asked.nonce, ..reply }))
+}
+
+/// The agent is removed from its host.
+///
+/// # Errors
+/// See [`App::leave`].
+pub async fn leave(State(app): State<Arc<App>>, Caller(by): Caller) -> Result<StatusCode, Problem> {
+    app.leave(&by, agent(&by)?.0).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// What became of an order.

@@ -18,9 +18,12 @@ use wire::containment::{Approval, ConsoleReport};
 use wire::custody::Leaf;
 use wire::finding::FindingsReport;
 use wire::host::HostMark;
+use wire::hunt::{HuntRequest, HuntView};
 use wire::signed::Signed;
 
-use super::api::{alerts, cases, custody, escalation, events, evidence, hosts, incidents, letters, orders, triage};
+use super::api::{
+    alerts, cases, custody, escalation, events, evidence, hosts, hunts, incidents, letters, orders, triage,
+};
 use super::credential::Who;
 use super::endpoint::Verb::{Delete, Get, Head, Options, Patch, Post, Put};
 use super::endpoint::{Answer, Body, Endpoint, Header, json, properties};
@@ -159,6 +162,23 @@ pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new(Post, "/api/v1/orders", Who::Responder, |verb| on(verb, orders::dispatch), "Dispatch a signed order to its agent: a collection, or a containment.")
         .takes(Body::Json(json::<Signed>), ENVELOPE_BYTES_MAX)
         .answers(Answer::Json(json::<OrderView>)),
+    Endpoint::new(Post, "/api/v1/hunts", Who::Responder, |verb| on(verb, hunts::begin), "Begin a hunt: one profile over many hosts. Its orders follow.")
+        .takes(Body::Json(json::<HuntRequest>), REQUEST_BYTES_MAX)
+        .answers(Answer::Json(json::<HuntView>)),
+    Endpoint::new(Get, "/api/v1/hunts", Who::Analyst, |verb| on(verb, hunts::list), "The last hunts, the newest first.")
+        .query(properties::<hunts::Hunts>)
+        .answers(Answer::Json(json::<Page<HuntView>>)),
+    Endpoint::new(Get, "/api/v1/hunts/{hunt}", Who::Analyst, |verb| on(verb, hunts::show), "A hunt, its hosts, and where each order stands.")
+        .answers(Answer::Json(json::<HuntView>)),
+    Endpoint::new(Post, "/api/v1/hunts/{hunt}/orders", Who::Responder, |verb| on(verb, hunts::add_order), "A signed order of a hunt, which waits for its turn.")
+        .query(properties::<hunts::Wave>)
+        .takes(Body::Json(json::<Signed>), ENVELOPE_BYTES_MAX)
+        .answers(Answer::Json(json::<OrderView>)),
+    Endpoint::new(Post, "/api/v1/hunts/{hunt}/start", Who::Responder, |verb| on(verb, hunts::start), "All orders of the hunt are there.")
+        .answers(Answer::Json(json::<HuntView>)),
+    Endpoint::new(Post, "/api/v1/hunts/{hunt}/cancel", Who::Responder, |verb| on(verb, hunts::cancel), "End a hunt: what no agent has yet, none gets.")
+        .takes(Body::Json(json::<RevokeRequest>), REQUEST_BYTES_MAX)
+        .answers(Answer::Json(json::<HuntView>)),
     Endpoint::new(Get, "/api/v1/orders/{order}", Who::Analyst, |verb| on(verb, orders::show), "An order and what became of it.")
         .answers(Answer::Json(json::<OrderView>)),
     Endpoint::new(Get, "/api/v1/orders/{order}/signed", Who::Analyst, |verb| on(verb, orders::signed), "An order under its signature: the exact bytes that an approval signs.")
@@ -247,6 +267,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         .takes(Body::Json(json::<OrderReport>), REPORT_BYTES_MAX),
     Endpoint::new(Post, "/agent/v1/containments", Who::Agent, |verb| on(verb, agent::report_console), "What root did at the host's console, without an order.")
         .takes(Body::Json(json::<ConsoleReport>), REPORT_BYTES_MAX),
+    Endpoint::new(Post, "/agent/v1/leave", Who::Agent, |verb| on(verb, agent::leave), "The agent is removed from its host: its certificates end, and a new ticket lets it in again."),
     Endpoint::new(Get, "/ca.pem", Who::Open, |verb| on(verb, health::ca), "The CA's certificate; its digest stands in each ticket.")
         .answers(Answer::Bytes("application/x-pem-file")),
     Endpoint::new(Get, "/healthz", Who::Open, |verb| on(verb, health::alive), "The process answers."),

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use serde::de::value::{Error as DeserializeError, StrDeserializer};
 use wire::api::{EvidenceState, Me, Page};
 use wire::response::Audience;
-use wire::{AgentId, BundleId, IncidentId};
+use wire::{AgentId, BundleId, HuntId, IncidentId};
 
 use super::api::hosts::labels;
 use super::credential::{self, Who};
@@ -54,6 +54,8 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/evidence/{bundle}", get(evidence))
         .route("/hosts", get(hosts))
         .route("/hosts/{agent}", get(host))
+        .route("/hunts", get(hunts))
+        .route("/hunts/{hunt}", get(hunt))
         .route("/custody", get(custody))
         .route_layer(from_fn_with_state((Arc::clone(app), Who::Analyst), credential::check));
     pages
@@ -208,6 +210,16 @@ async fn hosts(State(app): State<Arc<App>>, Caller(by): Caller, Query(asked): Qu
 async fn host(State(app): State<Arc<App>>, Caller(by): Caller, Path(agent): Path<AgentId>) -> Result<Markup, Problem> {
     let me = viewer(&app, &by)?;
     Ok(ui::host::page(frame(&me), &app.host(&agent).await?))
+}
+
+async fn hunts(State(app): State<Arc<App>>, Caller(by): Caller) -> Result<Markup, Problem> {
+    let me = viewer(&app, &by)?;
+    Ok(ui::hunts::list(frame(&me), &app.hunts(ROWS).await?))
+}
+
+async fn hunt(State(app): State<Arc<App>>, Caller(by): Caller, Path(hunt): Path<HuntId>) -> Result<Markup, Problem> {
+    let me = viewer(&app, &by)?;
+    Ok(ui::hunts::page(frame(&me), &app.hunt(hunt).await?))
 }
 
 /// Which part of the custody log.

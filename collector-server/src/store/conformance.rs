@@ -45,6 +45,7 @@ pub async fn run(store: &dyn Store) {
     containment::containment_goes_before_collections_and_ends_like_them(store).await;
     containment::automation_is_written_by_who_saw_it_last(store).await;
     containment::what_a_console_told_is_kept(store).await;
+    orders::an_order_of_a_hunt_waits_for_its_turn(store).await;
     evidence::an_upload_advances_without_gaps(store).await;
     evidence::what_was_decided_on_a_bundle_holds_while_it_stands(store).await;
     evidence::a_bundle_is_shown_as_it_was_put(store).await;
@@ -92,6 +93,10 @@ pub async fn everything(store: &dyn Store) -> String {
     say(&store.pages_since(Instant(0), 1_000).await.unwrap());
     say(&store.hosts(None, 1_000).await.unwrap());
     say(&store.consoles(1_000).await.unwrap());
+    for hunt in store.hunts(1_000).await.unwrap() {
+        say(&store.hunt_orders(hunt.hunt).await.unwrap());
+        say(&hunt);
+    }
     say(&store.tokens().await.unwrap());
     say(&store.letters(None, 1_000).await.unwrap());
     for n in 0..8_u64 {

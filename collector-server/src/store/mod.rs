@@ -19,12 +19,15 @@ use wire::case::{Case, Edit, Stamp};
 use wire::containment::{Approval, Directive};
 use wire::custody::{HeadPoint, Leaf};
 use wire::finding::{FindingsReport, Found};
-use wire::host::{Beat, HostMarks};
+use wire::host::{Beat, HostMarks, Label};
+use wire::hunt::HuntState;
 use wire::order::OrderState;
 use wire::receipt::Receipt;
 use wire::signed::Signed;
 use wire::ticket::TicketKind;
-use wire::{AgentId, AlertId, BundleId, EditId, IncidentId, Instant, LetterId, OrderId, PageId, Sha256, UploadId};
+use wire::{
+    AgentId, AlertId, BundleId, EditId, HuntId, IncidentId, Instant, LetterId, OrderId, PageId, Sha256, UploadId,
+};
 
 use crate::objects::Segment;
 
@@ -157,6 +160,59 @@ pub struct ApprovalRecord {
     pub key: String,
     /// When it came.
     pub time: Instant,
+}
+
+/// One profile over many hosts, as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HuntRecord {
+    /// Orders under way at a time.
+    pub concurrency: u32,
+    /// When it began.
+    pub created: Instant,
+    /// Who began it.
+    pub created_by: String,
+    /// When it ends.
+    pub expires: Instant,
+    /// Its id.
+    pub hunt: HuntId,
+    /// The incident.
+    pub incident: IncidentId,
+    /// The labels by which its hosts were found.
+    pub labels: Vec<Label>,
+    /// The profile's name.
+    pub profile: String,
+    /// For which purpose.
+    pub purpose: Option<String>,
+    /// Orders that are let go in a minute.
+    pub rate_per_min: u32,
+    /// Where it stands.
+    pub state: HuntState,
+    /// Counts the changes, from 1: whoever writes must have seen the last.
+    pub version: u64,
+}
+
+/// An order of a hunt, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HuntPlace {
+    /// The agent that it is for.
+    pub agent: AgentId,
+    /// The bundle that it made.
+    pub bundle: Option<BundleId>,
+    /// Which.
+    pub order: OrderId,
+    /// When its agent could have it; none while it waits for its turn.
+    pub released: Option<Instant>,
+    /// Where it stands.
+    pub state: OrderState,
+    /// See [`wire::hunt::FIRST_WAVE`].
+    pub wave: u32,
+}
+
+impl HuntPlace {
+    /// True while it waits for its turn.
+    pub const fn is_held(&self) -> bool {
+        self.released.is_none() && !self.state.is_final()
+    }
 }
 
 /// An order and where it stands.
@@ -467,6 +523,21 @@ pub enum Change {
         /// Where it stands now.
         to: OrderState,
     },
+    /// A new hunt; its id is new.
+    AddHunt(Box<HuntRecord>),
+    /// The hunt in a new version; the stored one is one less.
+    PutHunt(Box<HuntRecord>),
+    /// An order that is there waits in a hunt that is there for its turn: no agent is handed it.
+    HoldOrder {
+        /// The hunt.
+        hunt: HuntId,
+        /// The order, which is in no hunt.
+        order: OrderId,
+        /// See [`wire::hunt::FIRST_WAVE`].
+        wave: u32,
+    },
+    /// An order that waits for its turn does not any more.
+    ReleaseOrder(OrderId, Instant),
     /// Something happened to an order in one of these states; an order that is in none of them is a conflict, and so is
     /// one that has [`ORDER_EVENTS_MAX`] events. What is told of containment again and again makes room for itself: the
     /// oldest goes, and is in custody.
@@ -670,12 +741,16 @@ pub trait Store: Send + Sync {
     /// Hosts that were last heard before then, are welcome, and were not found silent, in the order of their agents' ids.
     async fn hosts_unheard(&self, before: Instant, limit: u32) -> Result<Vec<HostRecord>, StoreError>;
 
+    /// Hosts that were found silent since then, went back or are gone, in the order of their
+    /// agents' ids.
+    async fn hosts_troubled(&self, since: Instant, limit: u32) -> Result<Vec<HostRecord>, StoreError>;
+
     /// The order of this id.
     async fn order(&self, order: OrderId) -> Result<Option<OrderRecord>, StoreError>;
     /// The orders of an incident, the newest first, at most 1,000.
     async fn orders_of(&self, incident: &IncidentId) -> Result<Vec<OrderRecord>, StoreError>;
     /// The orders that an agent has not told anything of yet (queued, delivered), at most 100: those of containment first,
-    /// and of each kind the oldest.
+    /// and of each kind the oldest; those that wait in a hunt for their turn are not among them.
     async fn orders_waiting(&self, agent: &AgentId) -> Result<Vec<OrderRecord>, StoreError>;
     /// Orders that no agent has told anything of, approved or not, and whose time was over by then, the first first.
     async fn orders_overdue(&self, by: Instant, limit: u32) -> Result<Vec<OrderRecord>, StoreError>;
@@ -690,6 +765,15 @@ pub trait Store: Send + Sync {
     async fn console(&self, agent: &AgentId, id: OrderId) -> Result<Option<ConsoleRecord>, StoreError>;
     /// What consoles told, those first that were told of last; those in force before all others.
     async fn consoles(&self, limit: u32) -> Result<Vec<ConsoleRecord>, StoreError>;
+
+    /// The hunt of this id.
+    async fn hunt(&self, hunt: HuntId) -> Result<Option<HuntRecord>, StoreError>;
+    /// Hunts, the newest first.
+    async fn hunts(&self, limit: u32) -> Result<Vec<HuntRecord>, StoreError>;
+    /// Hunts of which orders may be let go, the oldest first.
+    async fn hunts_open(&self, limit: u32) -> Result<Vec<HuntRecord>, StoreError>;
+    /// The orders of a hunt, in the order of their waves and ids.
+    async fn hunt_orders(&self, hunt: HuntId) -> Result<Vec<HuntPlace>, StoreError>;
 
     /// The bundle of this id.
     async fn evidence(&self, bundle: BundleId) -> Result<Option<EvidenceRecord>, StoreError>;

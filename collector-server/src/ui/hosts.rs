@@ -13,6 +13,7 @@ pub fn page(frame: Frame<'_>, hosts: &Page<HostView>, label: &str, later: bool) 
     let main = html! {
         div.heading {
             h1 { "Hosts" }
+            p { a href="/hunts" { "Hunts" } ": one profile over many of them." }
             p.quiet { "Hosts with an enrolled agent. What a host says of itself is not proven." }
         }
         @if is_narrowed {

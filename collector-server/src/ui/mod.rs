@@ -11,6 +11,7 @@ pub mod escalation;
 pub mod evidence;
 pub mod host;
 pub mod hosts;
+pub mod hunts;
 pub mod incident;
 pub mod parts;
 pub mod problem;

@@ -125,6 +125,24 @@ pub fn host(name: &str, connected: bool) -> HostView {
     }))
 }
 
+/// A hunt under way.
+pub fn hunt() -> wire::hunt::HuntView {
+    let order = |number: u32, wave: u32, released: Value, state: &str, findings: Value| {
+        json!({
+            "bundle": if findings.is_null() { Value::Null } else { json!(bundle_id(EvidenceState::Sealed)) }, "findings": findings,
+            "order": format!("019c0000-0000-7000-9000-00000000000{number}"), "released": released, "state": state, "wave": wave,
+        })
+    };
+    let orders =
+        [order(1, 1, json!(at("03:00:00")), "completed", json!(3)), order(2, 2, Value::Null, "queued", Value::Null)];
+    from(json!({
+        "concurrency": 50, "created": at("02:59:00"), "created_by": HOSTILE, "expires": at("05:00:00"),
+        "findings": {"high": 3}, "held": 1, "hosts": [{"agent": "db-1-0a1b2c3d", "host": HOSTILE, "orders": orders}],
+        "hunt": "019c0000-0000-7000-9000-0000000000aa", "incident": "INC-2026-0007", "labels": ["env=prod"],
+        "orders": {"completed": 1, "queued": 1}, "profile": HOSTILE, "purpose": HOSTILE, "rate_per_min": 120, "state": "running",
+    }))
+}
+
 /// A host about which everything is said.
 pub fn marked_host() -> HostView {
     let mut host = host(HOSTILE, false);

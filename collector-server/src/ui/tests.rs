@@ -6,7 +6,7 @@ use wire::api::{ErrorBody, EvidenceState, EvidenceView, Page, SignerTrust};
 
 use super::evidence::{Search, Shown};
 use super::{
-    SCRIPT, STYLE, board, custody, draft, escalation, evidence, host, hosts, incident, problem, report, samples,
+    SCRIPT, STYLE, board, custody, draft, escalation, evidence, host, hosts, hunts, incident, problem, report, samples,
     sign_in,
 };
 
@@ -89,6 +89,9 @@ fn all_pages() -> Vec<(&'static str, String)> {
         ("hosts", text(hosts::page(frame, &connected, "", false))),
         ("hosts-narrowed", text(hosts::page(frame, &nothing_there, "env=prod", true))),
         ("host", text(host::page(frame, &marked))),
+        ("hunts", text(hunts::list(frame, &Page { items: vec![samples::hunt()], next: None }))),
+        ("hunts-none", text(hunts::list(frame, &Page { items: Vec::new(), next: None }))),
+        ("hunt", text(hunts::page(frame, &samples::hunt()))),
         ("custody", text(custody::page(frame, &leaves, samples::head(), Some(&id), true))),
         ("escalation", text(escalation::page(frame, &samples::escalation()))),
         ("report", text(report::page(frame, &["ransomware", "phishing_attempt"]))),

@@ -137,3 +137,78 @@ async fn two_servers_that_write_one_host_lose_nothing() {
         assert!(server.app.put_facts(&agent, HostFacts::default()).await.is_err());
     }
 }
+
+/// Asks for orders as the agent, with this number.
+async fn asks(server: &Server, with: &super::harness::With, beat: u64, boot: &str) {
+    // What is heard within a few seconds is written down once.
+    server.app.hub.forget_written();
+    let path = format!("/agent/v1/orders?wait_secs=0&beat={beat}&boot={boot}");
+    server.send("GET", &path, with, &[], vec![]).await.is(200);
+}
+
+#[tokio::test]
+async fn a_host_that_falls_silent_is_said_once_and_is_back_when_it_is_heard() {
+    let server = Server::start().await;
+    let (agent, with) = server.enrol("db-1", 1).await;
+    let incident = send(&server, &server.source, &plain("DB-1", "ransomware")).await["incident"].clone();
+    asks(&server, &with, 1, "a").await;
+    server.app.hub.forget_polls();
+    server.clock.pass(599);
+    server.app.find_silent().await.unwrap();
+    assert!(told(&server, "host_silent").await.is_empty());
+    server.clock.pass(2);
+    for _ in 0..2 {
+        server.app.find_silent().await.unwrap();
+    }
+    // Once of the host, and once in the incident that names it.
+    let leaves = told(&server, "host_silent").await;
+    assert_eq!(leaves.iter().map(|leaf| leaf["incident"].clone()).collect::<Vec<_>>(), [Value::Null, incident]);
+    let view = server.get(&format!("/api/v1/hosts/{agent}")).await.json();
+    assert!(view["silent"].is_string());
+    assert!(server.get(&format!("/hosts/{agent}")).await.text().contains("gone silent"));
+    // Five questions did not reach us, and it was started anew meanwhile.
+    asks(&server, &with, 7, "b").await;
+    let back = told(&server, "host_back").await;
+    assert_eq!((&back[0]["details"]["asked_in_vain"], &back[0]["details"]["rebooted"]), (&json!(5), &json!(true)));
+    assert!(server.get(&format!("/api/v1/hosts/{agent}")).await.json()["silent"].is_null());
+    assert!(told(&server, "host_went_back").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_count_that_goes_back_is_an_event_and_one_without_a_count_is_none() {
+    let server = Server::start().await;
+    let (agent, with) = server.enrol("web-1", 1).await;
+    asks(&server, &with, 100, "a").await;
+    for _ in 0..2 {
+        // A snapshot of the host is restored; it is said once an hour at most.
+        asks(&server, &with, 40, "a").await;
+        asks(&server, &with, 101, "a").await;
+    }
+    let leaves = told(&server, "host_went_back").await;
+    assert_eq!(leaves.len(), 1);
+    assert_eq!(
+        (&leaves[0]["details"]["before"]["count"], &leaves[0]["details"]["beat"]["count"]),
+        (&json!(100), &json!(40))
+    );
+    assert!(server.get(&format!("/hosts/{agent}")).await.text().contains("went back"));
+    // As older agents ask.
+    server.app.hub.forget_written();
+    server.send("GET", "/agent/v1/orders?wait_secs=0", &with, &[], vec![]).await.is(200);
+    assert_eq!(server.store.host(&agent).await.unwrap().unwrap().beat.unwrap().count, 101);
+}
+
+#[tokio::test]
+async fn an_agent_that_leaves_is_let_in_nowhere_and_is_not_missed() {
+    let server = Server::start().await;
+    let (agent, with) = server.enrol("web-1", 1).await;
+    asks(&server, &with, 1, "a").await;
+    server.send("POST", "/agent/v1/leave", &with, &[], vec![]).await.is(204);
+    server.send("GET", "/agent/v1/orders?wait_secs=0", &with, &[], vec![]).await.is(401);
+    assert_eq!(told(&server, "host_removed").await.len(), 1);
+    assert!(names(&server, "").await.is_empty());
+    server.app.hub.forget_polls();
+    server.clock.pass(3600);
+    server.app.find_silent().await.unwrap();
+    assert!(told(&server, "host_silent").await.is_empty());
+    assert!(server.get(&format!("/hosts/{agent}")).await.text().contains("agent removed"));
+}

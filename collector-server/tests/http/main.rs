@@ -12,6 +12,7 @@ mod escalation;
 mod evidence;
 mod harness;
 mod hosts;
+mod hunts;
 mod ingest;
 mod letters;
 mod membership;

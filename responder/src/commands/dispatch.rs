@@ -117,31 +117,19 @@ impl Dispatch {
         values: Values,
         now: Instant,
     ) -> Result<Order, Failure> {
-        let random = |bytes: &mut [u8]| {
-            getrandom::fill(bytes).map_err(|error| Failure::new(IO, anyhow!("the system has no randomness: {error}")))
-        };
-        let (mut nonce, mut id) = ([0; 16], [0; 10]);
-        random(&mut nonce)?;
-        random(&mut id)?;
-        let unix_ms = u64::try_from(now.0 / 1_000_000).unwrap_or(0);
-        let valid = self.valid.min(VALID_SECS_MAX);
-        Ok(Order {
+        let ordered = Ordered {
             agent,
             approved_sensitive: self.approve_sensitive.clone(),
-            expires: Instant(now.0 + i128::from(valid) * 1_000_000_000),
             incident: self.incident.clone(),
-            issued: now,
             legal_basis: self.legal_basis.clone(),
-            nonce: format!("{:032x}", u128::from_be_bytes(nonce)),
-            order: OrderId::new(unix_ms, id),
             profile,
             profile_version: version,
             purpose: self.purpose.clone(),
             supersedes: self.supersedes,
-            kind: ORDER_TYPE.to_owned(),
-            v: 1,
+            valid_secs: self.valid,
             values,
-        })
+        };
+        new_order(ordered, now)
     }
 
     fn say(&self, order: &OrderView, host: &HostView) -> Result<(), Failure> {
@@ -165,18 +153,61 @@ impl Dispatch {
     }
 }
 
+/// What an order says.
+pub struct Ordered {
+    pub agent: AgentId,
+    pub approved_sensitive: Vec<wire::profile::Sensitive>,
+    pub incident: IncidentId,
+    pub legal_basis: Option<String>,
+    pub profile: Profile,
+    pub profile_version: String,
+    pub purpose: Option<String>,
+    pub supersedes: Option<OrderId>,
+    pub valid_secs: u64,
+    pub values: Values,
+}
+
+/// The order, with an id and a nonce of its own.
+pub fn new_order(ordered: Ordered, now: Instant) -> Result<Order, Failure> {
+    let random = |bytes: &mut [u8]| {
+        getrandom::fill(bytes).map_err(|error| Failure::new(IO, anyhow!("the system has no randomness: {error}")))
+    };
+    let (mut nonce, mut id) = ([0; 16], [0; 10]);
+    random(&mut nonce)?;
+    random(&mut id)?;
+    let unix_ms = u64::try_from(now.0 / 1_000_000).unwrap_or(0);
+    let valid = ordered.valid_secs.min(VALID_SECS_MAX);
+    Ok(Order {
+        agent: ordered.agent,
+        approved_sensitive: ordered.approved_sensitive,
+        expires: Instant(now.0 + i128::from(valid) * 1_000_000_000),
+        incident: ordered.incident,
+        issued: now,
+        legal_basis: ordered.legal_basis,
+        nonce: format!("{:032x}", u128::from_be_bytes(nonce)),
+        order: OrderId::new(unix_ms, id),
+        profile: ordered.profile,
+        profile_version: ordered.profile_version,
+        purpose: ordered.purpose,
+        supersedes: ordered.supersedes,
+        kind: ORDER_TYPE.to_owned(),
+        v: 1,
+        values: ordered.values,
+    })
+}
+
 fn assignment(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, for instance pids=4711")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-fn incident(api: &Api, incident: &IncidentId) -> Result<IncidentView, Failure> {
+pub fn incident(api: &Api, incident: &IncidentId) -> Result<IncidentView, Failure> {
     api::read(api.server(), api.get(&format!("/api/v1/incidents/{incident}"))?)
 }
 
 /// What the alerts of an incident say, as far as a host can be searched for it. An intruder was there before the first
 /// alert: the window begins with the dwell time that triage knows, or else a day before.
-fn known(incident: &IncidentView) -> Values {
+pub fn known(incident: &IncidentView) -> Values {
     let assessment = &incident.assessment;
     let mut values = Values::default();
     let named = assessment.accounts.iter().map(|account| ("accounts", account.as_str()));
@@ -246,7 +277,7 @@ fn one_host(hosts: &[HostView], wanted: &str) -> Result<HostView, Failure> {
 }
 
 /// A shipped profile by its name, or one from a file, which may include shipped parts; and its version.
-fn profile(wanted: &str) -> Result<(Profile, String), Failure> {
+pub fn profile(wanted: &str) -> Result<(Profile, String), Failure> {
     let is_file = wanted.contains('/') || wanted.ends_with(".yaml") || wanted.ends_with(".yml");
     let (found, version) = if is_file {
         let path = Path::new(wanted);
@@ -312,7 +343,7 @@ fn text(path: &Path, bytes_max: usize) -> Result<String, Failure> {
 }
 
 /// All mistakes but the last are part of the message; the last one's hint is the hint.
-fn wrong_profile(Mistakes(mistakes): Mistakes) -> Failure {
+pub fn wrong_profile(Mistakes(mistakes): Mistakes) -> Failure {
     let texts: Vec<String> = mistakes.iter().map(|mistake| mistake.to_string().replace("\n  hint: ", " — ")).collect();
     Failure::new(INPUT, anyhow!("{}", texts.join("; "))).hint("holdfast-agent plan --profile FILE checks it on a host")
 }

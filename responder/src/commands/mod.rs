@@ -10,6 +10,7 @@ mod evidence;
 mod findings;
 mod follow;
 mod host;
+mod hunt;
 mod incident;
 mod keys;
 mod login;
@@ -53,6 +54,8 @@ enum Command {
     Incident(incident::Incident),
     /// Look at hosts with an agent, or let one in
     Host(host::Host),
+    /// Collect by one profile on many hosts, or see how that goes
+    Hunt(hunt::Hunt),
     /// See who can be told of incidents, or try a contact out
     Escalation(escalation::Escalation),
     /// Tell a host to collect evidence, by an order that you sign
@@ -94,6 +97,7 @@ impl Cli {
             Command::Report(report) => report.run(),
             Command::Incident(incident) => incident.run(),
             Command::Host(host) => host.run(),
+            Command::Hunt(hunt) => hunt.run(),
             Command::Escalation(escalation) => escalation.run(),
             Command::Dispatch(dispatch) => dispatch.run(),
             Command::Contain(contain) => contain.run(),

@@ -48,7 +48,7 @@ impl App {
         let place = self.place_of(&order).await?;
         let (approvers, because) = wanted(&order.directive, place);
         let (record, leaf) = self.containment_record(by, (order, envelope), message, key, (approvers, because));
-        self.keep_order(record, vec![leaf]).await
+        self.keep_order(record, None, vec![leaf]).await
     }
 
     /// The record of an order, and the leaf that says that it was given.

@@ -16,6 +16,7 @@ use wire::assessment::{EscalationPath, Severity};
 use wire::response::{StageStatus, TimerStatus};
 use wire::{BundleId, Instant};
 
+use super::super::silence::Trouble;
 use super::super::{Actor, App, Problem, details};
 use super::channels::KINDS;
 use super::contacts::{Contact, Contacts};
@@ -37,7 +38,7 @@ const LEFT_PARTS: i128 = 16;
 const AGAIN_AFTER: std::ops::RangeInclusive<i128> = 15 * SECOND..=60 * MINUTE;
 /// Who sees to notifications.
 const CLOCKS_OWNER: &str = "legal";
-/// Who sees to evidence that was tampered with.
+/// Who sees to evidence that was tampered with, and to hosts that fall silent.
 const EVIDENCE_OWNER: &str = "incident_commander";
 /// Who sees to what containment does, and to what waits for an approval.
 const CONTAINMENT_OWNER: &str = "incident_commander";
@@ -73,7 +74,7 @@ impl App {
             return Ok(());
         }
         let (contacts, rules) = (self.site.contacts(), self.site.rules()?);
-        let mut recent = self.recent_pages(now).await?;
+        let (mut recent, troubled) = (self.recent_pages(now).await?, self.troubled_hosts().await?);
         let mut decided = Vec::with_capacity(due.len());
         for (record, watch) in due {
             let pages = self.store.pages_of(&record.incident).await?;
@@ -94,6 +95,7 @@ impl App {
                 recent: &recent,
                 record,
                 rules: &rules,
+                troubled: &troubled,
                 watch,
             };
             look.decide()?;
@@ -150,6 +152,8 @@ struct Look<'a> {
     recent: &'a Recent,
     record: IncidentRecord,
     rules: &'a Rules,
+    /// Hosts that are silent, or were set back or removed.
+    troubled: &'a [Trouble],
     watch: Watch,
 }
 
@@ -163,6 +167,7 @@ impl<'a> Look<'a> {
         if case.closed.is_some() || case.merged_into.is_some() || self.record.assessment.auto_close {
             return self.tell_channels(RESOLVED, |_| true);
         }
+        self.see_hosts()?;
         self.see_severity();
         if self.record.case.acknowledged.is_some() {
             self.tell_channels(ACKNOWLEDGED, |purpose| purpose == ESCALATION)?;
@@ -187,6 +192,18 @@ impl<'a> Look<'a> {
         for (purpose, since) in std::mem::take(&mut self.alarms) {
             if self.is_news(&purpose, since) {
                 self.page_owner(CONTAINMENT_OWNER, &purpose)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What happens to a host while its incident is open may be the intruder's doing.
+    fn see_hosts(&mut self) -> Result<(), Problem> {
+        for trouble in self.troubled.iter().filter(|trouble| trouble.is_of(&self.record)).collect::<Vec<_>>() {
+            for (purpose, since) in trouble.told(self.now) {
+                if self.is_news(&purpose, since) {
+                    self.page_owner(EVIDENCE_OWNER, &purpose)?;
+                }
             }
         }
         Ok(())

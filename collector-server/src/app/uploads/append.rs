@@ -45,6 +45,9 @@ impl App {
         length: Option<u64>,
     ) -> Result<Append, Problem> {
         let bundle = self.upload(by, upload).await?.view.bundle;
+        if let Actor::Agent { agent, .. } = by {
+            self.heard(agent, None).await?;
+        }
         let slot = self.uploads.slot(bundle);
         let writer = match Arc::clone(&slot.writer).try_lock_owned() {
             Ok(writer) => writer,

@@ -7,6 +7,7 @@ pub mod escalation;
 pub mod events;
 pub mod evidence;
 pub mod hosts;
+pub mod hunts;
 pub mod incidents;
 pub mod letters;
 pub mod orders;

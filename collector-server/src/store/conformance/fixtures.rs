@@ -12,16 +12,19 @@ use wire::containment::{Action, Approval, ContainmentEvent, Directive};
 use wire::custody::HeadPoint;
 use wire::finding::{Finding, FindingsReport, Level};
 use wire::host::{Beat, HostMarks};
+use wire::hunt::HuntState;
 use wire::order::OrderState;
 use wire::receipt::{RECEIPT_TYPE, Receipt};
 use wire::signed::Signed;
 use wire::ticket::TicketKind;
-use wire::{AgentId, AlertId, BundleId, IncidentId, Instant, LetterId, OrderId, PageId, Phase, Sha256, Tier, UploadId};
+use wire::{
+    AgentId, AlertId, BundleId, HuntId, IncidentId, Instant, LetterId, OrderId, PageId, Phase, Sha256, Tier, UploadId,
+};
 
 use crate::store::{
     AlertRecord, ApprovalRecord, AutomationRecord, CheckpointRecord, ConsoleRecord, EvidenceRecord, FindingsRecord,
-    HostRecord, IncidentRecord, LetterRecord, NewLeaf, OrderRecord, PageRecord, SessionRecord, TicketRecord,
-    TokenRecord,
+    HostRecord, HuntRecord, IncidentRecord, LetterRecord, NewLeaf, OrderRecord, PageRecord, SessionRecord,
+    TicketRecord, TokenRecord,
 };
 
 /// 2026-11-21, with nanoseconds.
@@ -193,6 +196,23 @@ pub fn console(n: u64, agent: &str) -> ConsoleRecord {
         rehearsed: false,
     };
     ConsoleRecord { agent, id, is_in_force: true, told: time, version: 1, view }
+}
+
+pub fn hunt(n: u64, incident: &IncidentId) -> HuntRecord {
+    HuntRecord {
+        concurrency: 5,
+        created: at(i128::from(n)),
+        created_by: "user:mara".into(),
+        expires: at(3600),
+        hunt: HuntId::new(1_795_283_148_123, random(n)),
+        incident: incident.clone(),
+        labels: vec!["env=prod".parse().unwrap()],
+        profile: HOSTILE.into(),
+        purpose: Some(HOSTILE.into()),
+        rate_per_min: 60,
+        state: HuntState::Gathering,
+        version: 1,
+    }
 }
 
 pub fn evidence(n: u64, incident: &IncidentId) -> EvidenceRecord {

@@ -2,10 +2,11 @@
 
 use wire::api::TimedEvent;
 use wire::host::{Beat, HostMarks};
+use wire::hunt::HuntState;
 use wire::order::{OrderEvent, OrderState};
 use wire::{AgentId, BundleId, OrderId, Tier};
 
-use super::fixtures::{HOSTILE, at, host, order, random};
+use super::fixtures::{HOSTILE, at, host, hunt, order, random};
 use super::{done, opened, refused};
 use crate::store::{Change, HostRecord, ORDER_EVENTS_MAX, Store};
 
@@ -76,6 +77,7 @@ pub async fn how_a_host_is_heard_is_written_beside_its_record(store: &dyn Store)
     refused(store, silent(5)).await;
     assert!(!is_among(store.hosts_unheard(at(6), 100).await.unwrap()));
     record.silent = Some(at(9));
+    assert!(is_among(store.hosts_troubled(at(9), 100).await.unwrap()));
     assert_eq!(store.host(&agent).await.unwrap(), Some(record.clone()));
     let back = |silent: i128| Change::HostBack { agent: agent.clone(), silent: at(silent) };
     refused(store, back(8)).await;
@@ -91,6 +93,8 @@ pub async fn how_a_host_is_heard_is_written_beside_its_record(store: &dyn Store)
     refused(store, went_back(11, None)).await;
     done(store, vec![went_back(11, Some(10))]).await;
     (record.silent, record.went_back) = (None, Some(at(11)));
+    assert!(is_among(store.hosts_troubled(at(11), 100).await.unwrap()));
+    assert!(!is_among(store.hosts_troubled(at(12), 100).await.unwrap()));
     assert_eq!(store.host(&agent).await.unwrap(), Some(record.clone()));
 
     assert!(is_among(store.hosts_marked(None, 100).await.unwrap()));
@@ -100,6 +104,7 @@ pub async fn how_a_host_is_heard_is_written_beside_its_record(store: &dyn Store)
     assert_eq!(store.host(&agent).await.unwrap(), Some(gone));
     assert!(!is_among(store.hosts_marked(None, 100).await.unwrap()));
     assert!(!is_among(store.hosts_unheard(at(100), 100).await.unwrap()));
+    assert!(is_among(store.hosts_troubled(at(12), 100).await.unwrap()));
     refused(store, silent(5)).await;
 }
 
@@ -178,4 +183,35 @@ pub async fn orders_are_listed_in_order(store: &dyn Store) {
     let waiting = store.orders_waiting(&agent).await.unwrap();
     assert_eq!(waiting.iter().map(|order| order.order).collect::<Vec<_>>(), [first.order, last.order]);
     assert_eq!(store.orders_waiting(&"no-host".parse().unwrap()).await.unwrap(), []);
+}
+
+pub async fn an_order_of_a_hunt_waits_for_its_turn(store: &dyn Store) {
+    let id = opened(store, "INC-hunt").await;
+    let agent: AgentId = "host-h".parse().unwrap();
+    done(store, vec![Change::AddHost(host("host-h").into())]).await;
+    let mut hunt = hunt(7, &id);
+    let of_hunt = |order: OrderId, wave| Change::HoldOrder { hunt: hunt.hunt, order, wave };
+    let (first, second) = (order(70, "host-h", &id), order(71, "host-h", &id));
+    done(store, vec![Change::AddOrder(first.clone().into()), Change::AddOrder(second.clone().into())]).await;
+    refused(store, of_hunt(first.order, 1)).await;
+    done(store, vec![Change::AddHunt(hunt.clone().into())]).await;
+    refused(store, Change::AddHunt(hunt.clone().into())).await;
+    done(store, vec![of_hunt(first.order, 2), of_hunt(second.order, 1)]).await;
+    refused(store, of_hunt(first.order, 1)).await;
+    refused(store, of_hunt(OrderId::new(9, random(99)), 1)).await;
+    assert_eq!(store.orders_waiting(&agent).await.unwrap(), []);
+    done(store, vec![Change::ReleaseOrder(second.order, at(6))]).await;
+    refused(store, Change::ReleaseOrder(second.order, at(7))).await;
+    assert_eq!(store.orders_waiting(&agent).await.unwrap(), [second.clone()]);
+    let places = store.hunt_orders(hunt.hunt).await.unwrap();
+    let seen = places.iter().map(|place| (place.order, place.wave, place.released)).collect::<Vec<_>>();
+    assert_eq!(seen, [(second.order, 1, Some(at(6))), (first.order, 2, None)]);
+    assert!(places[1].is_held() && places[1].agent == agent);
+    assert_eq!(store.hunts_open(10).await.unwrap(), [hunt.clone()]);
+    refused(store, Change::PutHunt(hunt.clone().into())).await;
+    (hunt.version, hunt.state) = (2, HuntState::Done);
+    done(store, vec![Change::PutHunt(hunt.clone().into())]).await;
+    refused(store, Change::PutHunt(hunt.clone().into())).await;
+    assert_eq!(store.hunt(hunt.hunt).await.unwrap(), Some(hunt.clone()));
+    assert_eq!((store.hunts_open(10).await.unwrap(), store.hunts(10).await.unwrap()), (vec![], vec![hunt]));
 }

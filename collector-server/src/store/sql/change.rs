@@ -3,7 +3,7 @@
 use sqlx::AnyConnection;
 
 use super::super::{Change, StoreError};
-use super::{access, alerts, containment, evidence, hosts, incidents, intake, membership, orders, pages};
+use super::{access, alerts, containment, evidence, hosts, hunts, incidents, intake, membership, orders, pages};
 
 /// Makes the changes in their order.
 pub(super) async fn make(connection: &mut AnyConnection, changes: Vec<Change>) -> Result<(), StoreError> {
@@ -23,6 +23,10 @@ pub(super) async fn make(connection: &mut AnyConnection, changes: Vec<Change>) -
             Change::HostBack { agent, silent } => hosts::back(connection, &agent, silent).await?,
             Change::HostWentBack { agent, at, before } => hosts::went_back(connection, &agent, at, before).await?,
             Change::AddOrder(order) => orders::add(connection, &order).await?,
+            Change::AddHunt(hunt) => hunts::add(connection, &hunt).await?,
+            Change::PutHunt(hunt) => hunts::put(connection, &hunt).await?,
+            Change::HoldOrder { hunt, order, wave } => hunts::hold(connection, hunt, order, wave).await?,
+            Change::ReleaseOrder(order, at) => hunts::release(connection, order, at).await?,
             Change::OrderEvent { from, order, event, to } => orders::event(connection, order, &from, event, to).await?,
             Change::AddApproval { approval, before, order, to } => {
                 orders::approve(connection, order, *approval, before, to).await?;

@@ -26,7 +26,7 @@ const fn table(name: &'static str, key: &'static [&'static str]) -> Table {
 }
 
 /// In this order each row finds what it names.
-const TABLES: [Table; 22] = [
+const TABLES: [Table; 24] = [
     Table { name: "incidents", key: &["incident"], late: Some("merged_into") },
     table("alerts", &["alert"]),
     table("alert_keys", &["key", "incident", "happened", "alert"]),
@@ -36,6 +36,8 @@ const TABLES: [Table; 22] = [
     table("orders", &["order_id"]),
     table("automations", &["incident", "agent"]),
     table("consoles", &["agent", "id"]),
+    table("hunts", &["hunt"]),
+    table("hunt_orders", &["order_id"]),
     table("evidence", &["bundle"]),
     table("segments", &["bundle", "byte_offset"]),
     table("checkpoints", &["bundle", "seq"]),

@@ -153,3 +153,15 @@ pub(super) async fn unheard(
     .bind(i64::from(limit));
     value::many(connection, sql, read).await
 }
+
+pub(super) async fn troubled(
+    connection: &mut AnyConnection,
+    since: Instant,
+    limit: u32,
+) -> Result<Vec<HostRecord>, StoreError> {
+    let sql =
+        sqlx::query("SELECT * FROM hosts WHERE silent >= $1 OR went_back >= $1 OR gone >= $1 ORDER BY agent LIMIT $2")
+            .bind(instant(since)?)
+            .bind(i64::from(limit));
+    value::many(connection, sql, read).await
+}

@@ -16,6 +16,7 @@ pub mod copy;
 mod custody;
 mod evidence;
 mod hosts;
+mod hunts;
 mod incidents;
 mod intake;
 mod membership;
@@ -43,12 +44,14 @@ use wire::api::EvidenceState;
 use wire::case::Edit;
 use wire::custody::HeadPoint;
 use wire::finding::Found;
-use wire::{AgentId, AlertId, BundleId, EditId, IncidentId, Instant, LetterId, OrderId, PageId, Sha256, UploadId};
+use wire::{
+    AgentId, AlertId, BundleId, EditId, HuntId, IncidentId, Instant, LetterId, OrderId, PageId, Sha256, UploadId,
+};
 
 use super::{
     AlertRecord, AutomationRecord, Change, CheckpointRecord, ConsoleRecord, EvidenceRecord, FindingsRecord, HostRecord,
-    IncidentRecord, LetterRecord, NewLeaf, OrderRecord, PageRecord, SessionRecord, Store, StoreError, StoredLeaf,
-    TicketRecord, Tie, TokenRecord, Watch,
+    HuntPlace, HuntRecord, IncidentRecord, LetterRecord, NewLeaf, OrderRecord, PageRecord, SessionRecord, Store,
+    StoreError, StoredLeaf, TicketRecord, Tie, TokenRecord, Watch,
 };
 use crate::objects::Segment;
 use postgres::Address;
@@ -324,6 +327,9 @@ impl Store for Database {
     async fn hosts_unheard(&self, before: Instant, limit: u32) -> Result<Vec<HostRecord>, StoreError> {
         hosts::unheard(&mut *self.reader().await?, before, limit).await
     }
+    async fn hosts_troubled(&self, since: Instant, limit: u32) -> Result<Vec<HostRecord>, StoreError> {
+        hosts::troubled(&mut *self.reader().await?, since, limit).await
+    }
 
     async fn order(&self, order: OrderId) -> Result<Option<OrderRecord>, StoreError> {
         orders::by_id(&mut *self.reader().await?, order).await
@@ -352,6 +358,19 @@ impl Store for Database {
     }
     async fn consoles(&self, limit: u32) -> Result<Vec<ConsoleRecord>, StoreError> {
         containment::consoles(&mut *self.reader().await?, limit).await
+    }
+
+    async fn hunt(&self, hunt: HuntId) -> Result<Option<HuntRecord>, StoreError> {
+        hunts::by_id(&mut *self.reader().await?, hunt).await
+    }
+    async fn hunts(&self, limit: u32) -> Result<Vec<HuntRecord>, StoreError> {
+        hunts::newest(&mut *self.reader().await?, limit).await
+    }
+    async fn hunts_open(&self, limit: u32) -> Result<Vec<HuntRecord>, StoreError> {
+        hunts::open(&mut *self.reader().await?, limit).await
+    }
+    async fn hunt_orders(&self, hunt: HuntId) -> Result<Vec<HuntPlace>, StoreError> {
+        hunts::places(&mut *self.reader().await?, hunt).await
     }
 
     async fn evidence(&self, bundle: BundleId) -> Result<Option<EvidenceRecord>, StoreError> {

@@ -145,7 +145,8 @@ pub(super) async fn of_incident(
 }
 
 pub(super) async fn waiting(connection: &mut AnyConnection, agent: &AgentId) -> Result<Vec<OrderRecord>, StoreError> {
-    let sql = "SELECT * FROM orders WHERE agent = $1 AND state IN ('queued', 'delivered') \
+    let sql = "SELECT * FROM orders WHERE agent = $1 AND state IN ('queued', 'delivered') AND NOT EXISTS \
+               (SELECT 1 FROM hunt_orders AS h WHERE h.order_id = orders.order_id AND h.released IS NULL) \
                ORDER BY CASE WHEN directive IS NULL THEN 1 ELSE 0 END, issued, order_id LIMIT 100";
     value::many(connection, sqlx::query(sql).bind(agent.as_str()), read).await
 }

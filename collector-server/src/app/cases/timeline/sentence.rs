@@ -135,6 +135,13 @@ impl Told<'_> {
         let told = |name: &str| self.0.details.get("told").and_then(|told| told.get(name)).map(text);
         Some(match self.0.event.as_str() {
             "order_issued" => format!("Order issued: {}.", self.details()),
+            "order_released" => format!("The order of a hunt is let go to {}.", self.get("agent")),
+            "order_cancelled" => format!("The order to {} was ended before its agent had it.", self.get("agent")),
+            "hunt_begun" => format!("A hunt began: {}.", self.get("profile")),
+            "hunt_started" => "All orders of the hunt are there.".to_owned(),
+            "hunt_cancelled" => format!("The hunt was ended: {}.", self.get("reason")),
+            "hunt_expired" => "The time of the hunt is over.".to_owned(),
+            "hunt_done" => "The hunt is through.".to_owned(),
             "order_delivered" => format!("Order handed to {}.", self.get("agent")),
             "order_accepted" => "The agent took the order.".to_owned(),
             "order_refused" => format!("The agent refused the order: {}.", told("message").unwrap_or_default()),
@@ -152,6 +159,13 @@ impl Told<'_> {
             }
             "order_interrupted" => "The collection was interrupted.".to_owned(),
             "order_failed" => format!("The collection failed: {}.", told("message").unwrap_or_default()),
+            "host_silent" => format!("{} has gone silent: last heard {}.", self.get("agent"), self.get("last_seen")),
+            "host_back" => format!("{} is heard again.", self.get("agent")),
+            "host_went_back" => format!(
+                "The count of {} went back: its disk was set back, or somebody else has its keys.",
+                self.get("agent")
+            ),
+            "host_removed" => format!("The agent of {} tells that it is removed.", self.get("agent")),
             "order_expired" => "No agent took the order in its time.".to_owned(),
             _ => return None,
         })
