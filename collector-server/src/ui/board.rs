@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use wire::api::{ConsoleView, IncidentSummary, OrderView, Page};
 
-use super::incident::until;
+use super::incident::lease;
 use super::parts::{age, badge, command, grouped, severity};
 use super::text::{query, shown, words};
 use super::{Frame, Here};
@@ -63,7 +63,7 @@ fn in_force(frame: Frame<'_>, contained: &Contained) -> Markup {
                         li {
                             strong.host { (shown(&order.host)) } " " (words(&order.profile)) " "
                             a href={ "/incidents/" (order.incident) "#containment" } { (order.incident) }
-                            @if let Some(until) = until(order) { " · the lease ends " (age(until, frame.now)) }
+                            " · " (lease(frame, order))
                         }
                     }
                     @for console in &contained.consoles {

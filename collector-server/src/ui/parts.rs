@@ -48,7 +48,7 @@ pub fn order_state(state: OrderState) -> Markup {
         OrderState::Interrupted | OrderState::Expired => "warn",
         OrderState::Refused | OrderState::Failed => "bad",
     };
-    badge(tone, state.name())
+    badge(tone, &state.name().replace('_', " "))
 }
 
 /// Whose key it is, in short.

@@ -256,7 +256,7 @@ fn containments() -> Vec<OrderView> {
         let mut order = serde_json::to_value(order(number, state, None, &events)).unwrap();
         order["signed_by"] = json!(signed_by);
         order["directive"] = directive;
-        order["approvers"] = json!(1);
+        order["approvers"] = json!(2);
         from(order)
     };
     let preview = json!({

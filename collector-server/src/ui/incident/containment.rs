@@ -4,11 +4,12 @@
 use maud::{Markup, html};
 use wire::Instant;
 use wire::api::{AutomationView, IncidentView, OrderView};
-use wire::containment::{ContainmentEvent, Directive, Preview};
+use wire::containment::{ContainmentEvent, Directive, Preview, is_automation};
 use wire::order::{OrderEvent, OrderState};
 
+use super::due::left;
 use crate::ui::Frame;
-use crate::ui::parts::{age, badge, command, order_state, time};
+use crate::ui::parts::{badge, command, count, order_state, time};
 use crate::ui::text::{shown, words};
 
 /// Items of a preview's list that are shown.
@@ -55,7 +56,6 @@ fn automation(one: &AutomationView) -> Markup {
 }
 
 fn entry(frame: Frame<'_>, order: &OrderView) -> Markup {
-    let until = until(order);
     html! {
         li data-order=(order.order) {
             div.line {
@@ -63,9 +63,7 @@ fn entry(frame: Frame<'_>, order: &OrderView) -> Markup {
                 @if let Some(directive) = &order.directive { (what(directive)) }
                 " on " strong.host { (shown(&order.host)) }
             }
-            @if let (OrderState::Holding, Some(until)) = (order.state, until) {
-                p { "The lease ends " strong { (age(until, frame.now)) } ", at " (time(until)) "." }
-            }
+            @if order.state == OrderState::Holding { p { (lease(frame, order)) } }
             (told(order))
             @if order.state == OrderState::AwaitingApproval { (approve(order)) }
             @if matches!(order.directive, Some(Directive::Apply { .. })) {
@@ -100,18 +98,25 @@ fn what(directive: &Directive) -> Markup {
 }
 
 fn approve(order: &OrderView) -> Markup {
-    let missing = order.approvers.saturating_sub(u32::try_from(order.approvals.len()).unwrap_or(u32::MAX));
+    let signers = u32::from(!is_automation(&order.signed_by));
+    let there = signers.saturating_add(u32::try_from(order.approvals.len()).unwrap_or(u32::MAX));
+    let missing = count(u64::from(order.approvers.saturating_sub(there)), "person");
     html! {
-        p.alarm.warn {
-            "It waits for approvals of others: of " (order.approvers) " persons, its signer included where that is one, "
-            (missing) " are missing at most. At " (time(order.expires)) " it is too late."
-        }
+        p.alarm.warn { "It waits for " (missing) " to approve it. At " (time(order.expires)) " it is too late." }
         (command(&format!("holdfast approve {0}\nholdfast cancel {0} --reason TEXT", order.order)))
     }
 }
 
 /// When the lease ends, by the host's clock.
-pub fn until(order: &OrderView) -> Option<Instant> {
+pub fn lease(frame: Frame<'_>, order: &OrderView) -> Markup {
+    html! {
+        @if let Some(until) = until(order) {
+            "The lease ends " strong { (left(until.unix_seconds() - frame.now.unix_seconds())) } ", at " (time(until)) "."
+        }
+    }
+}
+
+fn until(order: &OrderView) -> Option<Instant> {
     order.events.iter().rev().find_map(|event| match &event.event {
         OrderEvent::Containment {
             told: ContainmentEvent::Applied { until, .. } | ContainmentEvent::Renewed { until },

@@ -137,7 +137,7 @@ fn stage(stage: &StageState) -> Markup {
 }
 
 /// `in 3 h 10 min`, `2 days late`.
-fn left(seconds: i64) -> String {
+pub fn left(seconds: i64) -> String {
     let (amount, minutes) = (seconds.unsigned_abs(), seconds.unsigned_abs() / 60);
     let words = match amount {
         0..120 => format!("{amount} s"),

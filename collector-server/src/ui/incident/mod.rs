@@ -13,7 +13,7 @@ mod timeline;
 pub mod told;
 mod why;
 
-pub use containment::until;
+pub use containment::lease;
 use maud::{Markup, html};
 use wire::api::{EvidenceView, IncidentView};
 use wire::case::{ActionReply, TimelineEntry};
