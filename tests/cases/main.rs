@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says that it failed")]
 
 mod access_times;
+mod automation;
 mod commodity;
 mod coverage;
 mod cut;

@@ -13,6 +13,7 @@
     reason = "a panic is how a test says that it failed"
 )]
 
+mod automated;
 mod browser;
 mod bundle;
 mod disk;
@@ -32,6 +33,7 @@ mod tamper;
 mod tsa;
 mod tus;
 
+pub use automated::Automated;
 pub use browser::Browser;
 pub use bundle::{Opened, jsonl};
 pub use disk::Disk;
