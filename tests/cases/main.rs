@@ -5,6 +5,7 @@
 mod access_times;
 mod automation;
 mod commodity;
+mod contain;
 mod coverage;
 mod cut;
 mod encrypted;

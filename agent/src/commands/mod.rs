@@ -4,12 +4,15 @@ mod asked;
 mod collect;
 mod collectors;
 mod completions;
+mod contain;
 mod enroll;
+mod keep;
 mod leave;
 mod plan;
 mod profiles;
 mod recipients;
 mod relay;
+mod release;
 mod run;
 mod status;
 mod ticket;
@@ -50,6 +53,13 @@ enum Command {
     Relay(relay::Relay),
     /// Tell the server that this agent is removed, which ends its certificate; root only
     Leave,
+    /// Contain this host: cut it off, freeze a process, lock an account
+    Contain(contain::Contain),
+    /// Take a containment back
+    Release(release::Release),
+    /// Keep the promises of the containments of this host
+    #[command(hide = true)]
+    Keep,
     /// Show the enrolment, the last contact, the running order and the last receipt
     Status(status::Status),
     /// List the collectors, or show one with its arguments
@@ -73,6 +83,9 @@ impl Cli {
             Command::Run => run::run(log),
             Command::Relay(relay) => relay.run(log),
             Command::Leave => leave::run(),
+            Command::Contain(contain) => contain.run(),
+            Command::Release(release) => release.run(),
+            Command::Keep => keep::run(log),
             Command::Status(status) => status.run(),
             Command::Completions(completions) => completions.run(),
             Command::Collectors(collectors) => collectors.run(),

@@ -1,6 +1,7 @@
 //! `holdfast-agent status`: from the state folder alone, whether the daemon runs or not.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use bundle::time::Clock as _;
@@ -8,9 +9,11 @@ use clap::Args;
 use serde_json::json;
 use wire::ByteSize;
 
+use super::contain::{as_json_object, in_words};
 use super::{Refusal, print};
+use crate::contain::journal::{Entry, Journal};
 use crate::daemon::status::Note;
-use crate::enrolment::Enrolment;
+use crate::enrolment::{Enrolment, EnrolmentError};
 use crate::host::SystemClock;
 use crate::orders::journal;
 use crate::state;
@@ -28,7 +31,14 @@ pub struct Status {
 impl Status {
     pub(super) fn run(self) -> Result<ExitCode, Refusal> {
         let folder = state::folder();
-        let (enrolment, tls) = Enrolment::load(&folder)?;
+        let contained = contained(&folder);
+        let (enrolment, tls) = match Enrolment::load(&folder) {
+            Err(EnrolmentError::Missing) if !contained.is_empty() => {
+                unenrolled(&contained, self.json);
+                return Ok(ExitCode::SUCCESS);
+            }
+            loaded => loaded?,
+        };
         let until = tls.validity().map(|(_, until)| until).ok();
         let note = Note::read(&folder);
         let running = journal::running(&folder);
@@ -87,10 +97,36 @@ impl Status {
             let _ =
                 writeln!(text, "  last receipt {} of bundle {} at {}", ByteSize(kept.offset), kept.bundle, kept.time);
         }
+        for entry in &contained {
+            let _ = writeln!(text, "  contained    {}", in_words(entry));
+        }
         to_people(&waiting, enrolment.spool_recipient.is_some(), &mut text);
         print(text.trim_end());
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The containments that are under way.
+fn contained(folder: &Path) -> Vec<Entry> {
+    // Without the folder there never was one, and asking makes none.
+    if !folder.join("contain").is_dir() {
+        return Vec::new();
+    }
+    let under_way = Journal::open(folder).and_then(|journal| journal.under_way());
+    under_way.unwrap_or_default().into_iter().flatten().collect()
+}
+
+/// A host that is not enrolled, and contained at its console.
+fn unenrolled(contained: &[Entry], as_one_object: bool) {
+    if as_one_object {
+        let containments: Vec<_> = contained.iter().map(as_json_object).collect();
+        return print(&json!({ "containments": containments, "enrolled": false }).to_string());
+    }
+    let mut text = "this host is not enrolled\n".to_owned();
+    for entry in contained {
+        let _ = writeln!(text, "  contained    {}", in_words(entry));
+    }
+    print(text.trim_end());
 }
 
 fn as_json(waiting: &Waiting) -> serde_json::Value {

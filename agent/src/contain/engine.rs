@@ -10,12 +10,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use wire::containment::{Check, ContainmentEvent, LEASE_SECS_MAX, ReleaseCause, Side};
 use wire::{Instant, OrderId};
 
 use super::journal::{Entry, Held, Journal, JournalError, Otherwise, Phase, Step, StepState, Wish};
 use super::lease::Lease;
-use super::{ACTIONS, Failed, Kind, Look, Scene, Tended, Unplanned, preview};
+use super::{ACTIONS, Failed, Kind, Look, Plan, Scene, Tended, Unplanned, preview};
 use crate::causes::with_causes;
 use crate::host::Host;
 
@@ -79,6 +80,10 @@ impl Engine {
     /// # Errors
     /// Why it could not be done.
     pub fn rehearse(&self, id: OrderId, wish: &Wish) -> Result<(ContainmentEvent, Vec<String>), Unplanned> {
+        self.planned(id, wish).map(|(event, plan)| (event, plan.fallbacks))
+    }
+
+    fn planned(&self, id: OrderId, wish: &Wish) -> Result<(ContainmentEvent, Plan<Value>), Unplanned> {
         let kind = self.kind(wish)?;
         let scene = Scene { host: &self.host, id, state: &self.state, wish };
         let plan = (kind.plan)(&wish.action, &scene)?;
@@ -90,7 +95,7 @@ impl Engine {
             preview: preview::of(&self.host, wish),
             steps: says.collect::<Result<_, _>>()?,
         };
-        Ok((event, plan.fallbacks))
+        Ok((event, plan))
     }
 
     /// Writes down what is wished for. Whoever advances it does it: see [`Engine::advance`].
@@ -138,6 +143,22 @@ impl Engine {
         Ok(())
     }
 
+    /// Ends one that was asked for and not begun, because of this.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn withdraw(&self, id: OrderId, because: &str) -> Result<(), JournalError> {
+        let held = self.journal.hold()?;
+        let mut entry = self.journal.find(id)?.ok_or(JournalError::Unknown(id))?;
+        if entry.phase != Phase::Asked {
+            return Ok(());
+        }
+        entry.failure = Some(because.to_owned());
+        entry.phase = Phase::Failed;
+        entry.tell(ContainmentEvent::Failed { message: because.to_owned(), restored: true }, self.host.now());
+        self.journal.write(&entry, &held)
+    }
+
     /// The server has heard the first `count` of what was untold.
     ///
     /// # Errors
@@ -173,7 +194,9 @@ impl Engine {
             let mut entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    tracing::error!(error = with_causes(&error), "a containment cannot be read");
+                    if care == Care::Thorough {
+                        tracing::error!(error = with_causes(&error), "a containment cannot be read");
+                    }
                     count += 1;
                     continue;
                 }
@@ -188,6 +211,21 @@ impl Engine {
             count += usize::from(!entry.phase.is_over());
         }
         Ok(count)
+    }
+
+    /// True when nothing is under way; `keeps` is let go before anybody can ask for the next one, so that whoever asks
+    /// sees that nobody keeps any more.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`].
+    pub fn is_idle(&self, keeps: &std::fs::File) -> Result<bool, JournalError> {
+        let _held = self.journal.hold()?;
+        let is_idle = self.journal.under_way()?.is_empty();
+        if is_idle {
+            // The lock is that of the open file, whichever descriptor it is let go through.
+            let _ = rustix::fs::flock(keeps, rustix::fs::FlockOperation::Unlock);
+        }
+        Ok(is_idle)
     }
 
     fn tend_one(&self, entry: &mut Entry, care: Care, held: &Held) -> Result<(), JournalError> {
@@ -254,21 +292,16 @@ impl Engine {
                         return Ok(());
                     }
                 }
-                Phase::Applied | Phase::Released | Phase::Failed => return Ok(()),
+                Phase::Applied => return Ok(()),
+                Phase::Released | Phase::Failed => return self.journal.settle(entry, held),
             }
         }
         Ok(())
     }
 
     fn plan(&self, entry: &mut Entry, held: &Held) -> Result<(), JournalError> {
-        let planned = self.kind(&entry.wish).and_then(|kind| {
-            let scene = self.scene(entry);
-            let (event, fallbacks) = self.rehearse(entry.id, &entry.wish)?;
-            // Between the two the host may change; what is applied is what is written down here.
-            Ok((event, fallbacks, (kind.plan)(&entry.wish.action, &scene)?.steps))
-        });
-        match planned {
-            Ok((event, fallbacks, steps)) => {
+        match self.planned(entry.id, &entry.wish) {
+            Ok((event, Plan { fallbacks, steps })) => {
                 entry.tell(event, self.host.now());
                 entry.fallbacks = fallbacks;
                 entry.steps = steps.into_iter().map(|data| Step { data, state: StepState::Planned }).collect();
@@ -425,12 +458,7 @@ impl Engine {
         entry: &mut Entry,
         at: usize,
         held: &Held,
-        call: impl FnOnce(
-            &Kind,
-            &serde_json::Value,
-            &Scene<'_>,
-            &mut super::Keep<'_, serde_json::Value>,
-        ) -> Result<T, Failed>,
+        call: impl FnOnce(&Kind, &Value, &Scene<'_>, &mut super::Keep<'_, Value>) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
         let kind = self.known(entry)?;
         let (id, wish) = (entry.id, entry.wish.clone());

@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -256,7 +256,8 @@ impl Journal {
         for part in ["journal", "done"] {
             let path = folder.join(part);
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-            made.map_err(|source| JournalError::Io { path, source })?;
+            let is_ours = made.and_then(|()| check_ours(&folder)).and_then(|()| check_ours(&path));
+            is_ours.map_err(|source| JournalError::Io { path, source })?;
         }
         Ok(Self { folder, seam: seam() })
     }
@@ -301,14 +302,24 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError::Io`]: the medium then holds the state before.
-    pub fn write(&self, entry: &Entry, _held: &Held) -> Result<(), JournalError> {
+    pub fn write(&self, entry: &Entry, held: &Held) -> Result<(), JournalError> {
         let name = file_name(entry.id);
         if self.done().join(&name).exists() {
             return self.put(&self.done(), entry);
         }
         self.put(&self.live(), entry)?;
-        if entry.phase.is_over() {
-            let (from, to) = (self.live().join(&name), self.done().join(&name));
+        self.settle(entry, held)
+    }
+
+    /// Takes one that is over out of the folder of those that are under way, where a kill left it there. Under
+    /// [`Journal::hold`].
+    ///
+    /// # Errors
+    /// [`JournalError::Io`].
+    pub fn settle(&self, entry: &Entry, _held: &Held) -> Result<(), JournalError> {
+        let name = file_name(entry.id);
+        let (from, to) = (self.live().join(&name), self.done().join(&name));
+        if entry.phase.is_over() && from.exists() {
             let moved = fs::rename(&from, &to).and_then(|()| File::open(self.done())?.sync_all());
             moved.map_err(|source| JournalError::Io { path: from, source })?;
             self.forget();
@@ -382,6 +393,17 @@ fn ids(folder: &Path) -> Result<Vec<OrderId>, JournalError> {
     }
     ids.sort_unstable();
     Ok(ids)
+}
+
+/// Whoever could write here could have root do what it likes.
+fn check_ours(folder: &Path) -> io::Result<()> {
+    let meta = fs::symlink_metadata(folder)?;
+    let (uid, mode) = (meta.uid(), meta.mode() & 0o7777);
+    if meta.is_dir() && uid == rustix::process::geteuid().as_raw() && mode & 0o022 == 0 {
+        return Ok(());
+    }
+    let what = format!("others may change it (owner {uid}, mode {mode:o})");
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
 }
 
 fn file_name(id: OrderId) -> String {

@@ -9,10 +9,17 @@
 //! undo it, before anything is done. Each of a step's calls may be cut off by a kill at any point and is then made again:
 //! they are idempotent.
 
+mod block_egress;
+mod block_metadata_service;
 pub mod engine;
+mod isolate_network;
 pub mod journal;
+pub mod keeper;
 pub mod lease;
+mod nftables;
 mod preview;
+mod reach;
+pub mod servers;
 
 mod account;
 mod process_tree;
@@ -42,6 +49,9 @@ use journal::Wish;
 
 /// Every action that this agent can do, in the order in which they are listed.
 pub const ACTIONS: &[Kind] = &[
+    Kind::of::<isolate_network::IsolateNetwork>(),
+    Kind::of::<block_egress::BlockEgress>(),
+    Kind::of::<block_metadata_service::BlockMetadataService>(),
     Kind::of::<freeze_process::FreezeProcess>(),
     Kind::of::<kill_process::KillProcess>(),
     Kind::of::<lock_account::LockAccount>(),

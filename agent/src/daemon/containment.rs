@@ -7,7 +7,6 @@
 //!
 //! What happens to a containment is written by whoever drives it, the keeper among them, and told from here, in its order.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +23,7 @@ use super::{Daemon, POLL_PATH, POLL_QUICK, POLL_WAIT_SECS, report};
 use crate::causes::with_causes;
 use crate::contain::engine::{Engine, EngineError};
 use crate::contain::journal::{By, Entry, JournalError, Phase, Wish};
+use crate::contain::{keeper, servers};
 use crate::host::SystemClock;
 use crate::orders::check::Refusal;
 use crate::orders::check::containment::{CheckedContainment, check_containment};
@@ -34,7 +34,7 @@ use crate::transport::client::{Call, CallError};
 
 /// How often it is looked whether there is something new to tell.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A name of the server that does not resolve within this has no address here.
+/// A name of the server that does not resolve within this has the addresses that it had last.
 const RESOLVE_WAIT: Duration = Duration::from_secs(3);
 
 /// True when what was delivered says that it is a containment order. Only its signature says whether it is one.
@@ -167,9 +167,10 @@ impl Daemon {
                 self.say_of(id, renewed.map(|until| ContainmentEvent::Renewed { until }));
             }
             (Directive::Release { contains }, ..) => {
+                let folder = self.folder.clone();
                 let released = self.driven(move |engine| {
                     engine.release(contains, ReleaseCause::Order)?;
-                    Ok(engine.advance(contains)?)
+                    Ok(keeper::carry_out(engine, &folder, contains)?)
                 });
                 self.say_of(id, released.await.map(|entry| released_as(&entry)));
             }
@@ -182,13 +183,14 @@ impl Daemon {
     }
 
     async fn apply(&self, id: OrderId, wish: Wish) {
+        let folder = self.folder.clone();
         let applied = self.driven(move |engine| {
             match engine.ask(id, wish) {
                 // The order was handed over before a kill.
                 Ok(()) | Err(EngineError::Journal(JournalError::Double(_))) => {}
                 Err(error) => return Err(error),
             }
-            Ok(engine.advance(id)?)
+            Ok(keeper::carry_out(engine, &folder, id)?)
         });
         match applied.await {
             Ok(entry) => tracing::info!(%id, phase = ?entry.phase, "the containment"),
@@ -241,26 +243,12 @@ impl Daemon {
 
     /// Every address of the servers, resolved now: when the host is cut off, nobody can be asked any more.
     async fn servers(&self) -> Vec<Endpoint> {
-        let mut found = Vec::new();
-        let servers = self.enrolment.borrow().servers.clone();
-        for url in servers.iter().filter_map(|server| reqwest::Url::parse(server).ok()) {
-            let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { continue };
-            let host = host.trim_matches(['[', ']']).to_owned();
-            let looked = tokio::time::timeout(RESOLVE_WAIT, tokio::net::lookup_host((host.as_str(), port)));
-            match looked.await {
-                Ok(Ok(addresses)) => {
-                    let addresses: Vec<SocketAddr> = addresses.collect();
-                    found.extend(
-                        addresses.iter().map(|address| Endpoint { port: Some(port), ..Endpoint::of(address.ip()) }),
-                    );
-                }
-                Ok(Err(error)) => tracing::warn!(host, %error, "a server has no address here"),
-                Err(_) => tracing::warn!(host, "a server's address is not to be had in time"),
-            }
+        let folder = self.folder.clone();
+        let looked = tokio::task::spawn_blocking(move || servers::pinned(&folder));
+        match tokio::time::timeout(RESOLVE_WAIT, looked).await {
+            Ok(Ok(found)) => found,
+            _ => servers::remembered(&self.folder),
         }
-        found.sort();
-        found.dedup();
-        found
     }
 
     /// Tells what happened to containments, whoever wrote it down, the oldest first.

@@ -72,8 +72,17 @@ pub fn open_protocol(protocol: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// NLM_F_ACK: the kernel answers also when it went well.
+pub const ACK: u16 = 0x04;
+/// NLM_F_CREATE.
+pub const CREATE: u16 = 0x400;
+/// NLM_F_EXCL: an error when it is there already.
+pub const EXCL: u16 = 0x200;
+/// NLM_F_APPEND: behind what is there.
+pub const APPEND: u16 = 0x800;
+
 /// A request: header and the family's own header, `body`.
-fn request(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+pub fn request(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADER_BYTES + body.len()).unwrap_or(0);
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.extend(length.to_ne_bytes());
@@ -103,6 +112,51 @@ pub fn ask(socket: &OwnedFd, kind: u16, sequence: u32, body: &[u8]) -> io::Resul
     let mut dump = Dump::default();
     take(socket, &request(kind, 0, sequence, body), sequence, Answer::One, &mut dump)?;
     messages(&dump.bytes).next().map(|message| message.payload.to_vec()).ok_or_else(|| Errno::PROTO.into())
+}
+
+/// A change that the kernel refused.
+#[derive(Debug, thiserror::Error)]
+#[error("the kernel refused it")]
+pub struct Refused {
+    /// The message of the batch that it refused; `None` when the batch never got so far.
+    pub sequence: Option<u32>,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Sends messages that change something, and waits for the kernel's word on the one with the sequence `last`, which must
+/// ask for it ([`ACK`]).
+///
+/// # Errors
+/// The first refusal. A batch of nf_tables has then changed nothing.
+pub fn change(socket: &OwnedFd, messages: &[u8], last: u32) -> Result<(), Refused> {
+    let io = |error: Errno| Refused { sequence: None, source: error.into() };
+    sendto(socket, messages, SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).map_err(io)?;
+    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+    let mut refused = None;
+    for _ in 0..100_000 {
+        let (length, from) = match recvfrom(socket, buffer.as_mut_slice(), RecvFlags::TRUNC) {
+            Ok((_, length, from)) => (length, from),
+            Err(Errno::INTR) => continue,
+            // After a refusal of the whole batch nothing more comes.
+            Err(Errno::AGAIN) => return Err(refused.unwrap_or_else(|| io(Errno::TIMEDOUT))),
+            Err(error) => return Err(refused.unwrap_or_else(|| io(error))),
+        };
+        let sender = from.and_then(|from| SocketAddrNetlink::try_from(from).ok());
+        let Some(datagram) = buffer.get(..length).filter(|_| sender.is_some_and(|sender| sender.pid() == 0)) else {
+            continue;
+        };
+        for message in self::messages(datagram).filter(|message| message.kind == NLMSG_ERROR) {
+            if i32_at(message.payload, 0) != Some(0) && refused.is_none() {
+                refused = Some(Refused { sequence: Some(message.sequence), source: error_in(message.payload) });
+            }
+            if message.sequence == last || (message.sequence == 0 && refused.is_some()) {
+                return refused.map_or(Ok(()), Err);
+            }
+        }
+    }
+    Err(io(Errno::PROTO))
 }
 
 /// How many messages answer a request.

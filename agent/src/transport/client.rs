@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use wire::api::ErrorBody;
 
 use super::proxy::Proxy;
 use crate::causes::with_causes;
+use crate::contain::servers::Names;
 
 /// The longest answer that is taken into memory.
 const REPLY_BYTES_MAX: usize = 4 << 20;
@@ -422,6 +423,8 @@ fn base(proxy: Option<&Proxy>) -> Result<reqwest::ClientBuilder, CallError> {
         None => reqwest::Client::builder().no_proxy(),
     };
     let builder = builder
+        // When the host is cut off, no resolver can be asked.
+        .dns_resolver(Arc::new(Names::of(crate::state::folder())))
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())

@@ -223,6 +223,7 @@ fn kill_everywhere() {
         }
         assert_eq!(scratch.engine().tend(Care::Quick).unwrap(), 0, "undo, killed at {first}");
         assert_eq!(scratch.files(), BEFORE, "undo, killed at {first}");
+        assert!(scratch.engine().journal().under_way().unwrap().is_empty(), "undo, killed at {first}");
         points += usize::from(killed);
         if !killed {
             break;
@@ -350,4 +351,15 @@ fn what_cannot_be_planned_changes_nothing() {
     assert_eq!((entry.phase, events(&entry)), (Phase::Failed, vec!["failed"]));
     let other = Wish { action: Action::StopUnit { unit: "x.service".into() }, ..wish() };
     assert_eq!(engine.rehearse(id(), &other).unwrap_err().to_string(), "this agent cannot do `stop_unit`");
+}
+
+#[test]
+fn a_journal_that_others_may_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scratch = Scratch::new();
+    drop(scratch.engine());
+    let state = scratch.folder.path().join("state");
+    std::fs::set_permissions(state.join("contain/journal"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let refused = Engine::open(&state, Host::at(scratch.folder.path(), Moved(Arc::default())));
+    assert!(matches!(refused, Err(JournalError::Io { .. })));
 }
