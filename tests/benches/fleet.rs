@@ -3,12 +3,6 @@
 //!
 //! `HOLDFAST_FLEET` says how many. One JSON object on standard output: times in nanoseconds, memory in KiB.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a panic is how a bench says that it failed"
-)]
 #![expect(clippy::print_stdout, reason = "the numbers are its answer")]
 
 #[path = "../fleet/mod.rs"]

@@ -171,10 +171,11 @@ impl Agent {
         loop {
             let said = match self.send(method.clone(), path, headers, body.to_vec()).await {
                 Some(answer) if answer.status.is_success() => return answer,
-                Some(answer) if !answer.status.is_server_error() && answer.status != StatusCode::LOCKED => {
-                    panic!("{}: {method} {path}: {}: {}", self.id, answer.status, answer.text)
+                Some(answer) => {
+                    let may_pass = answer.status.is_server_error() || answer.status == StatusCode::LOCKED;
+                    assert!(may_pass, "{}: {method} {path}: {}: {}", self.id, answer.status, answer.text);
+                    answer.text
                 }
-                Some(answer) => answer.text,
                 None => "no answer".to_owned(),
             };
             assert!(started.elapsed() < PATIENCE, "{}: {method} {path}: {said}", self.id);

@@ -202,12 +202,12 @@ pub async fn an_order_of_a_hunt_waits_for_its_turn(store: &dyn Store) {
     assert_eq!(store.orders_waiting(&agent).await.unwrap(), []);
     done(store, vec![Change::ReleaseOrder(second.order, at(6))]).await;
     refused(store, Change::ReleaseOrder(second.order, at(7))).await;
-    assert_eq!(store.orders_waiting(&agent).await.unwrap(), [second.clone()]);
+    assert_eq!(store.orders_waiting(&agent).await.unwrap(), std::slice::from_ref(&second));
     let places = store.hunt_orders(hunt.hunt).await.unwrap();
     let seen = places.iter().map(|place| (place.order, place.wave, place.released)).collect::<Vec<_>>();
     assert_eq!(seen, [(second.order, 1, Some(at(6))), (first.order, 2, None)]);
     assert!(places[1].is_held() && places[1].agent == agent);
-    assert_eq!(store.hunts_open(10).await.unwrap(), [hunt.clone()]);
+    assert_eq!(store.hunts_open(10).await.unwrap(), std::slice::from_ref(&hunt));
     refused(store, Change::PutHunt(hunt.clone().into())).await;
     (hunt.version, hunt.state) = (2, HuntState::Done);
     done(store, vec![Change::PutHunt(hunt.clone().into())]).await;
