@@ -3,6 +3,7 @@
 //!
 //! `HOLDFAST_FLEET` says how many. One JSON object on standard output: times in nanoseconds, memory in KiB.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a bench says that it failed")]
 #![expect(clippy::print_stdout, reason = "the numbers are its answer")]
 
 #[path = "../fleet/mod.rs"]
