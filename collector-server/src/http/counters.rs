@@ -41,6 +41,7 @@ const COUNTERS: [(&str, Kind, &str); 24] = [
     ("holdfast_deadlines_total", Counter, "deadlines of incidents that were told of or missed, by `event`"),
     ("holdfast_evidence_bytes_total", Counter, "bytes of evidence that were acknowledged"),
     ("holdfast_findings_seconds", Histogram, "how long the rules took for a bundle"),
+    ("holdfast_hosts_heard_of_total", Counter, "hosts that fell silent, came back, were set back or left, by `what`"),
     ("holdfast_hosts_isolated", Gauge, "hosts that orders isolate now, at the server that leads"),
     ("holdfast_ingest_seconds", Histogram, "how long a bundle took to be verified"),
     ("holdfast_leads", Gauge, "1 at the server that does what only one should"),
