@@ -225,7 +225,7 @@ fn situation(incident: &Incident, severity: Severity, context: &Context) -> Situ
         is_exact: incident.counting().any(|reading| !reading.alert.ids.is_empty()),
         is_listed: incident
             .counting()
-            .any(|reading| names(reading.alert).any(|name| context.never_isolate.contains(name))),
+            .any(|reading| names(reading.alert).any(|name| context.never_isolate.contains(&plain(name)))),
     }
 }
 

@@ -51,7 +51,8 @@ impl Status {
                 json!({ "bundle": kept.bundle, "offset": kept.offset, "receipt": kept.receipt, "time": kept.time })
             });
             let told = json!({
-                "agent": enrolment.agent, "cas": enrolment.cas(), "certificate_until": until, "enrolled": true,
+                "agent": enrolment.agent, "cas": enrolment.cas(), "certificate_until": until,
+                "containments": contained.iter().map(as_json_object).collect::<Vec<_>>(), "enrolled": true,
                 "error": note.as_ref().and_then(|note| note.error.clone()),
                 "last_contact": note.as_ref().and_then(|note| note.last_contact),
                 "last_receipt": receipt,

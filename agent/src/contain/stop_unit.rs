@@ -1,9 +1,10 @@
 //! `stop_unit`: the unit of systemd is stopped and cannot be started again.
 //!
 //! Two effects, both without a program of the host. First a mask of the running system: a link
-//! `/run/systemd/system/UNIT` to `/dev/null`, as `systemctl mask --runtime` makes it, and SIGHUP to process 1, which is
-//! systemd's own way to be told to read its units anew (systemd(1), SIGNALS). So neither `Restart=` nor a socket, a timer
-//! or a person starts it. Then all processes of the unit's control group are made to stand still and ended.
+//! `/run/systemd/system.control/UNIT` to `/dev/null`, and SIGHUP to process 1, which is systemd's own way to be told to read
+//! its units anew (systemd(1), SIGNALS). So neither `Restart=` nor a socket, a timer or a person starts it. That folder
+//! comes before `/etc/systemd/system` (systemd.unit(5)), where an intruder's units lie and where `systemctl mask --runtime`
+//! would change nothing. Then all processes of the unit's control group are made to stand still and ended.
 //!
 //! Why not `StopUnit` over D-Bus: it runs what the unit says (`ExecStop=`), which may be an intruder's, waits as long as
 //! the unit says, and needs a bus that works. What is lost: the service does not end in its own order, and systemd shows it
@@ -17,7 +18,7 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, Mode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use wire::containment::Action;
@@ -27,7 +28,11 @@ use super::process_tree::{Whose, spare};
 use super::{Contain, Effect, Failed, Keep, Look, Plan, Scene, Unplanned};
 use crate::host::Host;
 
-const RUNTIME: &str = "/run/systemd/system";
+/// It is there where systemd runs (sd_booted(3)).
+const RUNNING: &str = "/run/systemd/system";
+const RUNTIME: &str = "/run/systemd";
+/// Where masks are made: a folder in [`RUNTIME`].
+const CONTROL: &str = "system.control";
 const MASKED: &str = "/dev/null";
 /// Where unit files lie (systemd.unit(5)); what generators make included.
 const FOLDERS: [&str; 7] = [
@@ -62,6 +67,8 @@ pub struct StopUnit;
 pub enum Stop {
     /// A link to `/dev/null`.
     Mask {
+        /// The folder of masks was there before.
+        has_folder: bool,
         /// The unit.
         unit: String,
         /// It was masked before, and stays so.
@@ -91,20 +98,20 @@ impl Contain for StopUnit {
         if SPARED.contains(&unit.as_str()) || unit.starts_with(OWN) {
             return Err(refused("without it the host, or this program, does not work"));
         }
-        if !scene.host.path(RUNTIME).is_dir() {
+        if !scene.host.path(RUNNING).is_dir() {
             return Err(refused("systemd does not run here"));
         }
         let group = group(scene.host, unit);
         if group.is_none() && !is_known(scene.host, unit) {
             return Err(refused("there is no such unit"));
         }
-        let at = scene.host.path(RUNTIME).join(unit);
-        let was_masked = match fs::read_link(&at) {
+        let folder = control(scene.host);
+        let was_masked = match fs::read_link(folder.join(unit)) {
             Ok(target) if target == Path::new(MASKED) => true,
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             _ => return Err(refused("a unit of the running system is where its mask would be")),
         };
-        let mut steps = vec![Stop::Mask { unit: unit.clone(), was_masked }];
+        let mut steps = vec![Stop::Mask { has_folder: folder.is_dir(), unit: unit.clone(), was_masked }];
         if let Some(group) = group {
             let whose = Whose::Group(group);
             let count = spare(scene.host, &whose)?.len();
@@ -155,23 +162,53 @@ fn reload(host: &Host) -> Result<(), Failed> {
     }
 }
 
+fn control(host: &Host) -> PathBuf {
+    host.path(RUNTIME).join(CONTROL)
+}
+
 fn mask(host: &Host, unit: &str) -> Result<(), Failed> {
-    let folder = host.dir(RUNTIME).map_err(Failed::at(RUNTIME))?;
-    match rustix::fs::symlinkat(MASKED, &folder, unit) {
+    let failed = || format!("{RUNTIME}/{CONTROL}/{unit}");
+    let above = host.dir(RUNTIME).map_err(Failed::at(RUNTIME))?;
+    match rustix::fs::mkdirat(&above, CONTROL, Mode::from_raw_mode(0o755)) {
+        Err(rustix::io::Errno::EXIST) => {}
+        made => made.map_err(Failed::at(failed()))?,
+    }
+    match rustix::fs::symlinkat(MASKED, &above, format!("{CONTROL}/{unit}")) {
         Err(rustix::io::Errno::EXIST) if is_masked(host, unit) => {}
-        made => made.map_err(Failed::at(format!("{RUNTIME}/{unit}")))?,
+        made => made.map_err(Failed::at(failed()))?,
     }
     reload(host)
 }
 
+fn unmask(host: &Host, unit: &str, has_folder: bool) -> Result<(), Failed> {
+    let above = host.dir(RUNTIME).map_err(Failed::at(RUNTIME))?;
+    let is_ours = is_masked(host, unit);
+    if is_ours {
+        rustix::fs::unlinkat(above.as_fd(), format!("{CONTROL}/{unit}"), AtFlags::empty())
+            .map_err(Failed::at(format!("{RUNTIME}/{CONTROL}/{unit}")))?;
+    }
+    if !has_folder {
+        // Others may have put something there meanwhile: then it stays.
+        let _ = rustix::fs::unlinkat(above.as_fd(), CONTROL, AtFlags::REMOVEDIR);
+    }
+    if is_ours { reload(host) } else { Ok(()) }
+}
+
 fn is_masked(host: &Host, unit: &str) -> bool {
-    fs::read_link(host.path(RUNTIME).join(unit)).is_ok_and(|target| target == Path::new(MASKED))
+    fs::read_link(control(host).join(unit)).is_ok_and(|target| target == Path::new(MASKED))
+}
+
+/// True when something runs in the unit's control group.
+fn runs(host: &Host, unit: &str) -> bool {
+    group(host, unit)
+        .and_then(|group| fs::read_to_string(group.join("cgroup.procs")).ok())
+        .is_some_and(|pids| !pids.trim().is_empty())
 }
 
 impl Effect for Stop {
     fn says(&self) -> String {
         match self {
-            Self::Mask { unit, was_masked: true } => format!("{unit} is masked already, and stays so"),
+            Self::Mask { unit, was_masked: true, .. } => format!("{unit} is masked already, and stays so"),
             Self::Mask { unit, .. } => format!("{unit} is masked until it is released or the host is started again"),
             Self::End(kill) => kill.says(),
         }
@@ -195,13 +232,8 @@ impl Effect for Stop {
     fn undo(&mut self, scene: &Scene<'_>, keep: &mut Keep<'_, Self>) -> Result<Vec<String>, Failed> {
         match self {
             Self::Mask { was_masked: true, .. } => Ok(Vec::new()),
-            Self::Mask { unit, .. } => {
-                if is_masked(scene.host, unit) {
-                    let folder = scene.host.dir(RUNTIME).map_err(Failed::at(RUNTIME))?;
-                    rustix::fs::unlinkat(folder.as_fd(), unit.as_str(), AtFlags::empty())
-                        .map_err(Failed::at(format!("{RUNTIME}/{unit}")))?;
-                    reload(scene.host)?;
-                }
+            Self::Mask { has_folder, unit, .. } => {
+                unmask(scene.host, unit, *has_folder)?;
                 Ok(Vec::new())
             }
             Self::End(kill) => {
@@ -216,7 +248,9 @@ impl Effect for Stop {
             Self::Mask { unit, .. } => {
                 let holds = is_masked(scene.host, unit);
                 let what = format!("{unit} is {}masked", if holds { "" } else { "not " });
-                vec![Look { can_wait: true, ..Look::at(holds, what) }]
+                let is_at_rest = !runs(scene.host, unit);
+                let rest = format!("{unit} runs {}", if is_at_rest { "no process" } else { "still, or again" });
+                vec![Look { can_wait: true, ..Look::at(holds, what) }, Look::at(is_at_rest, rest)]
             }
             Self::End(kill) => kill.looks(scene),
         }
@@ -263,9 +297,22 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_again_is_not_stopped() {
+        let root = root();
+        let mut stage = Stage::of::<StopUnit>(host(root.path()), action("web.service"));
+        stage.apply().unwrap();
+        assert!(stage.holds());
+        let group = root.path().join("sys/fs/cgroup/system.slice/web.service");
+        fs::create_dir(&group).unwrap();
+        fs::write(group.join("cgroup.procs"), "4711\n").unwrap();
+        assert!(!stage.holds());
+    }
+
+    #[test]
     fn who_masked_it_before_keeps_it_so() {
         let root = root();
-        std::os::unix::fs::symlink(MASKED, root.path().join("run/systemd/system/web.service")).unwrap();
+        fs::create_dir(root.path().join("run/systemd/system.control")).unwrap();
+        std::os::unix::fs::symlink(MASKED, root.path().join("run/systemd/system.control/web.service")).unwrap();
         let before = Stage::tree(root.path());
         let mut stage = Stage::of::<StopUnit>(host(root.path()), action("web.service"));
         stage.apply().unwrap();
@@ -291,7 +338,9 @@ mod tests {
     #[test]
     fn wrong_input_is_refused_by_name() {
         let root = root();
-        fs::write(root.path().join("run/systemd/system/own.service"), "[Service]\n").unwrap();
+        fs::create_dir(root.path().join("run/systemd/system.control")).unwrap();
+        fs::write(root.path().join("run/systemd/system.control/own.service"), "[Service]\n").unwrap();
+        fs::write(root.path().join("usr/lib/systemd/system/own.service"), "[Service]\n").unwrap();
         for (unit, wanted) in [
             ("none.service", "there is no such unit"),
             ("web", "with its suffix"),

@@ -147,6 +147,7 @@ fn path_schema(name: &str, generator: &mut SchemaGenerator) -> Value {
         "alert" => generator.subschema_for::<wire::AlertId>(),
         "audience" => generator.subschema_for::<wire::response::Audience>(),
         "bundle" => generator.subschema_for::<wire::BundleId>(),
+        "hunt" => generator.subschema_for::<wire::HuntId>(),
         "incident" => generator.subschema_for::<wire::IncidentId>(),
         "letter" => generator.subschema_for::<wire::LetterId>(),
         "order" => generator.subschema_for::<wire::OrderId>(),
