@@ -10,7 +10,7 @@ enum Kind {
 use Kind::{Counter, Gauge, Histogram};
 
 /// Name, kind and meaning.
-const COUNTERS: [(&str, Kind, &str); 24] = [
+const COUNTERS: [(&str, Kind, &str); 25] = [
     ("holdfast_agents_connected", Gauge, "agents that wait for orders at this server"),
     ("holdfast_alert_requests_refused_total", Counter, "requests with alerts that were too much, by `why`"),
     (
