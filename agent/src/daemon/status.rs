@@ -81,11 +81,15 @@ impl Status {
         }
     }
 
+    /// What could not be written, on a full disk, is written when the server answers next.
     fn write(&mut self) {
-        self.written = Some(Monotonic::now());
         let bytes = serde_json::to_vec(&self.note).unwrap_or_default();
-        if let Err(error) = file::put(&self.folder, FILE, &bytes, false) {
-            tracing::warn!(%error, "the status cannot be written");
-        }
+        self.written = match file::put(&self.folder, FILE, &bytes, false) {
+            Ok(()) => Some(Monotonic::now()),
+            Err(error) => {
+                tracing::warn!(%error, "the status cannot be written");
+                None
+            }
+        };
     }
 }

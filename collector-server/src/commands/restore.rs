@@ -57,7 +57,7 @@ impl Restore {
         };
         let records = opened.context("the records cannot be opened")?;
         let objects = open_objects(&dir.objects(), objects.as_ref()).await?;
-        let moved = restore(&self.from, &snapshot, &dir, &records, &objects).await;
+        let moved = restore(&self.from, (&snapshot, &manifest), &dir, &records, &objects).await;
         let moved = moved.context("the backup was not brought back; clear the place before you try again")?;
         let mut out = std::io::stdout();
         writeln!(out, "restored   {}", snapshot.display())?;

@@ -121,6 +121,11 @@ impl Source<'_> {
         let moved = Transfer::all(&copy, self.objects, &objects, &known).await;
         copy.close().await;
         let moved = moved?;
+        // The rows of a log that SQLite did not bring into the file of the database would be in no backup.
+        let log = made.join(RECORDS).with_extension("db-wal");
+        if log.exists() {
+            return Err(at(&log)(io::Error::other("the copy of the records is still in use: try again")));
+        }
         let lock = made.join(RECORDS).with_extension("db.lock");
         fs::remove_file(&lock).map_err(at(&lock))?;
         write_list(&made.join(OBJECTS), &moved)?;

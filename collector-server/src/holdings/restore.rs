@@ -16,6 +16,7 @@ use super::manifest::{self, FILES, Manifest, RECORDS};
 use super::transfer::{Transfer, TransferError};
 use crate::data_dir::DataDir;
 use crate::objects::{FOLDERS, ObjectError, Objects};
+use crate::store::Store as _;
 use crate::store::sql::Database;
 use crate::store::sql::copy::CopyError;
 
@@ -107,7 +108,7 @@ pub async fn no_objects(objects: &Objects) -> Result<(), RestoreError> {
 /// [`RestoreError`].
 pub async fn restore(
     folder: &Path,
-    snapshot: &Path,
+    (snapshot, manifest): (&Path, &Manifest),
     dir: &DataDir,
     records: &Database,
     objects: &Objects,
@@ -136,9 +137,13 @@ pub async fn restore(
     let file = at_work.join(RECORDS);
     copy_file(&snapshot.join(RECORDS), &file)?;
     let copy = Database::in_file(&file).await.map_err(BackupError::from)?;
+    let is_whole = copy.head().await.map_err(BackupError::from).map(|head| head == manifest.custody);
     let copied = copy.copy_to(records).await;
     copy.close().await;
     fs::remove_dir_all(&at_work).map_err(at(&at_work))?;
     copied?;
+    if !is_whole? {
+        return Err(RestoreError::Damaged { path: snapshot.join(RECORDS) });
+    }
     Ok(moved)
 }

@@ -135,44 +135,58 @@ impl Database {
     /// [`CopyError`].
     pub async fn copy_to(&self, to: &Database) -> Result<Vec<Copied>, CopyError> {
         let (mut source, mut target) = (self.opener.connect().await?, to.opener.connect().await?);
-        let (kind, kind_there) = (self.opener.kind, to.opener.kind);
-        let mut shapes = Vec::with_capacity(TABLES.len());
-        for table in &TABLES {
-            let (here, there) = (shape(&mut source, kind, table).await?, shape(&mut target, kind_there, table).await?);
-            if here.columns != there.columns || here.columns.is_empty() {
-                return Err(CopyError::Shape { what: format!("the table {}", table.name) });
-            }
-            shapes.push(here);
-        }
-        only_known_tables(&mut source, kind).await?;
-        only_known_tables(&mut target, kind_there).await?;
-        let snapshot = match kind {
-            Kind::Sqlite => "BEGIN",
-            Kind::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        };
-        let mut source = source.begin_with(snapshot).await?;
-        let mut target = target
-            .begin_with(match kind_there {
-                Kind::Sqlite => "BEGIN IMMEDIATE",
-                Kind::Postgres => "BEGIN",
-            })
-            .await?;
-        for shape in &shapes {
-            make_empty(&mut target, shape, &to.to_string()).await?;
-        }
-        let mut copied = Vec::with_capacity(shapes.len());
-        for shape in &shapes {
-            copied.push(copy_table(&mut source, &mut target, shape).await?);
-        }
-        for (shape, wanted) in shapes.iter().zip(&copied) {
-            if count_rows(&mut target, shape).await? != *wanted {
-                return Err(CopyError::Differs { table: wanted.table });
-            }
-        }
-        target.commit().await?;
-        source.rollback().await?;
+        let copied = copy_over((&mut source, self), (&mut target, to)).await;
+        // A connection that is only dropped ends some time later, and SQLite brings what it wrote into the file of the
+        // database when the last one ends: whoever closes the databases after this must find no connection of ours.
+        let closed = source.close().await.and(target.close().await);
+        let copied = copied?;
+        closed?;
         Ok(copied)
     }
+}
+
+/// The copy, over a connection to each.
+async fn copy_over(
+    (source, from): (&mut AnyConnection, &Database),
+    (target, to): (&mut AnyConnection, &Database),
+) -> Result<Vec<Copied>, CopyError> {
+    let (kind, kind_there) = (from.opener.kind, to.opener.kind);
+    let mut shapes = Vec::with_capacity(TABLES.len());
+    for table in &TABLES {
+        let (here, there) = (shape(source, kind, table).await?, shape(target, kind_there, table).await?);
+        if here.columns != there.columns || here.columns.is_empty() {
+            return Err(CopyError::Shape { what: format!("the table {}", table.name) });
+        }
+        shapes.push(here);
+    }
+    only_known_tables(source, kind).await?;
+    only_known_tables(target, kind_there).await?;
+    let snapshot = match kind {
+        Kind::Sqlite => "BEGIN",
+        Kind::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    };
+    let mut source = source.begin_with(snapshot).await?;
+    let mut target = target
+        .begin_with(match kind_there {
+            Kind::Sqlite => "BEGIN IMMEDIATE",
+            Kind::Postgres => "BEGIN",
+        })
+        .await?;
+    for shape in &shapes {
+        make_empty(&mut target, shape, &to.to_string()).await?;
+    }
+    let mut copied = Vec::with_capacity(shapes.len());
+    for shape in &shapes {
+        copied.push(copy_table(&mut source, &mut target, shape).await?);
+    }
+    for (shape, wanted) in shapes.iter().zip(&copied) {
+        if count_rows(&mut target, shape).await? != *wanted {
+            return Err(CopyError::Differs { table: wanted.table });
+        }
+    }
+    target.commit().await?;
+    source.rollback().await?;
+    Ok(copied)
 }
 
 impl Database {
@@ -432,6 +446,20 @@ mod tests {
         for store in [source, copy, third] {
             store.close().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_was_closed_is_whole_in_its_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Database::in_file(&folder.path().join("source.db")).await.unwrap();
+        conformance::run(&source).await;
+        for n in 0..4 {
+            let copy = Database::in_file(&folder.path().join(format!("{n}.db"))).await.unwrap();
+            source.copy_to(&copy).await.unwrap();
+            copy.close().await;
+            assert!(!folder.path().join(format!("{n}.db-wal")).exists(), "copy {n}");
+        }
+        source.close().await;
     }
 
     #[tokio::test]
