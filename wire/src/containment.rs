@@ -20,6 +20,9 @@ pub const LEASE_SECS_MAX: u64 = 4 * 3600;
 pub const ENDPOINTS_MAX: usize = 64;
 /// A containment order is for now: it is valid for at most this long, approvals included.
 pub const VALID_SECS_MAX: u64 = 24 * 3600;
+/// No host believes that the time for its volatile evidence is spent before this, whatever became of the capture: the
+/// shortest budget, that of ransomware.
+pub const BUDGET_SECS_MIN: u32 = 3;
 /// Approvals that travel with an order.
 pub const APPROVALS_MAX: usize = 8;
 /// Who signs what nobody decided: this name, and whatever begins with it and `:` or `@`, is never a person's, whether a

@@ -6,7 +6,7 @@
 //! signer's.
 
 use bundle::sign::{AllowedSigners, open};
-use wire::containment::{Action, Directive, Endpoint, EvidenceBasis};
+use wire::containment::{Action, BUDGET_SECS_MIN, Directive, Endpoint, EvidenceBasis};
 use wire::order::Order;
 use wire::receipt::{RECEIPT_TYPE, Receipt};
 use wire::signed::{Signed, namespace};
@@ -20,8 +20,6 @@ use crate::run::bind::BoundStep;
 const MEMORY: [&str; 3] = ["physical_memory", "process_memory", "swap"];
 /// Evidence that was taken longer ago than this says little of what is there now.
 const EVIDENCE_SECS_MAX: i128 = 3600;
-/// A capture is not given up before this (reference: the shortest budget, that of ransomware).
-const BUDGET_SECS_MIN: i128 = 3;
 /// A block that is at least this wide is an isolation by another name: bits of the network, IPv4 and IPv6.
 const WIDE: (u8, u8) = (15, 31);
 const SECOND_NS: i128 = 1_000_000_000;
@@ -123,7 +121,7 @@ fn holds(evidence: Option<&EvidenceBasis>, now: Instant, context: &Context<'_>) 
             let taken = context.seen.taken(*capture).and_then(|taken| taken.at).filter(|at| is_recent(*at));
             match taken {
                 None => Err(format!("its evidence is order {capture}, which was not taken here in the last hour")),
-                Some(at) if now.0.saturating_sub(at.0) < BUDGET_SECS_MIN * SECOND_NS => {
+                Some(at) if now.0.saturating_sub(at.0) < i128::from(BUDGET_SECS_MIN) * SECOND_NS => {
                     Err(format!("order {capture} was taken less than {BUDGET_SECS_MIN} s ago: its time is not spent"))
                 }
                 Some(_) => Ok(()),

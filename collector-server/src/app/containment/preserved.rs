@@ -2,7 +2,7 @@
 //! made only of the receipt for a complete volatile tier, or of a loss that is named.
 
 use serde::{Deserialize, Serialize};
-use wire::containment::EvidenceBasis;
+use wire::containment::{BUDGET_SECS_MIN, EvidenceBasis};
 use wire::order::OrderState;
 use wire::{Instant, OrderId, Phase};
 
@@ -29,8 +29,14 @@ pub struct Capture {
 }
 
 impl Capture {
-    fn is_spent(&self, now: Instant) -> bool {
-        self.taken.is_some_and(|taken| now.0 >= taken.0 + i128::from(self.budget_secs) * SECOND)
+    fn is_taken_for(&self, secs: u32, now: Instant) -> bool {
+        self.taken.is_some_and(|taken| now.0 >= taken.0 + i128::from(secs) * SECOND)
+    }
+
+    /// It ended, and the host believes that by now: of a capture that is cut short it takes no loss at once, or whoever has
+    /// the server could do without evidence.
+    fn is_over(&self, now: Instant) -> bool {
+        self.state.is_final() && (self.taken.is_none() || self.is_taken_for(BUDGET_SECS_MIN, now))
     }
 }
 
@@ -44,9 +50,9 @@ impl Preserved {
 
     /// By a loss: the time is spent, or the order ended without that tier. `None` while there is hope.
     pub fn lost(capture: &Capture, now: Instant) -> Option<Self> {
-        let why = if capture.state.is_final() {
+        let why = if capture.is_over(now) {
             format!("the capture is {}", capture.state.name())
-        } else if capture.is_spent(now) {
+        } else if capture.is_taken_for(capture.budget_secs, now) {
             format!("the volatile tier was not on the server within {} s", capture.budget_secs)
         } else {
             return None;
@@ -80,7 +86,12 @@ mod tests {
         assert_eq!(Preserved::lost(&running, Instant(3 * SECOND - 1)), None);
         let spent = Preserved::lost(&running, Instant(3 * SECOND)).unwrap();
         assert!(spent.is_loss() && format!("{:?}", spent.basis()).contains("within 3 s"));
-        let refused = Preserved::lost(&capture(OrderState::Refused), Instant(0)).unwrap();
+        let cut_short = Capture { budget_secs: 10, ..capture(OrderState::Interrupted) };
+        assert_eq!(Preserved::lost(&cut_short, Instant(3 * SECOND - 1)), None);
+        let lost = Preserved::lost(&cut_short, Instant(3 * SECOND)).unwrap();
+        assert!(format!("{:?}", lost.basis()).contains("the capture is interrupted"));
+        let never_taken = Capture { taken: None, ..capture(OrderState::Refused) };
+        let refused = Preserved::lost(&never_taken, Instant(0)).unwrap();
         assert!(format!("{:?}", refused.basis()).contains("the capture is refused"));
     }
 }
