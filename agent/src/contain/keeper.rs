@@ -120,6 +120,17 @@ pub fn ensure(state: &Path) -> io::Result<()> {
     })
 }
 
+/// Sees to it that what is under way is kept though its keeper has died: with a daemon whose processes were all ended, say.
+/// Where systemd starts keepers, that is left to it.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn follow(state: &Path, journal: &Journal) -> io::Result<()> {
+    // A test's program is no keeper.
+    let is_under_way = journal.under_way().is_ok_and(|entries| !entries.is_empty());
+    if cfg!(test) || !is_under_way || !may_keep() { Ok(()) } else { ensure(state) }
+}
+
 /// Goes on with a containment that was just asked for or is to be released, and answers where it stands: in this process,
 /// with a keeper that was seen to; or, in a daemon that systemd keeps from writing to the host, by the keeper alone, for
 /// which this waits as long as it takes a containment to settle.

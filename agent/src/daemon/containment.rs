@@ -303,6 +303,7 @@ impl Daemon {
     pub(super) async fn keep_telling_of_containments(&self) -> std::convert::Infallible {
         let mut seen = None;
         loop {
+            self.follow_keeper().await;
             let now = self.containments_changed();
             if seen != Some(now) {
                 match self.tell_contained().await {
@@ -311,6 +312,14 @@ impl Daemon {
                 }
             }
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn follow_keeper(&self) {
+        let (engine, folder) = (Arc::clone(&self.engine), self.folder.clone());
+        let followed = tokio::task::spawn_blocking(move || keeper::follow(&folder, engine.journal())).await;
+        if let Ok(Err(error)) = followed {
+            tracing::error!(%error, "nobody keeps what is in force on this host");
         }
     }
 
