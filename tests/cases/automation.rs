@@ -1,9 +1,11 @@
 //! Nobody at all: two products say that a host is being encrypted, and it is isolated once its volatile evidence is on the
 //! server, seen to hold from both sides, told of, and released on an order. One product alone isolates nothing.
 
+use std::fs;
 use std::time::Duration;
 
-use harness::{Automated, is_root_or_skipped};
+use harness::{Automated, is_at, is_root_or_skipped};
+use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -81,4 +83,103 @@ fn one_signal_takes_evidence_and_waits_for_a_person() {
     assert!(!automated.is_open());
     site.holdfast_within(&["release", id, "--follow"], SOON).expect_code(0);
     harness::until("the host takes connections again", SOON, || automated.is_open().then_some(()));
+}
+
+/// All orders of an incident.
+fn orders(of: &Automated, incident: &str) -> Vec<Value> {
+    let view = of.site.api(&format!("incidents/{incident}"));
+    view["orders"].as_array().unwrap().clone()
+}
+
+/// One capture, one isolation that was not cancelled before an agent had it, and custody whole.
+fn happened_once(of: &Automated, incident: &str) {
+    let orders = orders(of, incident);
+    let captures = orders.iter().filter(|order| order["directive"].is_null()).count();
+    let isolates = |order: &&Value| order["directive"]["directive"] == "apply" && order["state"] != "cancelled";
+    assert_eq!((captures, orders.iter().filter(isolates).count()), (1, 1), "{orders:#?}");
+    for event in ["containment_applied", "automation_triaged", "automation_capturing", "automation_ordered"] {
+        assert_eq!(leaves(of, incident, event).len(), 1, "{event}");
+    }
+    of.site.holdfast(&["custody", "verify"]).expect_code(0);
+}
+
+#[test]
+fn a_server_that_is_killed_at_each_stage_goes_on_to_one_isolation() {
+    if !is_root_or_skipped("automation isolates a host in a namespace, its server killed at each stage") {
+        return;
+    }
+    let Some(mut automated) = Automated::start(0) else { return };
+    let told = |automated: &Automated, incident: &str, purpose: &str| {
+        harness::until(purpose, SOON, || {
+            purposes(automated, incident).iter().any(|one| one.starts_with(purpose)).then_some(())
+        });
+    };
+    // A protected host is left to people when its evidence is safe: that is the stage `captured`.
+    let host = automated.host.agent();
+    automated.site.holdfast(&["host", "protect", &host, "--because", "payroll"]).expect_code(0);
+    automated.kill_server_at("triaged", |automated| drop(automated.send_alert("falco")));
+    automated.start_and_kill_server_at("capturing");
+    automated.start_and_kill_server_at("captured");
+    automated.site.start_server();
+    let incident = automated.alert("falco");
+    told(&automated, &incident, "containment_undecided:");
+    automated.kill_server_at("waiting", |automated| {
+        drop(automated.site.holdfast(&["host", "unprotect", &host, "--because", "it is not"]));
+    });
+    automated.site.start_server();
+    told(&automated, &incident, "containment_approval:");
+    assert!(automated.is_open());
+    automated.kill_server_at("ordered", |automated| drop(automated.send_alert("guardduty")));
+    automated.start_and_kill_server_at("applied");
+    automated.start_and_kill_server_at("holding");
+    automated.site.start_server();
+    assert_eq!(automated.alert("guardduty"), incident);
+    let holding = automated.await_stage(&incident, "holding");
+    assert!(!automated.is_open());
+    let id = holding["order"].as_str().unwrap().to_owned();
+    assert!(["host", "server"].iter().all(|side| sides(&automated.site.api(&format!("orders/{id}"))).contains(side)));
+    told(&automated, &incident, "containment_applied:");
+    let is_released = "SELECT 1 FROM orders WHERE json_extract(directive, '$.directive') = 'release' \
+                       AND state IN ('delivered', 'accepted')";
+    automated.kill_server_when(is_released, |automated| {
+        drop(automated.site.holdfast(&["release", &id, "--reason", "a drill"]));
+    });
+    automated.site.start_server();
+    automated.await_stage(&incident, "ended");
+    harness::until("the host takes connections again", SOON, || automated.is_open().then_some(()));
+    happened_once(&automated, &incident);
+    for purpose in ["containment_undecided:", "containment_approval:", "containment_applied:"] {
+        told(&automated, &incident, purpose);
+    }
+}
+
+#[test]
+fn an_agent_that_is_killed_while_it_captures_and_while_it_isolates_goes_on() {
+    if !is_root_or_skipped("automation isolates a host in a namespace, its agent killed meanwhile") {
+        return;
+    }
+    let Some(mut automated) = Automated::start(0) else { return };
+    let is_capturing = "SELECT 1 FROM orders WHERE directive IS NULL AND state = 'running'";
+    automated.kill_agent_when(is_capturing, |automated| drop(automated.send_alert("falco")));
+    let incident = automated.alert("falco");
+    let waiting = automated.await_stage(&incident, "waiting");
+    let capture = waiting["capture"].as_str().unwrap();
+    automated.site.await_order(capture, "interrupted", SOON);
+    assert!(waiting["why"][0].as_str().unwrap().contains("lost"), "{waiting}");
+    automated.kill_agent_when(&is_at("applied"), |automated| drop(automated.send_alert("guardduty")));
+    assert!(!automated.is_open(), "what was applied outlives the agent");
+    let holding = automated.await_stage(&incident, "holding");
+    let keeper = fs::File::open(automated.host.state().join("contain/keeper.lock")).unwrap();
+    harness::until("the lease is kept again", SOON, || {
+        flock(&keeper, FlockOperation::NonBlockingLockShared).is_err().then_some(()).or_else(|| {
+            flock(&keeper, FlockOperation::Unlock).unwrap();
+            None
+        })
+    });
+    assert!(!automated.is_open());
+    let id = holding["order"].as_str().unwrap();
+    automated.site.holdfast_within(&["release", id, "--follow"], SOON).expect_code(0);
+    automated.await_stage(&incident, "ended");
+    harness::until("the host takes connections again", SOON, || automated.is_open().then_some(()));
+    happened_once(&automated, &incident);
 }

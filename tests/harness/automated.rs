@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -18,6 +19,21 @@ use crate::site::{Host, Setup, Site};
 const SOON: Duration = Duration::from_mins(1);
 /// Where the host takes connections.
 const PORT: u16 = 8099;
+/// Kills a process the moment that the server's records say something; comes before all else where root may have that,
+/// because some of what it waits for is over in milliseconds.
+const KILL_WHEN: &str = "
+import os, sqlite3, sys, time
+pid, records, sql, ready = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+try: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+except OSError: pass
+deadline = time.monotonic() + 30
+records = sqlite3.connect(f'file:{records}?mode=ro', uri=True)
+open(ready, 'w').close()
+while not records.execute(sql).fetchone():
+    if time.monotonic() > deadline: sys.exit('the records never said so: ' + sql)
+    time.sleep(0.0001)
+os.kill(pid, 9)
+";
 
 /// See the module.
 pub struct Automated {
@@ -27,8 +43,9 @@ pub struct Automated {
     pub host: Host,
     /// The server.
     pub site: Site,
-    _files: TempDir,
+    files: TempDir,
     line: Line,
+    prefix: Vec<String>,
     _service: Running,
 }
 
@@ -67,7 +84,7 @@ impl Automated {
         let mut service = Command::new("nsenter");
         service.arg(&line.prefix()[1]).args(["python3", "-m", "http.server", &PORT.to_string()]);
         let service = Running::start(service.current_dir(files.path()));
-        let automated = Self { daemon, host, site, _files: files, line, _service: service };
+        let automated = Self { daemon, host, site, files, line, prefix, _service: service };
         until("the agent waits for orders", SOON, || {
             let hosts = automated.site.api("hosts");
             (hosts["items"][0]["connected"] == true).then_some(())
@@ -84,15 +101,72 @@ impl Automated {
 
     /// An alert of a product, under a token of its own; its incident.
     pub fn alert(&self, product: &str) -> String {
+        let told = self.send_alert(product).unwrap();
+        told["alerts"][0]["incident"].as_str().unwrap_or_else(|| panic!("no incident: {told}")).to_owned()
+    }
+
+    /// The same; `None` where the server went away.
+    pub fn send_alert(&self, product: &str) -> Option<Value> {
         let token = self.site.token(product, "source");
         let alert = json!({
             "event_type": "ransomware", "source": product, "agent_id": self.host.agent(), "host": "web-1",
             "id": product, "details": "README_DECRYPT.txt was written to 40 folders",
         });
         let request = self.site.client().post(format!("{}/api/v1/alerts", self.site.url())).bearer_auth(token);
-        let answer = request.header("content-type", "application/json").body(alert.to_string()).send().unwrap();
-        let told: Value = serde_json::from_str(&answer.text().unwrap()).unwrap();
-        told["alerts"][0]["incident"].as_str().unwrap_or_else(|| panic!("no incident: {told}")).to_owned()
+        let answer = request.header("content-type", "application/json").body(alert.to_string()).send().ok()?;
+        serde_json::from_str(&answer.text().ok()?).ok()
+    }
+
+    /// Kills the server as a power cut would the moment that automation is at this stage, which `cause` brings about.
+    pub fn kill_server_at(&mut self, stage: &str, cause: impl FnOnce(&Self)) {
+        self.kill_server_when(&is_at(stage), cause);
+    }
+
+    /// The same the moment that this query of the records answers anything.
+    pub fn kill_server_when(&mut self, sql: &str, cause: impl FnOnce(&Self)) {
+        let killer = self.killer(self.site.server_process().unwrap().pid(), sql);
+        cause(self);
+        self.await_kill(killer);
+        self.site.kill_server();
+    }
+
+    /// Starts the server, and kills it again the moment that automation is at this stage, to which it goes by itself.
+    pub fn start_and_kill_server_at(&mut self, stage: &str) {
+        self.site.launch_server(&[]);
+        self.kill_server_at(stage, |_| {});
+    }
+
+    /// Kills all that the agent is, its keeper as well, the moment that this query of the records answers anything, which
+    /// `cause` brings about; and starts the daemon again.
+    pub fn kill_agent_when(&mut self, sql: &str, cause: impl FnOnce(&Self)) {
+        // With the first process of their namespace all others go.
+        let killer = self.killer(self.daemon.pid(), sql);
+        cause(self);
+        self.await_kill(killer);
+        let next = self.host.daemon_behind(&self.prefix);
+        let ended = std::mem::replace(&mut self.daemon, next);
+        assert_eq!(ended.wait(SOON).code(), None);
+    }
+
+    fn killer(&self, pid: Pid, sql: &str) -> Running {
+        let ready = self.files.path().join("ready");
+        let _ = fs::remove_file(&ready);
+        let mut killer = Command::new("python3");
+        killer.args(["-c", KILL_WHEN, &pid.as_raw_nonzero().to_string()]);
+        let killer = Running::start(killer.arg(self.site.data().join("holdfast.db")).arg(sql).arg(&ready));
+        until("the killer waits", SOON, || ready.exists().then_some(()));
+        killer
+    }
+
+    #[track_caller]
+    fn await_kill(&self, killer: Running) {
+        let ended = killer.wait(SOON);
+        if ended.code() != Some(0) {
+            let incidents = self.site.api("incidents");
+            let id = incidents["items"][0]["incident"].as_str().unwrap_or_default();
+            let view = self.site.api(&format!("incidents/{id}"));
+            panic!("{}: {:#} {:#}", ended.said(), view["automation"], view["orders"]);
+        }
     }
 
     /// What automation does about the host, once it is there.
@@ -106,4 +180,9 @@ impl Automated {
             (now["stage"] == stage).then(|| now.clone())
         })
     }
+}
+
+/// A query that answers when automation is at this stage.
+pub fn is_at(stage: &str) -> String {
+    format!("SELECT 1 FROM automations WHERE json_extract(stands, '$.stage') = '{stage}'")
 }

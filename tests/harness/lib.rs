@@ -34,7 +34,7 @@ mod tamper;
 mod tsa;
 mod tus;
 
-pub use automated::Automated;
+pub use automated::{Automated, is_at};
 pub use browser::Browser;
 pub use bundle::{Opened, jsonl};
 pub use disk::Disk;
