@@ -4,13 +4,15 @@
 //! were signed; the server reads them, and never writes them again.
 
 use bundle::sign::{NotSigned, fingerprint, open_by_anybody};
-use serde_json::{Map, json};
+use serde_json::json;
+use ssh_key::PublicKey;
 use wire::api::{ApprovalView, OrderView};
+use wire::containment::is_automation;
 use wire::order::{ORDER_TYPE, Order, OrderState, PROFILE_BYTES_MAX, VALID_SECS_MAX, VALUES_BYTES_MAX};
 use wire::signed::{Signed, namespace};
 use wire::{AgentId, IncidentId, Instant, OrderId, Sha256};
 
-use super::{Actor, App, Problem, ProblemKind};
+use super::{Actor, App, Problem, ProblemKind, details};
 use crate::store::{ApprovalRecord, Change, HuntRecord, NewLeaf, OrderRecord, StoreError};
 
 /// How far ahead of the server a responder's clock may be.
@@ -52,31 +54,44 @@ impl App {
         {
             return Err(input("the order is not of this hunt", "its incident and its profile are those of the hunt"));
         }
-        let sha256 = Sha256::of(&message);
-        let mut details = Map::new();
-        details.insert("agent".to_owned(), json!(order.agent));
-        details.insert("expires".to_owned(), json!(order.expires));
-        details.insert("key".to_owned(), json!(fingerprint(&key)));
-        details.insert("profile".to_owned(), json!(order.profile.name));
-        details.insert("sha256".to_owned(), json!(sha256));
-        details.insert("signed_by".to_owned(), json!(envelope.principal));
-        details.insert("supersedes".to_owned(), json!(order.supersedes));
+        let (record, mut leaf) = self.collection_record(by, (order, envelope), &message, &key);
         if let Some((hunt, wave)) = hunt {
-            details.insert("hunt".to_owned(), json!(hunt.hunt));
-            details.insert("wave".to_owned(), json!(wave));
+            leaf.details.insert("hunt".to_owned(), json!(hunt.hunt));
+            leaf.details.insert("wave".to_owned(), json!(wave));
         }
+        let held = hunt.map(|(hunt, wave)| Change::HoldOrder { hunt: hunt.hunt, order: record.order, wave });
+        self.keep_order(record, held, vec![leaf]).await
+    }
+
+    /// The record of a collection order, and the leaf that says that it was given.
+    pub(super) fn collection_record(
+        &self,
+        by: &Actor,
+        (order, envelope): (Order, Signed),
+        message: &[u8],
+        key: &PublicKey,
+    ) -> (OrderRecord, NewLeaf) {
+        let sha256 = Sha256::of(message);
         let leaf = NewLeaf {
             actor: by.to_string(),
-            details,
+            details: details([
+                ("agent", json!(order.agent)),
+                ("expires", json!(order.expires)),
+                ("key", json!(fingerprint(key))),
+                ("profile", json!(order.profile.name)),
+                ("sha256", json!(sha256)),
+                ("signed_by", json!(envelope.principal)),
+                ("supersedes", json!(order.supersedes)),
+            ]),
             event: "order_issued",
             incident: Some(order.incident.clone()),
             subject: format!("order:{}", order.order),
-            time: now,
+            time: self.now(),
         };
         let record = OrderRecord {
             agent: order.agent,
             approvals: Vec::new(),
-            approvers: 1,
+            approvers: u32::from(!is_automation(&envelope.principal)),
             bundle: None,
             directive: None,
             envelope,
@@ -91,8 +106,7 @@ impl App {
             state: OrderState::Queued,
             supersedes: order.supersedes,
         };
-        let held = hunt.map(|(hunt, wave)| Change::HoldOrder { hunt: hunt.hunt, order: record.order, wave });
-        self.keep_order(record, held, vec![leaf]).await
+        (record, leaf)
     }
 
     /// Keeps a new order, and wakes its agent when there is something for it: one that is held waits for its turn.

@@ -2,14 +2,13 @@
 
 use bundle::checkpoint::to_sorted_json;
 use bundle::sign::SigningKey;
-use serde_json::json;
 use wire::containment::{AUTOMATION, Action, CONTAINMENT_TYPE, ContainmentOrder, Directive};
-use wire::order::{ORDER_TYPE, Order, OrderState};
+use wire::order::{ORDER_TYPE, Order};
 use wire::profile::{Values, shipped};
 use wire::signed::namespace;
-use wire::{Instant, OrderId, Sha256};
+use wire::{Instant, OrderId};
 
-use super::super::{Actor, App, Problem, ProblemKind, details, random};
+use super::super::{Actor, App, Problem, ProblemKind, random};
 use super::facts::Subject;
 use super::machine::Effect;
 use super::preserved::Preserved;
@@ -26,25 +25,36 @@ impl App {
         subject: &Subject,
         effect: Effect,
     ) -> Result<(Change, NewLeaf), Problem> {
-        let key = self.automation.as_ref().ok_or_else(|| internal("there is no automation key"))?;
         match effect {
             Effect::Cancel(order) => {
                 let order = self.order_record(order).await?;
                 self.cancelled(&Actor::Server, &order, "automation has decided otherwise")
             }
-            Effect::Capture(order) => self.capture(record, subject, order, key),
+            Effect::Capture(order) => self.capture(record, subject, order),
             Effect::Isolate { approvers, deadline, order, preserved } => {
                 let lease_secs = self.site.automation().lease_minutes * 60;
                 let reason = subject.facts.signals.clone();
                 let order = isolation(record, &preserved, (order, self.now(), deadline), lease_secs, reason)?;
-                let message = to_sorted_json(&order);
-                let envelope = key.envelope(AUTOMATION, namespace::CONTAIN, message.as_bytes()).map_err(internal)?;
-                let by = (approvers, Vec::new());
-                let (order, leaf) =
-                    self.containment_record(&Actor::Server, (order, envelope), message.as_bytes(), &key.public(), by);
+                let (order, leaf) = self.automatic_containment(order, approvers)?;
                 Ok((Change::AddOrder(Box::new(order)), leaf))
             }
         }
+    }
+
+    /// The record of a containment order under the automation key, which so many persons must approve, and its leaf.
+    pub(super) fn automatic_containment(
+        &self,
+        order: ContainmentOrder,
+        approvers: u32,
+    ) -> Result<(OrderRecord, NewLeaf), Problem> {
+        let (key, message) = (self.automation_key()?, to_sorted_json(&order));
+        let envelope = key.envelope(AUTOMATION, namespace::CONTAIN, message.as_bytes()).map_err(internal)?;
+        let by = (approvers, Vec::new());
+        Ok(self.containment_record(&Actor::Server, (order, envelope), message.as_bytes(), &key.public(), by))
+    }
+
+    fn automation_key(&self) -> Result<&SigningKey, Problem> {
+        self.automation.as_ref().ok_or_else(|| internal("there is no automation key"))
     }
 
     fn capture(
@@ -52,7 +62,6 @@ impl App {
         record: &AutomationRecord,
         subject: &Subject,
         order: OrderId,
-        key: &SigningKey,
     ) -> Result<(Change, NewLeaf), Problem> {
         let (now, wanted) = (self.now(), &subject.incident.assessment.evidence_plan.profile);
         // A site's plan may name a profile of its own hosts: what is shipped takes the volatile tier as well.
@@ -75,41 +84,10 @@ impl App {
             v: 1,
             values: Values::default(),
         };
-        let message = to_sorted_json(&order);
+        let (key, message) = (self.automation_key()?, to_sorted_json(&order));
         let envelope = key.envelope(AUTOMATION, namespace::COLLECT, message.as_bytes()).map_err(internal)?;
-        let sha256 = Sha256::of(message.as_bytes());
-        let leaf = NewLeaf {
-            actor: Actor::Server.to_string(),
-            details: details([
-                ("agent", json!(order.agent)),
-                ("expires", json!(order.expires)),
-                ("profile", json!(order.profile.name)),
-                ("sha256", json!(sha256)),
-                ("signed_by", json!(AUTOMATION)),
-            ]),
-            event: "order_issued",
-            incident: Some(order.incident.clone()),
-            subject: format!("order:{}", order.order),
-            time: now,
-        };
-        let order = OrderRecord {
-            agent: order.agent,
-            approvals: Vec::new(),
-            approvers: 0,
-            bundle: None,
-            directive: None,
-            envelope,
-            events: Vec::new(),
-            expires: order.expires,
-            incident: order.incident,
-            issued: now,
-            nonce: order.nonce,
-            order: order.order,
-            profile: order.profile.name,
-            sha256,
-            state: OrderState::Queued,
-            supersedes: None,
-        };
+        let (order, leaf) =
+            self.collection_record(&Actor::Server, (order, envelope), message.as_bytes(), &key.public());
         Ok((Change::AddOrder(Box::new(order)), leaf))
     }
 }
@@ -138,7 +116,8 @@ fn isolation(
     })
 }
 
-fn nonce() -> Result<String, Problem> {
+/// 16 random bytes in hex.
+pub(super) fn nonce() -> Result<String, Problem> {
     Ok(format!("{:032x}", u128::from_be_bytes(random()?)))
 }
 
