@@ -58,6 +58,11 @@ fn two_signals_isolate_a_host_and_an_order_releases_it() {
         ["receipted", "automation_ordered", "containment_applied", "automation_holding", "containment_released"];
     let at: Vec<u64> = steps.iter().map(|step| first(step)).collect();
     assert!(at.is_sorted(), "{steps:?}: {at:?}");
+
+    automated.at_the_console(&["contain", "isolate_network", "--lease", "1h"]).expect_code(0);
+    assert!(!automated.is_open());
+    automated.at_the_console(&["release", "--all"]).expect_code(0);
+    harness::until("the host takes connections again", SOON, || automated.is_open().then_some(()));
 }
 
 #[test]
@@ -182,4 +187,66 @@ fn an_agent_that_is_killed_while_it_captures_and_while_it_isolates_goes_on() {
     automated.await_stage(&incident, "ended");
     harness::until("the host takes connections again", SOON, || automated.is_open().then_some(()));
     happened_once(&automated, &incident);
+}
+
+/// The order by which the server tells the host that its isolation does not hold.
+fn told_host(of: &Automated, incident: &str, state: &str) -> Value {
+    harness::until(&format!("the host was told, and the order is {state}"), SOON, || {
+        let tells = |order: &Value| order["directive"]["directive"] == "does_not_hold" && order["state"] == state;
+        orders(of, incident).into_iter().find(tells)
+    })
+}
+
+#[test]
+fn an_isolation_that_the_server_sees_not_to_hold_is_taken_back_whoever_ordered_it() {
+    if !is_root_or_skipped("a host in a namespace is isolated, and the server sees that it does not hold") {
+        return;
+    }
+    let Some(automated) = Automated::start_with(0, "restore") else { return };
+    let incident = automated.alert("falco");
+    automated.await_stage(&incident, "waiting");
+    let _instead = automated.answer_instead();
+    let host = automated.host.agent();
+    let isolation = ["contain", &incident, "--host", &host, "isolate_network", "--lease", "1h", "--reason", "a drill"];
+    let order = automated.site.ask(&isolation);
+    let id = order["order"].as_str().unwrap();
+    let over = automated.site.await_order(id, "completed", SOON);
+    let events = over["events"].as_array().unwrap();
+    let find = |name: &str, key: &str, value: Value| {
+        events.iter().filter(|event| event["containment"] == name && event[key] == value).count()
+    };
+    assert_eq!(find("released", "cause", json!("not_valid")), 1, "{over}");
+    assert!(find("validated", "holds", json!(true)) > 0, "the host itself saw nothing of it: {over}");
+    let told = told_host(&automated, &incident, "completed");
+    assert_eq!((&told["directive"]["contains"], &told["signed_by"]), (&json!(id), &json!("automation")), "{told}");
+    let at = |value: &Value| serde_json::from_value::<wire::Instant>(value.clone()).unwrap().0;
+    let seen = events.iter().find(|event| event["containment"] == "validated" && event["holds"] == false).unwrap();
+    assert!(at(&told["issued"]) - at(&seen["time"]) > 9_000_000_000, "never upon one look: {seen} {told}");
+    harness::until("people are told", SOON, || {
+        let released = format!("containment_released_without_an_order:{id}");
+        purposes(&automated, &incident).contains(&released).then_some(())
+    });
+    automated.site.holdfast(&["custody", "verify"]).expect_code(0);
+}
+
+#[test]
+fn an_isolation_that_the_server_sees_not_to_hold_stays_where_policy_says_so() {
+    if !is_root_or_skipped("a host in a namespace stays isolated, though the server sees that it does not hold") {
+        return;
+    }
+    let Some(automated) = Automated::start_with(0, "stay_closed") else { return };
+    let incident = automated.alert("falco");
+    automated.await_stage(&incident, "waiting");
+    let _instead = automated.answer_instead();
+    automated.alert("guardduty");
+    let told = told_host(&automated, &incident, "refused");
+    let refusal = &told["events"][0];
+    assert!(refusal["message"].as_str().unwrap().contains("stays closed"), "{told}");
+    let id = told["directive"]["contains"].as_str().unwrap();
+    let order = automated.site.api(&format!("orders/{id}"));
+    assert_eq!(order["state"], "holding", "{order}");
+    assert_eq!(automated.await_stage(&incident, "applied")["order"], id);
+    automated.site.holdfast_within(&["release", id, "--reason", "a drill", "--follow"], SOON).expect_code(0);
+    let tells = |order: &&Value| order["directive"]["directive"] == "does_not_hold";
+    assert_eq!(orders(&automated, &incident).iter().filter(tells).count(), 1, "once");
 }

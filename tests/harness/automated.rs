@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::line::Line;
-use crate::process::{Running, until};
+use crate::process::{Ended, Running, until};
 use crate::programs::agent;
 use crate::site::{Host, Setup, Site};
 
@@ -53,6 +53,11 @@ impl Automated {
     /// A host with so many more processes, which waits for orders. `None`, with the reason on standard error, where the
     /// kernel lacks what the line is made of, or the agent the action.
     pub fn start(processes: usize) -> Option<Self> {
+        Self::start_with(processes, "restore")
+    }
+
+    /// The same, whose policy says this of an isolation that does not hold.
+    pub fn start_with(processes: usize, on_invalid: &str) -> Option<Self> {
         let knows = Running::start(Command::new(agent()).args(["contain", "isolate_network", "--help"])).wait(SOON);
         if knows.code() != Some(0) {
             let _ = writeln!(std::io::stderr(), "skipped: automation isolates a host: this agent cannot");
@@ -75,7 +80,10 @@ impl Automated {
         let shown: Value = serde_json::from_str(&shown).unwrap();
         let signers = fs::read_to_string(site.path("signers")).unwrap();
         site.write("signers", format!("{signers}{}\n", shown["allowed_signers"].as_str().unwrap()));
-        let policy = site.write("policy.toml", shown["policy"].as_str().unwrap());
+        let policy = shown["policy"].as_str().unwrap();
+        assert!(policy.contains("[contain]\n"), "{policy}");
+        let policy = policy.replace("[contain]\n", &format!("[contain]\non_invalid = \"{on_invalid}\"\n"));
+        let policy = site.write("policy.toml", policy);
         let host = site.enroll_with("web-1", &["--policy", policy.to_str().unwrap()]);
         let script = format!("for i in $(seq {processes}); do sleep infinity & done; exec \"$0\" \"$@\"");
         let own = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
@@ -95,8 +103,21 @@ impl Automated {
 
     /// True while the host takes a connection from here.
     pub fn is_open(&self) -> bool {
-        let far = Ipv4Addr::from(u32::from(self.line.near()) + 5);
-        TcpStream::connect_timeout(&SocketAddr::new(far.into(), PORT), Duration::from_millis(500)).is_ok()
+        TcpStream::connect_timeout(&SocketAddr::new(self.line.far().into(), PORT), Duration::from_millis(500)).is_ok()
+    }
+
+    /// `holdfast-agent …`, as root at the host's console.
+    pub fn at_the_console(&self, words: &[&str]) -> Ended {
+        let mut command = Command::new("nsenter");
+        command.arg(&self.line.prefix()[1]).arg(agent()).args(words).env("HOLDFAST_STATE_DIR", self.host.state());
+        Running::start(&mut command).wait(SOON)
+    }
+
+    /// Somebody on the way takes the host's connections in its stead, so that its isolation cannot be seen from the server.
+    pub fn answer_instead(&self) -> Running {
+        let instead = self.line.answer_instead(PORT);
+        until("somebody answers instead of the host", SOON, || self.is_open().then_some(()));
+        instead
     }
 
     /// An alert of a product, under a token of its own; its incident.

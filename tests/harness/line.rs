@@ -16,6 +16,15 @@ const LOSS_PERCENT: u32 = 5;
 /// What a question and its answer take longer together.
 const DELAY: Duration = Duration::from_millis(200);
 const DEADLINE: Duration = Duration::from_secs(20);
+/// Takes connections to addresses that are not its own (19: IP_TRANSPARENT, ip(7)).
+const TAKE: &str = "
+import socket, sys
+takes = socket.socket()
+takes.setsockopt(socket.SOL_IP, 19, 1)
+takes.bind(('', int(sys.argv[1])))
+takes.listen()
+while True: takes.accept()[0].close()
+";
 
 /// See the module. It ends when this is dropped.
 pub struct Line {
@@ -81,6 +90,25 @@ impl Line {
     /// The address at which the agent's side reaches ours.
     pub fn near(&self) -> Ipv4Addr {
         self.near
+    }
+
+    /// The address of the agent's side.
+    pub fn far(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.near) + 5)
+    }
+
+    /// What lies between takes the connections to this port of the agent's side itself, from now on: whatever the agent's
+    /// side does about the port cannot be seen from here.
+    pub fn answer_instead(&self, port: u16) -> Running {
+        let (between, far) = (&self.between, self.far());
+        for step in [
+            format!("ip -n {between} rule add priority 10 ipproto tcp dport {port} lookup 100"),
+            format!("ip -n {between} route add local {far}/32 dev lo table 100"),
+        ] {
+            run(&step).unwrap();
+        }
+        let serve = ["netns", "exec", between, "python3", "-c", TAKE, &port.to_string()];
+        Running::start(Command::new("ip").args(serve))
     }
 
     /// What a command line begins with that is to run at the agent's end.

@@ -91,6 +91,12 @@ pub enum Directive {
         /// The order that was applied.
         contains: OrderId,
     },
+    /// It does not hold, seen from the server: the host does what its policy says about that. Never a person's, who releases
+    /// it.
+    DoesNotHold {
+        /// The order that was applied.
+        contains: OrderId,
+    },
 }
 
 impl Directive {
@@ -101,6 +107,7 @@ impl Directive {
             Self::Rehearse { .. } => "rehearse",
             Self::Renew { .. } => "renew",
             Self::Release { .. } => "release",
+            Self::DoesNotHold { .. } => "does_not_hold",
         }
     }
 
@@ -108,7 +115,7 @@ impl Directive {
     pub const fn action(&self) -> Option<&Action> {
         match self {
             Self::Apply { action, .. } | Self::Rehearse { action } => Some(action),
-            Self::Renew { .. } | Self::Release { .. } => None,
+            Self::Renew { .. } | Self::Release { .. } | Self::DoesNotHold { .. } => None,
         }
     }
 }

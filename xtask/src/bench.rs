@@ -2,6 +2,7 @@
 //!
 //! Nothing is asserted: a ratio is for people, and a busy machine moves it.
 
+mod automation;
 mod fleet;
 mod intake;
 mod limits;
@@ -10,7 +11,7 @@ mod path;
 mod triage;
 mod volatile;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
@@ -23,9 +24,11 @@ use crate::shell::{output, stage};
 
 /// See `cargo xtask --help`.
 pub const SUMMARY: &str =
-    "what is fast, each against its floor, as ratios; bench alerts [DIR] | fleet | load: these alone";
+    "what is fast, each against its floor, as ratios; bench alerts [DIR] | automation | fleet | load: these alone";
 
 const ROUNDS: usize = 5;
+const AUTOMATION: &str = "automation, with 300 more processes";
+const LOAD: &str = "the server under load";
 
 /// One line of the result: times in nanoseconds.
 struct Row {
@@ -48,7 +51,8 @@ struct Bench {
 /// When a side of a comparison does not run.
 pub fn run(options: &[String]) -> anyhow::Result<()> {
     match options {
-        [only_load] if only_load == "load" => return only_load_rows(),
+        [only_load] if only_load == "load" => return with_agent(LOAD, |agent| load::measure(agent).map(Some)),
+        [only_automation] if only_automation == "automation" => return with_agent(AUTOMATION, automation::measure),
         [only_fleet] if only_fleet == "fleet" => return stage("a fleet", fleet::measure),
         [only_alerts] if only_alerts == "alerts" => return stage("alerts", || intake::measure(None)),
         [only_alerts, folder] if only_alerts == "alerts" => return stage("alerts", || intake::measure(Some(folder))),
@@ -64,7 +68,8 @@ pub fn run(options: &[String]) -> anyhow::Result<()> {
     rows.push(stage("bundle writing", || compare_writing(&writing))?);
     rows.push(stage("triage", || triage::compare(&bench))?);
     rows.extend(stage("limits", || limits::compare(&bench))?);
-    rows.push(stage("the server under load", || load::measure(&bench.agent))?);
+    rows.push(stage(LOAD, || load::measure(&bench.agent))?);
+    rows.extend(stage(AUTOMATION, || automation::measure(&bench.agent))?);
     stage("the path, with 300 more processes", || path::measure(&bench.agent))?;
     stage("alerts", || intake::measure(None))?;
     stage("a fleet", fleet::measure)?;
@@ -79,10 +84,11 @@ fn show(rows: &[Row]) {
     }
 }
 
-fn only_load_rows() -> anyhow::Result<()> {
+/// One row alone, or none where it cannot be measured.
+fn with_agent(what: &str, measure: impl FnOnce(&Path) -> anyhow::Result<Option<Row>>) -> anyhow::Result<()> {
     prepare(&[MUSL_GCC])?;
     let agent = stage("the agent as it is shipped", || programs::agent(Build::Release))?;
-    show(&[stage("the server under load", || load::measure(&agent))?]);
+    show(stage(what, || measure(&agent))?.as_slice());
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use wire::containment::{Check, ContainmentEvent, LEASE_SECS_MAX, ReleaseCause, Side};
 use wire::{Instant, OrderId};
 
-use super::journal::{Entry, Held, Journal, JournalError, Otherwise, Phase, Step, StepState, Wish};
+use super::journal::{By, Entry, Held, Journal, JournalError, Otherwise, Phase, Step, StepState, Wish};
 use super::lease::Lease;
 use super::{ACTIONS, Failed, Kind, Look, Plan, Scene, Tended, Unplanned, preview};
 use crate::causes::with_causes;
@@ -141,6 +141,22 @@ impl Engine {
             self.journal.write(&entry, &held)?;
         }
         Ok(())
+    }
+
+    /// Whether it is to be taken back where the server sees that it does not hold. What root did at the console is root's.
+    ///
+    /// # Errors
+    /// Why not, in a sentence.
+    pub fn falls_when_invalid(&self, id: OrderId) -> Result<(), String> {
+        let found = self.journal.find(id).and_then(|entry| entry.ok_or(JournalError::Unknown(id)));
+        let wish = found.map_err(|error| with_causes(&error))?.wish;
+        match (wish.by, wish.on_invalid) {
+            (By::Console, _) => Err(format!("containment {id} is none that an order applied")),
+            (By::Order, Otherwise::StayClosed) => {
+                Err("it stays closed, as the policy said when it was applied of what does not hold".to_owned())
+            }
+            (By::Order, Otherwise::Restore) => Ok(()),
+        }
     }
 
     /// Ends one that was asked for and not begun, because of this.

@@ -127,8 +127,12 @@ impl Daemon {
         let wished = match &order.directive {
             Directive::Apply { action, lease_secs } => Some((action, *lease_secs)),
             Directive::Rehearse { action } => Some((action, 1)),
-            Directive::Renew { .. } | Directive::Release { .. } => None,
+            Directive::Renew { .. } | Directive::Release { .. } | Directive::DoesNotHold { .. } => None,
         };
+        if let Directive::DoesNotHold { contains } = &order.directive {
+            let policy = |message| Refusal { reason: RefusalReason::Policy, message };
+            self.engine.falls_when_invalid(*contains).map_err(policy)?;
+        }
         let mut wish = None;
         let mut planned = None;
         if let Some((action, lease_secs)) = wished {
@@ -166,14 +170,8 @@ impl Daemon {
                 let renewed = self.driven(move |engine| engine.renew(contains, lease_secs)).await;
                 self.say_of(id, renewed.map(|until| ContainmentEvent::Renewed { until }));
             }
-            (Directive::Release { contains }, ..) => {
-                let folder = self.folder.clone();
-                let released = self.driven(move |engine| {
-                    engine.release(contains, ReleaseCause::Order)?;
-                    Ok(keeper::carry_out(engine, &folder, contains)?)
-                });
-                self.say_of(id, released.await.map(|entry| released_as(&entry)));
-            }
+            (Directive::Release { contains }, ..) => self.release(id, contains, ReleaseCause::Order).await,
+            (Directive::DoesNotHold { contains }, ..) => self.release(id, contains, ReleaseCause::NotValid).await,
             _ => {}
         }
         if let Err(error) = self.journal.borrow_mut().handed_over(id) {
@@ -199,6 +197,15 @@ impl Daemon {
                 self.say(id, OrderEvent::Containment { told, rehearsed: false });
             }
         }
+    }
+
+    async fn release(&self, id: OrderId, contains: OrderId, cause: ReleaseCause) {
+        let folder = self.folder.clone();
+        let released = self.driven(move |engine| {
+            engine.release(contains, cause)?;
+            Ok(keeper::carry_out(engine, &folder, contains)?)
+        });
+        self.say_of(id, released.await.map(|entry| released_as(&entry)));
     }
 
     /// Runs the engine where it may block.

@@ -94,6 +94,19 @@ impl Contain {
         Ok(())
     }
 
+    /// Whether what does not hold, seen from the server, may be taken back.
+    ///
+    /// # Errors
+    /// What is forbidden, in a sentence.
+    pub fn permit_restoring(&self) -> Result<(), String> {
+        match self.on_invalid {
+            Otherwise::Restore => Ok(()),
+            Otherwise::StayClosed => {
+                Err("it stays closed, as this host's policy says of what does not hold".to_owned())
+            }
+        }
+    }
+
     /// Whether a lease may be this long.
     ///
     /// # Errors

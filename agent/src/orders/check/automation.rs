@@ -69,6 +69,12 @@ pub(super) fn permit_containment(
             let is_own = context.seen.automatic(now).any(|one| one.order == *contains);
             if is_own { Ok(()) } else { Err("automation may release only what it has applied itself".to_owned()) }
         }
+        // Whoever applied it, and no new power for an enemy who has the server: without this he keeps renewals from the host
+        // and answers it no more, and the lease ends. He ends it sooner, and only where policy does not keep it closed.
+        Directive::DoesNotHold { .. } if context.policy.contain.protected => {
+            Err("this host is protected, and stays as it is: nothing happens to it by automation".to_owned())
+        }
+        Directive::DoesNotHold { .. } => Ok(()),
         Directive::Rehearse { action } => policy.permit_action(action.name()),
         Directive::Apply { action, .. } => {
             policy.permit_action(action.name())?;

@@ -62,6 +62,12 @@ pub fn check_containment(
     if let Directive::Apply { lease_secs, .. } | Directive::Renew { lease_secs, .. } = &order.directive {
         contain.permit_lease(*lease_secs).map_err(policy)?;
     }
+    if let Directive::DoesNotHold { .. } = &order.directive {
+        if !people.is_empty() {
+            return Err(policy("a person releases it: only the server says how it looks from there".to_owned()));
+        }
+        contain.permit_restoring().map_err(policy)?;
+    }
     let mut automatic = None;
     if people.is_empty() {
         automation::permit_containment(&order.directive, order.evidence.as_ref(), &envelope.principal, now, context)

@@ -2,6 +2,7 @@
 
 use super::super::tests::{NOW, SECOND};
 use super::*;
+use crate::contain::journal::Otherwise;
 use crate::orders::seen::Seen;
 use crate::policy::Policy;
 use bundle::sign::{AllowedSigners, SigningKey};
@@ -274,6 +275,22 @@ fn each_bound_of_automation() {
             (R::Policy, "only what it has applied itself", |c| {
                 c.order.directive = Directive::Release { contains: OrderId::new(5, [5; 10]) };
             }),
+            (R::Policy, "stays closed", |c| {
+                c.policy.contain.on_invalid = Otherwise::StayClosed;
+                c.order.directive = Directive::DoesNotHold { contains: OrderId::new(5, [5; 10]) };
+            }),
+            (R::Policy, "this host is protected", |c| {
+                c.policy.contain.protected = true;
+                c.order.directive = Directive::DoesNotHold { contains: OrderId::new(5, [5; 10]) };
+            }),
+            (R::Policy, "may order nothing", |c| {
+                (c.key, c.principal) = (4, "automation:2");
+                c.order.directive = Directive::DoesNotHold { contains: OrderId::new(5, [5; 10]) };
+            }),
+            (R::Policy, "a person releases it", |c| {
+                (c.key, c.principal) = (1, "ada");
+                c.order.directive = Directive::DoesNotHold { contains: OrderId::new(5, [5; 10]) };
+            }),
             (R::Policy, "it names no evidence", |c| c.order.evidence = None),
             (R::Policy, "only a person", |c| {
                 c.order.evidence = Some(EvidenceBasis::Waived { because: String::new() });
@@ -329,6 +346,9 @@ fn automation_does_what_it_may_and_a_person_makes_an_order_a_persons() {
     own.isolated(60);
     own.order.directive = Directive::Release { contains: OrderId::new(5, [5; 10]) };
     own.taken();
+    let mut invalid = automatic();
+    invalid.order.directive = Directive::DoesNotHold { contains: OrderId::new(6, [6; 10]) };
+    assert_eq!(invalid.taken().automatic, None, "a person's as well, and nothing that counts");
     let mut approved = automatic();
     approved.isolated(60);
     approved.order.evidence = None;

@@ -218,6 +218,9 @@ fn check_form(order: &ContainmentOrder) -> Result<(), Problem> {
         ));
     }
     check_nonce(&order.nonce)?;
+    if matches!(order.directive, Directive::DoesNotHold { .. }) {
+        return Err(input("only the server says how a containment looks from there", "holdfast release takes it back"));
+    }
     if order.reason.as_ref().is_some_and(|reason| reason.len() > TEXT_BYTES_MAX) {
         return Err(input("the order's reason is too long", "shorten it"));
     }
@@ -258,7 +261,9 @@ pub(super) fn check_action(action: &Action) -> Result<(), Problem> {
 /// The order that a directive is about, when it is about another one.
 pub const fn contained(directive: &Directive) -> Option<OrderId> {
     match directive {
-        Directive::Renew { contains, .. } | Directive::Release { contains } => Some(*contains),
+        Directive::Renew { contains, .. } | Directive::Release { contains } | Directive::DoesNotHold { contains } => {
+            Some(*contains)
+        }
         Directive::Apply { .. } | Directive::Rehearse { .. } => None,
     }
 }

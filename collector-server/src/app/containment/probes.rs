@@ -3,6 +3,10 @@
 //! It is tried again and again while it holds. A host names the addresses and ports itself, and it may lie: only addresses
 //! of private networks are tried, few of them, and nothing is sent. A connection that comes about shows that it does not
 //! hold; that none does shows as much as the network between would have let through.
+//!
+//! The host does not see that itself. So where a port takes connections several times in a row, the host is told under the
+//! automation key, once, and does what its policy says: it takes the isolation back, or says that it stays closed. An agent
+//! that answers no more cannot be told anything: its lease ends.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -15,12 +19,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant as Deadline, timeout};
 use wire::agent_api::POLL_WAIT_SECS_MAX;
 use wire::api::{LiveEvent, TimedEvent};
-use wire::containment::{Action, Check, ContainmentEvent, Directive, Preview, Side};
+use wire::containment::{
+    Action, CONTAINMENT_TYPE, Check, ContainmentEvent, ContainmentOrder, Directive, Preview, Side,
+};
 use wire::order::{OrderEvent, OrderState};
 use wire::{Instant, OrderId};
 
+use super::super::alerts::unix_ms;
 use super::super::orders::leaf;
-use super::super::{Actor, App, Problem};
+use super::super::{Actor, App, Problem, random};
+use super::effects::nonce;
 use crate::store::{Change, OrderRecord, StoreError};
 
 /// How often each is tried.
@@ -30,6 +38,10 @@ const AGAIN_EVERY: Duration = Duration::from_secs(5);
 /// An agent that was not heard for so long does not answer: a long poll, and what is between two.
 const AWAY_SECS_MAX: u64 = POLL_WAIT_SECS_MAX + 35;
 const TICK: Duration = Duration::from_secs(1);
+/// The host is told when a port took connections so many times in a row: never upon one look.
+const OPEN_IN_A_ROW: u32 = 3;
+/// What the host is told is of now: an agent that takes it later is not to act upon it.
+const TOLD_VALID_NS: i128 = 120 * 1_000_000_000;
 /// How long an answer may take.
 const WAIT: Duration = Duration::from_millis(800);
 /// Connections to one host at a time.
@@ -37,11 +49,19 @@ const TARGETS_MAX: usize = 16;
 /// Orders that are looked at.
 const ORDERS_MAX: u32 = 1000;
 
+/// An isolation that is tried.
+#[derive(Clone, Copy)]
+struct Tried {
+    at: Deadline,
+    /// How many times in a row a port took a connection.
+    open: u32,
+}
+
 impl App {
     /// Tries the hosts that are isolated until the server stops.
     pub async fn run_probes(self: Arc<Self>) {
         let Ok(mut listener) = self.live.listen() else { return };
-        let mut tried: HashMap<OrderId, Deadline> = HashMap::new();
+        let mut tried: HashMap<OrderId, Tried> = HashMap::new();
         loop {
             if self.peers.leads()
                 && let Err(problem) = self.probe_due(&mut tried).await
@@ -64,7 +84,7 @@ impl App {
         }
     }
 
-    async fn probe_due(&self, tried: &mut HashMap<OrderId, Deadline>) -> Result<(), Problem> {
+    async fn probe_due(&self, tried: &mut HashMap<OrderId, Tried>) -> Result<(), Problem> {
         let now = Deadline::now();
         let orders = self.store.containment_orders(ORDERS_MAX).await?;
         let holding: Vec<OrderRecord> = orders.into_iter().filter(is_isolation_in_force).collect();
@@ -73,24 +93,35 @@ impl App {
         tried.retain(|order, _| known.contains(order));
         for order in holding {
             let every = if super::facts::contained(&order).server_holds == Some(false) { AGAIN_EVERY } else { EVERY };
-            if tried.get(&order.order).is_none_or(|last| now.duration_since(*last) >= every) {
-                tried.insert(order.order, now);
-                self.probe(order).await?;
+            let last = tried.get(&order.order).copied();
+            if last.is_some_and(|last| now.duration_since(last.at) < every) {
+                continue;
+            }
+            let open = last.map_or(0, |last| last.open);
+            // One that fails is tried again in its time.
+            tried.insert(order.order, Tried { at: now, open });
+            let is_open = self.probe(&order).await?;
+            let open = if is_open { open.saturating_add(1) } else { 0 };
+            tried.insert(order.order, Tried { at: now, open });
+            if open >= OPEN_IN_A_ROW {
+                self.tell_host(&order).await?;
             }
         }
         Ok(())
     }
 
-    /// Tries one host, and tells what changed since the last time.
-    async fn probe(&self, order: OrderRecord) -> Result<(), Problem> {
-        let mut checks = vec![self.check_agent(&order).await?];
+    /// Tries one host, and tells what changed since the last time. Answers whether a port took a connection.
+    async fn probe(&self, order: &OrderRecord) -> Result<bool, Problem> {
+        let mut checks = vec![self.check_agent(order).await?];
         let preview = order.preview().cloned().unwrap_or_default();
         let targets = targets(&preview);
         if targets.is_empty() {
             let what = "the host names no port in a private network that could be tried from here".to_owned();
             checks.push(Check { holds: true, side: Side::Server, what });
         }
-        checks.extend(try_all(targets).await);
+        let tried = try_all(targets).await;
+        let is_open = tried.iter().any(|check| !check.holds);
+        checks.extend(tried);
         let holds = checks.iter().all(|check| check.holds);
         metrics::counter!("holdfast_probes_total", "holds" => if holds { "yes" } else { "no" }).increment(1);
         let told = ContainmentEvent::Validated { checks, holds };
@@ -99,11 +130,11 @@ impl App {
                 && matches!(event.event, OrderEvent::Containment { told: ContainmentEvent::Validated { .. }, .. })
         });
         let event = OrderEvent::Containment { told, rehearsed: false };
-        if last.is_some_and(|last| last.event == event) && !is_renewed_since(&order) {
-            return Ok(());
+        if last.is_some_and(|last| last.event == event) && !is_renewed_since(order) {
+            return Ok(is_open);
         }
         let now = self.now();
-        let leaf = leaf(&order, &Actor::Server, "containment_validated", [("told", json!(event))], now);
+        let leaf = leaf(order, &Actor::Server, "containment_validated", [("told", json!(event))], now);
         let (order_id, state) = (order.order, OrderState::Holding);
         let event = TimedEvent { agent_time: None, event, time: now };
         let change = Change::OrderEvent { event: Some(event.clone()), from: vec![state], order: order_id, to: state };
@@ -113,7 +144,38 @@ impl App {
             Err(error) => return Err(error.into()),
         }
         self.live.tell(&order.incident, LiveEvent::Order { event, order: order_id, state });
-        Ok(())
+        Ok(is_open)
+    }
+
+    /// Tells the host that its isolation does not hold, unless it was told already and has made something of it.
+    async fn tell_host(&self, order: &OrderRecord) -> Result<(), Problem> {
+        if !self.site.automation().on || self.automation.is_none() {
+            return Ok(());
+        }
+        let tells = |other: &OrderRecord| {
+            let is_of_it =
+                matches!(other.directive, Some(Directive::DoesNotHold { contains }) if contains == order.order);
+            is_of_it && !matches!(other.state, OrderState::Expired | OrderState::Cancelled)
+        };
+        if self.store.orders_of(&order.incident).await?.iter().any(tells) {
+            return Ok(());
+        }
+        let now = self.now();
+        let told = ContainmentOrder {
+            agent: order.agent.clone(),
+            directive: Directive::DoesNotHold { contains: order.order },
+            evidence: None,
+            expires: Instant(now.0 + TOLD_VALID_NS),
+            incident: order.incident.clone(),
+            issued: now,
+            nonce: nonce()?,
+            order: OrderId::new(unix_ms(now), random()?),
+            reason: Some(format!("its ports took connections from the server {OPEN_IN_A_ROW} times in a row")),
+            kind: CONTAINMENT_TYPE.to_owned(),
+            v: 1,
+        };
+        let (record, leaf) = self.automatic_containment(told, 0)?;
+        self.keep_order(record, None, vec![leaf]).await.map(|_| ())
     }
 
     async fn check_agent(&self, order: &OrderRecord) -> Result<Check, Problem> {

@@ -38,13 +38,15 @@ pub fn is_left_changed(record: &OrderRecord) -> bool {
     matches!(last, Some(OrderEvent::Containment { told: ContainmentEvent::Failed { restored: false, .. }, .. }))
 }
 
-/// Where the order stands after it. An order that renews or releases another one is done when that is so.
+/// Where the order stands after it. An order that renews or releases another one, or says that it does not hold, is done
+/// when that is so.
 pub fn state_after(directive: &Directive, event: &OrderEvent) -> OrderState {
     match (directive, event) {
         (Directive::Renew { .. }, OrderEvent::Containment { told: ContainmentEvent::Renewed { .. }, .. })
-        | (Directive::Release { .. }, OrderEvent::Containment { told: ContainmentEvent::Released { .. }, .. }) => {
-            OrderState::Completed
-        }
+        | (
+            Directive::Release { .. } | Directive::DoesNotHold { .. },
+            OrderEvent::Containment { told: ContainmentEvent::Released { .. }, .. },
+        ) => OrderState::Completed,
         _ => event.state(),
     }
 }

@@ -93,6 +93,7 @@ fn what(directive: &Directive) -> Markup {
             Directive::Rehearse { action } => { "rehearsal of " strong { (words(action.name())) " " span.id { (shown(&action.target())) } } },
             Directive::Renew { contains, .. } => { "renewal of " span.id { (contains.short()) } },
             Directive::Release { contains } => { "release of " span.id { (contains.short()) } },
+            Directive::DoesNotHold { contains } => { "word that " span.id { (contains.short()) } " does not hold" },
         }
     }
 }

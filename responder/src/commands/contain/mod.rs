@@ -186,6 +186,7 @@ fn in_words(directive: &Directive) -> String {
             format!("renewal of {contains} for {} min", lease_secs.div_ceil(60))
         }
         Directive::Release { contains } => format!("release of {contains}"),
+        Directive::DoesNotHold { contains } => format!("word that {contains} does not hold"),
     }
 }
 
