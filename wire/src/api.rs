@@ -461,6 +461,19 @@ pub struct OrderView {
     pub supersedes: Option<OrderId>,
 }
 
+impl OrderView {
+    /// When the lease of what it did ends, by the host's clock; nothing where it did not apply anything.
+    pub fn lease_until(&self) -> Option<Instant> {
+        self.events.iter().rev().find_map(|timed| match &timed.event {
+            OrderEvent::Containment {
+                told: ContainmentEvent::Applied { until, .. } | ContainmentEvent::Renewed { until },
+                ..
+            } => Some(*until),
+            _ => None,
+        })
+    }
+}
+
 fn one() -> u32 {
     1
 }

@@ -120,6 +120,21 @@ impl Directive {
     }
 }
 
+/// In words. Holds text of people: escape it before a screen.
+impl fmt::Display for Directive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Apply { action, lease_secs } => write!(f, "{action} for {} min", lease_secs.div_ceil(60)),
+            Self::Rehearse { action } => write!(f, "rehearsal of {action}"),
+            Self::Renew { contains, lease_secs } => {
+                write!(f, "renewal of {contains} for {} min", lease_secs.div_ceil(60))
+            }
+            Self::Release { contains } => write!(f, "release of {contains}"),
+            Self::DoesNotHold { contains } => write!(f, "word that {contains} does not hold"),
+        }
+    }
+}
+
 /// An action and its arguments. Each is one file in the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
@@ -231,6 +246,15 @@ impl Action {
             Self::StopUnit { unit } => unit.clone(),
             Self::QuarantineFile { path, .. } => path.clone(),
         }
+    }
+}
+
+/// Its name and what it is aimed at.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        let target = self.target();
+        if target.is_empty() { Ok(()) } else { write!(f, " {target}") }
     }
 }
 
@@ -488,20 +512,26 @@ impl fmt::Display for ContainmentEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Planned { preview, steps } => {
-                let (peers, listening, sessions) =
-                    (preview.peers.len(), preview.listening.len(), preview.sessions.len());
-                write!(f, "{} steps; it touches {peers} peers, {listening} services, {sessions} sessions", steps.len())
+                let of = |items: &[String], noun: &str| {
+                    format!("{} {noun}{}", items.len(), if items.len() == 1 { "" } else { "s" })
+                };
+                let (peers, services) = (of(&preview.peers, "peer"), of(&preview.listening, "service"));
+                let (steps, sessions) = (of(steps, "step"), of(&preview.sessions, "session"));
+                write!(f, "{steps}; it touches {peers}, {services}, {sessions}")
             }
             Self::Applied { fallbacks, until } => {
-                write!(f, "in force until {until}")?;
+                write!(f, "in force until {}", seconds(*until))?;
                 fallbacks.iter().try_for_each(|fallback| write!(f, "; {fallback}"))
             }
-            Self::Validated { checks, holds: true } => write!(f, "{} checks say that it holds", checks.len()),
+            Self::Validated { checks, holds: true } => match checks.len() {
+                1 => f.write_str("1 check says that it holds"),
+                count => write!(f, "{count} checks say that it holds"),
+            },
             Self::Validated { checks, holds: false } => {
                 f.write_str("it does not hold")?;
                 checks.iter().filter(|check| !check.holds).try_for_each(|check| write!(f, "; {}", check.what))
             }
-            Self::Renewed { until } => write!(f, "in force until {until} now"),
+            Self::Renewed { until } => write!(f, "in force until {} now", seconds(*until)),
             Self::Tampered { message, restored } => {
                 write!(f, "{message}; it is {}", if *restored { "in place again" } else { "not in place" })
             }
@@ -514,6 +544,11 @@ impl fmt::Display for ContainmentEvent {
             }
         }
     }
+}
+
+/// A moment for people, to the second.
+fn seconds(at: Instant) -> impl fmt::Display {
+    at.calendar().strftime("%Y-%m-%d %H:%M:%SZ")
 }
 
 /// What root did at a host's console, and no order said: the body of `POST /agent/v1/containments`.

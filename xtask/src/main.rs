@@ -28,7 +28,7 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
-    Command { name: "demo", options: "[--exit] [--open]", summary: demo::SUMMARY, run: demo::run },
+    Command { name: "demo", options: "[--exit] [--open] [--contain]", summary: demo::SUMMARY, run: demo::run },
     Command { name: "test", options: "[--full]", summary: test::SUMMARY, run: test::run },
     Command { name: "bench", options: "[alerts [DIR] | fleet | load]", summary: bench::SUMMARY, run: bench::run },
     Command { name: "schema", options: "[--check]", summary: schema::SUMMARY, run: schema::run },

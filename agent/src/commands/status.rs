@@ -98,6 +98,9 @@ impl Status {
             let _ =
                 writeln!(text, "  last receipt {} of bundle {} at {}", ByteSize(kept.offset), kept.bundle, kept.time);
         }
+        if contained.is_empty() {
+            let _ = writeln!(text, "  contained    no");
+        }
         for entry in &contained {
             let _ = writeln!(text, "  contained    {}", in_words(entry));
         }

@@ -6,7 +6,7 @@
 
 use anyhow::anyhow;
 use bundle::checkpoint::to_sorted_json;
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use serde_json::json;
 use wire::api::{HostView, Page, RevokeRequest};
 use wire::host::Label;
@@ -23,7 +23,7 @@ use crate::api::{self, Api};
 use crate::config::Config;
 use crate::escape::shown;
 use crate::order_key::OrderKey;
-use crate::show::{self, Look, Table, ago, print, remark, time};
+use crate::show::{self, Look, Table, ago, counted, print, remark, time};
 
 /// What is gone first.
 const VOLATILE: &str = "volatile";
@@ -69,6 +69,7 @@ enum Command {
 
 /// A new one.
 #[derive(clap::Args)]
+#[command(group(ArgGroup::new("hosts").args(["label", "host"]).required(true).multiple(true)))]
 struct Begin {
     /// What to collect: the name of a shipped profile, or a YAML file.
     profile: String,
@@ -76,7 +77,7 @@ struct Begin {
     #[arg(long)]
     incident: IncidentId,
     /// All hosts with this label (again for more: those that have all of them).
-    #[arg(long, value_name = "KEY=VALUE", required_unless_present = "host")]
+    #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<Label>,
     /// A host: its agent's id, or its name where only one host has it (again for more).
     #[arg(long)]
@@ -189,10 +190,10 @@ impl Begin {
             return Ok(0);
         }
         print(&format!(
-            "hunt {hunt}: {} on {} hosts, {} orders, until {}\n",
+            "hunt {hunt}: {} on {}, {}, until {}\n",
             shown(&profile.name),
-            hosts.len(),
-            hosts.len() * waves.len(),
+            counted(hosts.len() as u64, "host"),
+            counted((hosts.len() * waves.len()) as u64, "order"),
             time(begun.expires)
         ))?;
         remark(&format!("hint: holdfast hunt show {hunt}"));

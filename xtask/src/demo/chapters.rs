@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
+use super::containment::{self, Host};
 use super::story::Story;
 use crate::shell::root;
 
@@ -34,16 +35,17 @@ pub fn server(story: &mut Story) -> anyhow::Result<String> {
     drop(port);
     story.start("holdfast-server", &["serve", "--data", "server", "--listen", &address])?;
     story.until("the server answers", || TcpStream::connect(&address).ok())?;
-    for (name, role) in [("responder", "responder"), ("falco", "source"), ("guardduty", "source")] {
+    for (name, role) in [("responder", "responder"), ("ada", "responder"), ("falco", "source"), ("guardduty", "source")]
+    {
         story
             .shell(&format!("bin/holdfast-server token add {name} --role {role} --data server > {name}.token"), &[0])?;
     }
     Ok(format!("https://{address}"))
 }
 
-/// A responder signs in and makes a key.
-pub fn responder(story: &mut Story, url: &str) -> anyhow::Result<()> {
-    story.chapter("A responder");
+/// Two responders sign in, each with a key.
+pub fn responders(story: &mut Story, url: &str) -> anyhow::Result<()> {
+    story.chapter("Two responders");
     story.tell("Orders are signed with the responder's own SSH key, which the server never sees.");
     let shown: Value =
         serde_json::from_str(&story.run("holdfast-server", &["ca", "show", "--json", "--data", "server"], &[0])?)?;
@@ -54,16 +56,18 @@ pub fn responder(story: &mut Story, url: &str) -> anyhow::Result<()> {
     story.run("holdfast", &["keys", "use", "responder_key", "--principal", "you@example.org"], &[0])?;
     let said = story.shell("bin/holdfast keys show | tee signers", &[0])?;
     story.show(&said);
-    Ok(())
+    containment::second_person(story, url, ca)
 }
 
 /// This host is enrolled; returns its agent's id.
-pub fn enroll(story: &mut Story) -> anyhow::Result<String> {
+pub fn enroll(story: &mut Story, this_host: Host) -> anyhow::Result<String> {
     story.chapter("This host gets an agent");
     story.tell("A one-time ticket names the server and its CA. Whose orders the agent obeys, the ticket cannot say:");
-    story.tell("that is the file `signers`, which comes from you.");
+    story.tell("that is the file `signers`, and `policy.toml` says how far. Both come from you.");
+    containment::policy(story, this_host)?;
     story.shell("bin/holdfast host enroll-ticket > enroll.ticket", &[0])?;
-    let said = story.run("holdfast-agent", &["enroll", "--token", "enroll.ticket", "--signers", "signers"], &[0])?;
+    let words = ["enroll", "--token", "enroll.ticket", "--signers", "signers", "--policy", "policy.toml"];
+    let said = story.run("holdfast-agent", &words, &[0])?;
     story.show(&said);
     story.start("holdfast-agent", &["run"])?;
     let agent = fs::read_to_string(story.path("state/agent_id"))?.trim().to_owned();

@@ -1,5 +1,6 @@
 //! How the story is told: chapters, sentences, and commands whose end is known beforehand.
 
+use std::borrow::Cow;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -118,7 +119,8 @@ impl Story {
     /// # Errors
     /// When it does not end with one of `codes`.
     pub fn run(&self, program: &str, words: &[&str], codes: &[i32]) -> anyhow::Result<String> {
-        println!("\n   $ bin/{program} {}", words.join(" "));
+        let typed: Vec<_> = words.iter().map(|word| typed(word)).collect();
+        println!("\n   $ bin/{program} {}", typed.join(" "));
         self.run_unseen(Command::new(self.path("bin").join(program)).args(words), codes)
     }
 
@@ -184,4 +186,9 @@ impl Story {
             self.tell(&format!("… {} more lines", lines.len() - LINES_MAX));
         }
     }
+}
+
+/// A word as a shell wants it.
+fn typed(word: &str) -> Cow<'_, str> {
+    if word.contains(' ') { format!("\"{word}\"").into() } else { word.into() }
 }

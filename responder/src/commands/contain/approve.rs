@@ -12,16 +12,13 @@ use wire::containment::{Approval, ContainmentEvent, ContainmentOrder, EvidenceBa
 use wire::order::{OrderEvent, OrderState};
 use wire::signed::{Signed, namespace};
 
-use super::{answered, in_words, order_view, say};
+use super::{answered, order_view, say, touched};
 use crate::api::{self, Api};
 use crate::commands::{Failure, INPUT, IO, REFUSED, USAGE};
 use crate::config::Config;
 use crate::escape::shown;
 use crate::order_key::OrderKey;
 use crate::show::{print, remark, time};
-
-/// Items of a preview's list that are shown.
-const ITEMS_MAX: usize = 20;
 
 /// Approve a containment order that somebody else signed.
 #[derive(clap::Args)]
@@ -79,7 +76,7 @@ impl Approve {
         let path = format!("/api/v1/orders/{}/approvals", self.order);
         let view = answered(&api, api.post(&path, "application/json", body)?, self.json)?;
         if !self.json {
-            say(&view)?;
+            say(&view, false)?;
         }
         Ok(0)
     }
@@ -118,7 +115,7 @@ fn described(
         let _ = writeln!(out, "{name:<10}{}", shown(text));
     };
     line("order", &order.order.to_string());
-    line("what", &in_words(&order.directive));
+    line("what", &order.directive.to_string());
     line("host", order.agent.as_str());
     line("incident", order.incident.as_str());
     line("signed by", &format!("{} ({key})", signed.principal));
@@ -139,20 +136,9 @@ fn described(
     match preview {
         None => line("touches", "not known: nobody rehearsed it at this host (holdfast contain … --rehearse)"),
         Some((preview, at)) => {
-            let (peers, services) = (preview.peers.len(), preview.listening.len());
-            let counts = format!("{peers} peers, {services} services, {} sessions", preview.sessions.len());
-            line("touches", &format!("{counts}; {} more did not fit (the host said so at {})", preview.more, time(at)));
-            let lists = [
-                ("role", &preview.protected_roles),
-                ("session", &preview.sessions),
-                ("service", &preview.listening),
-                ("peer", &preview.peers),
-            ];
-            for (name, items) in lists {
-                items.iter().take(ITEMS_MAX).for_each(|item| line(&format!("  {name}"), item));
-                if items.len() > ITEMS_MAX {
-                    line(&format!("  {name}"), &format!("and {} more", items.len() - ITEMS_MAX));
-                }
+            line("touches", &format!("{} (the host said so at {})", touched::counts(preview), time(at)));
+            for (kind, item) in touched::items(preview) {
+                line(&format!("  {kind}"), &item);
             }
         }
     }

@@ -30,7 +30,7 @@ impl Cancel {
         let path = format!("/api/v1/orders/{}/cancel", self.order);
         let view = answered(&api, api.post(&path, "application/json", body)?, self.json)?;
         if !self.json {
-            say(&view)?;
+            say(&view, false)?;
         }
         Ok(0)
     }

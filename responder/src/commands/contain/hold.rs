@@ -77,7 +77,7 @@ impl What {
         let watch = if self.follow { Some(Watch::open(&api, incident, self.json)?) } else { None };
         let view = send(&api, &key, &order, self.json && !self.follow)?;
         if !self.json {
-            say(&view)?;
+            say(&view, self.follow)?;
         }
         watch.map_or(Ok(0), |watch| watch.until(&Goal::Order(view.order)))
     }

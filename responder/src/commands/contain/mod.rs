@@ -5,6 +5,7 @@ mod action;
 pub mod approve;
 pub mod cancel;
 pub mod hold;
+pub mod touched;
 
 use anyhow::anyhow;
 use bundle::checkpoint::to_sorted_json;
@@ -93,7 +94,7 @@ impl Contain {
         let watch = if self.follow { Some(Watch::open(&api, self.incident.clone(), self.json)?) } else { None };
         let view = send(&api, &key, &order, self.json && !self.follow)?;
         if !self.json {
-            say(&view)?;
+            say(&view, self.follow)?;
             if !host.connected {
                 remark("the agent is not connected: it takes the order when it is back");
             }
@@ -153,8 +154,8 @@ fn order_view(api: &Api, order: OrderId) -> Result<OrderView, Failure> {
 }
 
 /// What is known of an order, and what to do next.
-fn say(view: &OrderView) -> Result<(), Failure> {
-    let what = view.directive.as_ref().map(in_words).unwrap_or_default();
+fn say(view: &OrderView, is_followed: bool) -> Result<(), Failure> {
+    let what = view.directive.as_ref().map(Directive::to_string).unwrap_or_default();
     print(&format!(
         "order {}: {} on {} ({}), signed by {}, {}, valid until {}\n",
         view.order,
@@ -168,31 +169,10 @@ fn say(view: &OrderView) -> Result<(), Failure> {
     if view.state == OrderState::AwaitingApproval {
         remark(&format!("it waits for others: {} persons must approve it in all", view.approvers));
         remark(&format!("hint: another person: holdfast approve {}", view.order));
-    } else {
+    } else if !is_followed && !view.state.is_final() {
         remark(&format!("hint: holdfast follow {}", view.order));
     }
     Ok(())
-}
-
-fn in_words(directive: &Directive) -> String {
-    match directive {
-        Directive::Apply { action, lease_secs } => {
-            format!("{} {}for {} min", action.name(), target(action), lease_secs.div_ceil(60))
-        }
-        Directive::Rehearse { action } => {
-            format!("rehearsal of {} {}", action.name(), target(action)).trim().to_owned()
-        }
-        Directive::Renew { contains, lease_secs } => {
-            format!("renewal of {contains} for {} min", lease_secs.div_ceil(60))
-        }
-        Directive::Release { contains } => format!("release of {contains}"),
-        Directive::DoesNotHold { contains } => format!("word that {contains} does not hold"),
-    }
-}
-
-fn target(action: &Action) -> String {
-    let target = action.target();
-    if target.is_empty() { target } else { format!("{target} ") }
 }
 
 /// A lease as an argument.

@@ -15,7 +15,7 @@ use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 use wire::api::{EvidenceState, EvidenceView, HostView, IncidentView, LiveEvent, OrderView, TimedEvent};
 use wire::containment::ContainmentEvent;
-use wire::order::{OrderEvent, OrderState};
+use wire::order::{OrderEvent, OrderState, RefusalReason};
 use wire::{BundleId, IncidentId, OrderId, Sha256};
 
 use super::{Failure, INPUT, IO, REFUSED, UNAVAILABLE};
@@ -290,6 +290,9 @@ impl<'a> Watch<'a> {
             print(&format!("the order expired at {}: no agent took it\n", show::time(view.expires)))?;
             remark("hint: is holdfast-agent running on the host? holdfast host list says when it was last seen");
         }
+        if let Some(hint) = after_refusal(view) {
+            remark(&format!("hint: {hint}"));
+        }
         if view.state == OrderState::Interrupted {
             remark(&format!("hint: holdfast dispatch … --supersedes {} collects again", view.order));
         }
@@ -312,6 +315,25 @@ impl<'a> Watch<'a> {
             }
             std::thread::sleep(Duration::from_millis(250));
         }
+    }
+}
+
+/// What to do about an order that the agent refused. What is wrong with it stands in its message.
+fn after_refusal(view: &OrderView) -> Option<&'static str> {
+    let reason = view.events.iter().rev().find_map(|timed| match timed.event {
+        OrderEvent::Refused { reason, .. } => Some(reason),
+        _ => None,
+    })?;
+    match reason {
+        RefusalReason::SignerUnknown => {
+            Some("the host must know your key: holdfast keys show prints the line for its allowed_signers")
+        }
+        RefusalReason::Policy => Some("the host has the last word: root there changes /etc/holdfast/policy.toml"),
+        RefusalReason::Approvals => Some("the host wants more people: order it again, and let others approve it"),
+        RefusalReason::Expired | RefusalReason::NotYetValid | RefusalReason::Replayed => {
+            Some("order it again; if that does not help, compare the host's clock with yours")
+        }
+        _ => None,
     }
 }
 

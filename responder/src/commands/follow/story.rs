@@ -1,12 +1,15 @@
 //! Events as lines for people: each thing once, whether it was heard live or looked up after a break.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use wire::api::{EvidenceState, EvidenceView, LiveEvent, OrderView, TimedEvent};
+use wire::containment::ContainmentEvent;
 use wire::order::{OrderEvent, OrderState};
 use wire::{BundleId, OrderId, Phase};
 
+use crate::commands::contain::touched;
 use crate::escape::shown;
 use crate::show::{bytes, clock, counted};
 
@@ -124,7 +127,14 @@ impl Story {
                 // It may be told many times while it holds.
                 self.once(format!("{order}:{name}:{}", timed.time))?;
                 let rehearsal = if *rehearsed { "rehearsal: " } else { "" };
-                let text = format!("{rehearsal}{}", shown(&told.to_string()));
+                let mut text = format!("{rehearsal}{}", shown(&told.to_string()));
+                // It is all that a rehearsal is ordered for.
+                if let (true, ContainmentEvent::Planned { preview, steps }) = (rehearsed, told) {
+                    let steps = steps.iter().map(|step| ("step", step.clone()));
+                    for (kind, item) in steps.chain(touched::items(preview)) {
+                        let _ = write!(text, "\n          {kind:<8} {}", shown(&item));
+                    }
+                }
                 return Some(Line::Lasting(format!("{time}  {host}  {name:<11} {text}")));
             }
         };

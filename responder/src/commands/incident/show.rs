@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use wire::api::{IncidentView, OrderView};
 use wire::assessment::{Assessment, HostRole};
-use wire::order::OrderEvent;
+use wire::containment::Directive;
+use wire::order::{OrderEvent, OrderState};
 use wire::response::{StageStatus, TimerStatus};
 use wire::{IncidentId, Instant};
 
@@ -260,19 +261,21 @@ fn response(assessment: &Assessment) -> String {
 }
 
 fn orders(orders: &[OrderView], look: Look, now: Instant) -> String {
-    let mut table = Table::new(&["ORDER", "HOST", "PROFILE", "SIGNED BY", "ISSUED", "STATE"]);
+    let mut table = Table::new(&["ORDER", "HOST", "WHAT", "SIGNED BY", "ISSUED", "STATE"]);
     for order in orders {
         let why = order.events.iter().rev().find_map(|timed| match &timed.event {
             OrderEvent::Refused { message, .. } | OrderEvent::Failed { message } => Some(format!(": {message}")),
             _ => None,
         });
+        let lease = order.lease_until().filter(|_| order.state == OrderState::Holding);
+        let lease = lease.map(|until| format!(" until {}", time(until))).unwrap_or_default();
         table.row([
             order.order.to_string().into(),
             order.host.as_str().into(),
-            order.profile.as_str().into(),
+            order.directive.as_ref().map_or_else(|| order.profile.clone(), Directive::to_string).into(),
             order.signed_by.as_str().into(),
             ago(order.issued, now).into(),
-            format!("{}{}", order.state.name(), why.unwrap_or_default()).into(),
+            format!("{}{}{}", order.state.name().replace('_', " "), lease, why.unwrap_or_default()).into(),
         ]);
     }
     if table.is_empty() { String::new() } else { table.text(look, "  ") }
