@@ -139,7 +139,10 @@ impl App {
 
     pub(super) async fn order_record(&self, order: OrderId) -> Result<OrderRecord, Problem> {
         let record = self.store.order(order).await?;
-        record.ok_or_else(|| Problem::new(ProblemKind::NotFound, format!("there is no order {order}")))
+        record.ok_or_else(|| {
+            Problem::new(ProblemKind::NotFound, format!("there is no order {order}"))
+                .hint("the orders of an incident are in: holdfast incident show INCIDENT")
+        })
     }
 
     /// An order under its signature: the exact bytes that an approval signs.

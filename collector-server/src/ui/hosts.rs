@@ -112,7 +112,7 @@ fn enrol(open: bool) -> Markup {
         details.section open[open] {
             summary { "Enrol a host" }
             p { "A responder makes a ticket, which lets in one host once:" }
-            (command("holdfast host ticket --host NAME > ticket"))
+            (command("holdfast host enroll-ticket --host NAME > ticket"))
             p { "On the host, with the keys of the responders whose orders it shall take, and its own policy:" }
             (command(
                 "holdfast-agent enroll --ticket ticket --signers allowed_signers --policy policy.toml\n\

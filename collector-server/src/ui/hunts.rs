@@ -56,8 +56,8 @@ fn table(frame: Frame<'_>, hunts: &[HuntView]) -> Markup {
 pub fn page(frame: Frame<'_>, hunt: &HuntView) -> Markup {
     let main = html! {
         div.heading {
-            h1 { "Hunt: " (shown(&hunt.profile)) " " (state(hunt.state)) }
-            p { (orders(hunt)) }
+            h1 { "Hunt: " (shown(&hunt.profile)) }
+            p { (state(hunt.state)) " " (orders(hunt)) }
             p.quiet.id { (hunt.hunt) }
         }
         section aria-labelledby="h-terms" {
@@ -80,7 +80,9 @@ pub fn page(frame: Frame<'_>, hunt: &HuntView) -> Markup {
                 dt { "Findings" }
                 dd {
                     @if hunt.findings.is_empty() { "none so far" }
-                    @for (level, found) in hunt.findings.iter().rev() { (found) " " (level.name()) " " }
+                    @for (at, (level, found)) in hunt.findings.iter().rev().enumerate() {
+                        @if at > 0 { ", " } (found) " " (level.name())
+                    }
                 }
             }
             @if hunt.state.is_open() { (command(&format!("holdfast hunt cancel {} --reason 'WHY'", hunt.hunt))) }
@@ -134,7 +136,9 @@ fn state(state: HuntState) -> Markup {
 fn orders(hunt: &HuntView) -> Markup {
     html! {
         (count(hunt.orders.values().sum(), "order")) ": "
-        @for (state, orders) in &hunt.orders { (orders) " " (state) " " }
-        @if hunt.held > 0 { "(" (hunt.held) " wait for their turn)" }
+        @for (at, (state, orders)) in hunt.orders.iter().enumerate() {
+            @if at > 0 { ", " } (orders) " " (state.replace('_', " "))
+        }
+        @if hunt.held > 0 { " (" (hunt.held) " wait for their turn)" }
     }
 }

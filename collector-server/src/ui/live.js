@@ -17,6 +17,23 @@ function enhance(root) {
     input.addEventListener("input", () => filter(input));
   }
   for (const form of root.querySelectorAll("form[data-swap]")) searchAsTyped(form);
+  // By this clock, from what the server says is left: the two clocks need not agree.
+  for (const lease of root.querySelectorAll("[data-left]")) lease.dataset.ends = Date.now() + 1000 * lease.dataset.left;
+}
+
+/** What is left of a lease, while nothing is told. */
+function countDown() {
+  for (const lease of document.querySelectorAll("[data-ends]")) {
+    lease.textContent = left(Math.round((lease.dataset.ends - Date.now()) / 1000));
+  }
+}
+
+/** As the server writes it. */
+function left(seconds) {
+  const amount = Math.abs(seconds);
+  const minutes = Math.floor(amount / 60);
+  const words = amount < 120 ? `${amount} s` : amount < 7200 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return seconds < 0 ? `${words} late` : `in ${words}`;
 }
 
 function addCopy(box) {
@@ -96,6 +113,8 @@ async function refresh() {
     const old = document.getElementById(section.id);
     const html = section.outerHTML;
     if (!old || old.querySelector("form[data-swap]") || written.get(section.id) === html) continue;
+    // What somebody is typing is not thrown away: it is looked at again with the next event.
+    if ([...old.querySelectorAll("input, textarea")].some((field) => field.value !== field.defaultValue)) continue;
     written.set(section.id, html);
     const open = [...old.querySelectorAll("details")].map((details) => details.open);
     const focusable = "a[href], button, summary, input, select, [tabindex]";
@@ -161,17 +180,18 @@ function follow(address) {
       return;
     }
     if (told.what === "order" && told.event?.event === "progress" && progress(told.order, told.event)) return;
-    if (status && told.what === "order") status.textContent = `Collection ${told.state}`;
+    if (status && told.what === "order") status.textContent = `Order ${told.state.replaceAll("_", " ")}`;
     if (status && told.what === "evidence") status.textContent = `Evidence ${told.state}`;
     if (status && told.what === "alert") status.textContent = `New alert, severity ${told.severity}`;
     soon();
   };
   // Events are named after what happened; `reload` says that some were lost.
-  for (const name of ["alert", "order", "receipt", "evidence", "reload"]) source.addEventListener(name, heard);
+  for (const name of ["alert", "case", "order", "receipt", "evidence", "reload"]) source.addEventListener(name, heard);
 }
 
 remember(document);
 enhance(document);
+setInterval(countDown, 1000);
 const live = document.querySelector("[data-live]");
 if (live) follow(live.dataset.live);
 addEventListener("beforeprint", () => {

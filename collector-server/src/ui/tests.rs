@@ -152,7 +152,7 @@ fn the_incident_says_what_it_is_why_and_what_to_do() {
             "holdfast dispatch INC-2026-0007 --host db-1 --profile ransomware --follow",
             "holdfast ticket INC-2026-0007 --host app-3.example.com &gt; ticket",
             "Guidance, not legal advice",
-            "Containment, proposed only",
+            "Containment that triage proposes",
             "board chair",
             "15 minutes",
             "the same host db-1 within 24 h",

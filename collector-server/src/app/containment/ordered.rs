@@ -121,7 +121,7 @@ impl App {
                 "name the order that applied what is to be renewed or released",
             ));
         }
-        let state = applied.state.name();
+        let state = applied.state.name().replace('_', " ");
         let conflict = |hint: &str| {
             let message = format!("the order {contains} is {state}: nothing of it is in force");
             Err(Problem::new(ProblemKind::Conflict, message).hint(hint))

@@ -14,6 +14,8 @@ use crate::ui::text::{shown, words};
 
 /// Items of a preview's list that are shown.
 const ITEMS_MAX: usize = 12;
+/// More orders that are over than this are folded away: what holds and what waits is what matters.
+const OVER_SHOWN_MAX: usize = 2;
 
 /// The section; nothing where there is nothing to say.
 pub fn section(frame: Frame<'_>, view: &IncidentView) -> Markup {
@@ -31,7 +33,14 @@ pub fn section(frame: Frame<'_>, view: &IncidentView) -> Markup {
                 p { "Nothing was ordered yet. A person orders it with the command line:" }
                 (command(&format!("holdfast contain {} --host HOST isolate_network --rehearse", view.summary.incident)))
             }
-            @if !orders.is_empty() { ul.entries { @for order in orders { (entry(frame, order)) } } }
+            @let (over, open): (Vec<_>, Vec<_>) = orders.iter().partition(|order| order.state.is_final());
+            @if !open.is_empty() { ul.entries { @for order in open { (entry(frame, order, &orders)) } } }
+            @if !over.is_empty() {
+                details open[over.len() <= OVER_SHOWN_MAX] {
+                    summary { (count(over.len() as u64, "order")) " that " @if over.len() == 1 { "is" } @else { "are" } " over" }
+                    ul.entries { @for order in over { (entry(frame, order, &orders)) } }
+                }
+            }
         }
     }
 }
@@ -55,7 +64,12 @@ fn automation(one: &AutomationView) -> Markup {
     }
 }
 
-fn entry(frame: Frame<'_>, order: &OrderView) -> Markup {
+/// One order; `orders` are those of the incident, the newest first.
+fn entry(frame: Frame<'_>, order: &OrderView, orders: &[&OrderView]) -> Markup {
+    let waits = order.state == OrderState::AwaitingApproval;
+    // Who approves wants to know whom it touches, and this order was with no host yet.
+    let rehearsed =
+        || orders.iter().filter(|other| waits && other.agent == order.agent).find_map(|other| preview(other));
     html! {
         li data-order=(order.order) {
             div.line {
@@ -65,7 +79,7 @@ fn entry(frame: Frame<'_>, order: &OrderView) -> Markup {
             }
             @if order.state == OrderState::Holding { p { (lease(frame, order)) } }
             (told(order))
-            @if order.state == OrderState::AwaitingApproval { (approve(order)) }
+            @if waits { (approve(order)) }
             @if matches!(order.directive, Some(Directive::Apply { .. })) {
                 @match order.state {
                     OrderState::Queued => (command(&format!("holdfast cancel {} --reason TEXT", order.order))),
@@ -75,7 +89,11 @@ fn entry(frame: Frame<'_>, order: &OrderView) -> Markup {
                     _ => {}
                 }
             }
-            @if let Some(preview) = preview(order) { (radius(preview)) }
+            @match preview(order).or_else(rehearsed) {
+                Some(planned) => (radius(planned)),
+                None if waits => p.quiet { "Nobody has rehearsed it at this host: whom it touches is not known." },
+                None => {},
+            }
             div.quiet {
                 "Signed by " (shown(&order.signed_by)) ", " (time(order.issued))
                 @for one in &order.approvals { " · approved by " (shown(&one.principal)) ", " (time(one.time)) }
@@ -111,25 +129,25 @@ fn approve(order: &OrderView) -> Markup {
 /// When the lease ends, by the host's clock.
 pub fn lease(frame: Frame<'_>, order: &OrderView) -> Markup {
     html! {
-        @if let Some(until) = until(order) {
-            "The lease ends " strong { (left(until.unix_seconds() - frame.now.unix_seconds())) } ", at " (time(until)) "."
+        @if let Some(until) = order.lease_until() {
+            @let seconds = until.unix_seconds() - frame.now.unix_seconds();
+            "The lease ends " strong data-left=(seconds) { (left(seconds)) } ", at " (time(until)) "."
         }
     }
 }
 
-fn until(order: &OrderView) -> Option<Instant> {
-    order.events.iter().rev().find_map(|event| match &event.event {
-        OrderEvent::Containment {
-            told: ContainmentEvent::Applied { until, .. } | ContainmentEvent::Renewed { until },
-            ..
-        } => Some(*until),
-        _ => None,
-    })
+/// What the host said before it did anything, and when.
+struct Planned<'a> {
+    at: Instant,
+    preview: &'a Preview,
+    steps: &'a [String],
 }
 
-fn preview(order: &OrderView) -> Option<&Preview> {
+fn preview(order: &OrderView) -> Option<Planned<'_>> {
     order.events.iter().rev().find_map(|event| match &event.event {
-        OrderEvent::Containment { told: ContainmentEvent::Planned { preview, .. }, .. } => Some(preview),
+        OrderEvent::Containment { told: ContainmentEvent::Planned { preview, steps }, .. } => {
+            Some(Planned { at: event.time, preview, steps })
+        }
         _ => None,
     })
 }
@@ -144,7 +162,8 @@ fn told(order: &OrderView) -> Markup {
             sides.push(side);
             is_new
         }
-        OrderEvent::Accepted => false,
+        // What was planned stands below, item by item.
+        OrderEvent::Accepted | OrderEvent::Containment { told: ContainmentEvent::Planned { .. }, .. } => false,
         _ => true,
     });
     html! {
@@ -171,20 +190,23 @@ const fn alarm(told: &ContainmentEvent) -> Option<&'static str> {
 }
 
 /// Whom it touches.
-fn radius(preview: &Preview) -> Markup {
+fn radius(Planned { at, preview, steps }: Planned<'_>) -> Markup {
+    let of = |items: &[String], noun| count(items.len() as u64, noun);
     let lists = [
+        ("What it does", steps),
         ("Peers", &preview.peers),
         ("Services", &preview.listening),
         ("Sessions", &preview.sessions),
-        ("Roles", &preview.protected_roles),
+        ("What it is for others", &preview.protected_roles),
     ];
     html! {
         details {
             summary {
-                "Whom it touches: " (preview.peers.len()) " peers, " (preview.listening.len()) " services, "
-                (preview.sessions.len()) " sessions"
-                @if !preview.protected_roles.is_empty() { ", roles: " (shown(&preview.protected_roles.join(", "))) }
+                "Whom it touches: " (of(&preview.peers, "peer")) ", " (of(&preview.listening, "service")) ", "
+                (of(&preview.sessions, "session"))
+                @if !preview.protected_roles.is_empty() { "; " (shown(&preview.protected_roles.join(", "))) }
             }
+            p.quiet { "The host said so at " (time(at)) "." }
             @for (name, items) in lists {
                 @if !items.is_empty() {
                     p.quiet { (name) }

@@ -40,10 +40,10 @@ fn escalation(path: &EscalationPath) -> Markup {
 
 fn containment(actions: &[Containment]) -> Markup {
     html! {
-        section aria-labelledby="h-containment" {
-            h2 #h-containment { "Containment, proposed only" }
-            @if actions.is_empty() { p.quiet { "Nothing is proposed." } } @else {
-                p.quiet { "Nothing of this was done." }
+        section aria-labelledby="h-proposed" {
+            h2 #h-proposed { "Containment that triage proposes" }
+            @if actions.is_empty() { p.quiet { "None." } } @else {
+                p.quiet { "What was ordered and done stands under Containment." }
             }
             ul.plain {
                 @for action in actions {

@@ -1,9 +1,12 @@
 //! Leaves in words: one line for each kind of event. What it does not know is told by its name and its details, so that
 //! nothing is left out of a timeline.
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wire::ByteSize;
+use wire::containment::Directive;
 use wire::custody::Leaf;
+use wire::order::OrderEvent;
 
 /// A detail of an unknown event is shown up to so many characters.
 const DETAIL_CHARS_MAX: usize = 200;
@@ -15,6 +18,7 @@ pub fn of(leaf: &Leaf) -> String {
         .or_else(|| told.case())
         .or_else(|| told.escalation())
         .or_else(|| told.order())
+        .or_else(|| told.containment())
         .or_else(|| told.evidence())
         .unwrap_or_else(|| told.any())
 }
@@ -171,6 +175,32 @@ impl Told<'_> {
         })
     }
 
+    fn containment(&self) -> Option<String> {
+        let name = self.0.event.strip_prefix("containment_")?;
+        match name {
+            "ordered" => {
+                let directive: Directive = self.read("directive")?;
+                let approvers = self.0.details.get("approvers").and_then(Value::as_u64).unwrap_or(1);
+                let agree = match self.get("because").as_str() {
+                    _ if approvers < 2 => String::new(),
+                    "" => format!(" ({approvers} persons must agree)"),
+                    because => format!(" ({approvers} persons must agree: {because})"),
+                };
+                let reason = self.because("reason");
+                Some(format!("Containment ordered at {}: {directive}{agree}{reason}", self.get("agent")))
+            }
+            "approved" => {
+                let (persons, approvers) = (self.get("persons"), self.get("approvers"));
+                Some(format!("{} approved the containment: {persons} of {approvers} persons.", self.get("principal")))
+            }
+            _ => {
+                let OrderEvent::Containment { told, rehearsed } = self.read("told")? else { return None };
+                let what = if rehearsed { "Rehearsal of containment" } else { "Containment" };
+                Some(format!("{what} {name}: {told}."))
+            }
+        }
+    }
+
     fn evidence(&self) -> Option<String> {
         let bytes = |name: &str| {
             let count = self.0.details.get(name).and_then(Value::as_u64);
@@ -215,6 +245,11 @@ impl Told<'_> {
             format!("{} {value}", key.replace('_', " "))
         });
         shown.collect::<Vec<_>>().join(", ")
+    }
+
+    /// A detail of a shape that this version knows.
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_value(self.0.details.get(name)?.clone()).ok()
     }
 
     fn get(&self, name: &str) -> String {
@@ -314,6 +349,28 @@ mod tests {
                 "Not reached: zoe (CISO) by smtp, about timer respond: no relay",
             ),
             ("clock_warned", json!({"clock": "x", "due_at": null, "stage": "to_all"}), "x: to all is due at once."),
+            (
+                "containment_ordered",
+                json!({
+                    "agent": "db-1-aa", "approvers": 2, "because": ["the host is protected"], "reason": "beacon",
+                    "directive": {"directive": "apply", "lease_secs": 300, "action": {"action": "block_egress", "to": ["203.0.113.7"]}},
+                }),
+                "Containment ordered at db-1-aa: block_egress 203.0.113.7 for 5 min (2 persons must agree: the host is \
+                 protected): beacon",
+            ),
+            (
+                "containment_approved",
+                json!({"approvers": 2, "persons": 2, "principal": "ada"}),
+                "ada approved the containment: 2 of 2 persons.",
+            ),
+            (
+                "containment_planned",
+                json!({"told": {
+                    "containment": "planned", "event": "containment", "preview": {"peers": ["x"]}, "rehearsed": true,
+                    "steps": ["a", "b"],
+                }}),
+                "Rehearsal of containment planned: 2 steps; it touches 1 peer, 0 services, 0 sessions.",
+            ),
             ("brewed", json!({"contact": "zoe", "step": 1, "error": null}), "brewed: contact zoe, step 1."),
             ("pinged", json!({}), "pinged."),
         ] {
