@@ -67,9 +67,12 @@ fn automation(one: &AutomationView) -> Markup {
 /// One order; `orders` are those of the incident, the newest first.
 fn entry(frame: Frame<'_>, order: &OrderView, orders: &[&OrderView]) -> Markup {
     let waits = order.state == OrderState::AwaitingApproval;
-    // Who approves wants to know whom it touches, and this order was with no host yet.
-    let rehearsed =
-        || orders.iter().filter(|other| waits && other.agent == order.agent).find_map(|other| preview(other));
+    // Who approves wants to know whom it touches, and this order was with no host yet. What another one does is not what
+    // this one does.
+    let rehearsed = || {
+        let same_host = orders.iter().filter(|other| waits && other.agent == order.agent);
+        same_host.copied().find_map(preview).map(|planned| Planned { steps: &[], ..planned })
+    };
     html! {
         li data-order=(order.order) {
             div.line {
