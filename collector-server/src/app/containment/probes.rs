@@ -53,7 +53,7 @@ const ORDERS_MAX: u32 = 1000;
 #[derive(Clone, Copy)]
 struct Tried {
     at: Deadline,
-    /// How many times in a row a port took a connection.
+    /// How many times in a row a port took a connection while the agent answered.
     open: u32,
 }
 
@@ -110,9 +110,12 @@ impl App {
         Ok(())
     }
 
-    /// Tries one host, and tells what changed since the last time. Answers whether a port took a connection.
+    /// Tries one host, and tells what changed since the last time. Answers whether a port took a connection, and
+    /// the agent is there to be told of it.
     async fn probe(&self, order: &OrderRecord) -> Result<bool, Problem> {
-        let mut checks = vec![self.check_agent(order).await?];
+        let agent = self.check_agent(order).await?;
+        let answers = agent.holds;
+        let mut checks = vec![agent];
         let preview = order.preview().cloned().unwrap_or_default();
         let targets = targets(&preview);
         if targets.is_empty() {
@@ -120,7 +123,7 @@ impl App {
             checks.push(Check { holds: true, side: Side::Server, what });
         }
         let tried = try_all(targets).await;
-        let is_open = tried.iter().any(|check| !check.holds);
+        let is_open = answers && tried.iter().any(|check| !check.holds);
         checks.extend(tried);
         let holds = checks.iter().all(|check| check.holds);
         metrics::counter!("holdfast_probes_total", "holds" => if holds { "yes" } else { "no" }).increment(1);
