@@ -4,10 +4,10 @@ use anyhow::anyhow;
 use wire::OrderId;
 use wire::containment::Directive;
 
-use super::{Failure, lease, new_order, order_view, say, send, valid};
+use super::{Failure, Telling, give, lease, new_order, order_view, valid};
 use crate::api::Api;
 use crate::commands::INPUT;
-use crate::commands::follow::{Goal, Watch};
+use crate::commands::follow::Goal;
 use crate::config::Config;
 use crate::order_key::OrderKey;
 
@@ -72,13 +72,7 @@ impl What {
             return Err(Failure::new(INPUT, anyhow!("order {} applied nothing", self.order))
                 .hint("name the order that did: holdfast incident show lists them"));
         }
-        let incident = applied.incident.clone();
-        let order = new_order((incident.clone(), applied.agent), directive, self.reason, self.valid)?;
-        let watch = if self.follow { Some(Watch::open(&api, incident, self.json)?) } else { None };
-        let view = send(&api, &key, &order, self.json && !self.follow)?;
-        if !self.json {
-            say(&view, self.follow)?;
-        }
-        watch.map_or(Ok(0), |watch| watch.until(&Goal::Order(view.order)))
+        let order = new_order((applied.incident, applied.agent), directive, self.reason, self.valid)?;
+        give(&api, &key, &order, Telling { follow: self.follow, json: self.json }, Goal::Order)
     }
 }

@@ -19,7 +19,7 @@ use wire::signed::namespace;
 use wire::{AgentId, IncidentId, Instant, OrderId, Sha256};
 
 use super::dispatch::find_host;
-use super::follow::{Goal, Watch};
+use super::follow::{Goal, Watch, order_view};
 use super::{Failure, IO, USAGE};
 use crate::api::{self, Api};
 use crate::config::Config;
@@ -91,19 +91,18 @@ impl Contain {
         };
         let place = (self.incident.clone(), host.agent.clone());
         let order = new_order(place, directive, self.reason.clone(), self.valid)?;
-        let watch = if self.follow { Some(Watch::open(&api, self.incident.clone(), self.json)?) } else { None };
-        let view = send(&api, &key, &order, self.json && !self.follow)?;
-        if !self.json {
-            say(&view, self.follow)?;
-            if !host.connected {
-                remark("the agent is not connected: it takes the order when it is back");
-            }
+        if !host.connected && !self.json {
+            remark("the agent is not connected: it takes the order when it is back");
         }
-        match watch {
-            Some(watch) => watch.until(&Goal::Held(view.order)),
-            None => Ok(0),
-        }
+        give(&api, &key, &order, Telling { follow: self.follow, json: self.json }, Goal::Held)
     }
+}
+
+/// How much is said of an order.
+#[derive(Clone, Copy)]
+struct Telling {
+    follow: bool,
+    json: bool,
 }
 
 /// An order of now.
@@ -135,11 +134,23 @@ fn new_order(
     })
 }
 
-/// Signs and sends it; prints the server's answer where that is wanted.
-fn send(api: &Api, key: &OrderKey, order: &ContainmentOrder, as_json: bool) -> Result<OrderView, Failure> {
+/// Signs it, sends it and says so; watches until the goal, where that is wanted. Returns the exit code.
+fn give(
+    api: &Api,
+    key: &OrderKey,
+    order: &ContainmentOrder,
+    Telling { follow, json }: Telling,
+    goal: fn(OrderId) -> Goal,
+) -> Result<u8, Failure> {
     let signed = key.sign_order(namespace::CONTAIN, to_sorted_json(order).as_bytes())?;
     let body = serde_json::to_vec(&signed).map_err(|error| Failure::new(IO, error))?;
-    answered(api, api.post("/api/v1/orders", "application/json", body)?, as_json)
+    // Opened before the order is sent, so that nothing that happens to it is missed.
+    let watch = if follow { Some(Watch::open(api, order.incident.clone(), json)?) } else { None };
+    let view = answered(api, api.post("/api/v1/orders", "application/json", body)?, json && !follow)?;
+    if !json {
+        say(&view, follow)?;
+    }
+    watch.map_or(Ok(0), |watch| watch.until(&goal(view.order)))
 }
 
 fn answered(api: &Api, answer: Value, as_json: bool) -> Result<OrderView, Failure> {
@@ -147,10 +158,6 @@ fn answered(api: &Api, answer: Value, as_json: bool) -> Result<OrderView, Failur
         print(&format!("{answer}\n"))?;
     }
     api::read(api.server(), answer)
-}
-
-fn order_view(api: &Api, order: OrderId) -> Result<OrderView, Failure> {
-    api::read(api.server(), api.get(&format!("/api/v1/orders/{order}"))?)
 }
 
 /// What is known of an order, and what to do next.

@@ -371,7 +371,8 @@ fn connect(api: &Api, incident: &IncidentId) -> Result<Events<Response>, Failure
     api.send(request.header(ACCEPT, "text/event-stream")).map(Events::new)
 }
 
-fn order_view(api: &Api, order: OrderId) -> Result<OrderView, Failure> {
+/// An order as the server has it.
+pub fn order_view(api: &Api, order: OrderId) -> Result<OrderView, Failure> {
     api::read(api.server(), api.get(&format!("/api/v1/orders/{order}"))?)
 }
 
