@@ -57,7 +57,7 @@ fn entry(
                 strong.host { (shown(name)) } " "
                 @if let Some(role) = role { (badge("idle", role_word(role))) " " }
                 @match agent {
-                    Some(agent) => (connection(frame, agent)),
+                    Some(agent) => { (connection(frame, agent)) " " (crate::ui::host::marks(&agent.marks)) },
                     None => (badge("warn", "no agent")),
                 }
             }
