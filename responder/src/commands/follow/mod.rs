@@ -337,11 +337,14 @@ fn after_refusal(view: &OrderView) -> Option<&'static str> {
     }
 }
 
-/// An order that nobody took ends without an event: its end, in the form of one.
+/// The end of an order in the form of an event, where the agent told none: nobody took it in its time, or it is done by what
+/// was told last.
 fn ended(view: &OrderView) -> Value {
     let state = view.state.name();
+    let last = view.events.last().filter(|_| view.state != OrderState::Expired);
+    let time = last.map_or(view.expires, |timed| timed.time);
     json!({
-        "event": {"event": state, "time": view.expires}, "order": view.order, "state": state, "what": "order",
+        "event": {"event": state, "time": time}, "order": view.order, "state": state, "what": "order",
     })
 }
 
