@@ -4,8 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{At, Ended, Running, Segment, agent, is_root_or_skipped, until};
-use rustix::fs::{FlockOperation, flock};
+use harness::{At, Ended, Running, Segment, agent, is_root_or_skipped, keeper_ends, until};
 use serde_json::Value;
 
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -67,12 +66,7 @@ impl Drop for Contained {
     fn drop(&mut self) {
         // A test that failed leaves no keeper behind.
         let _ = Running::start(&mut self.command("release --all")).wait(DEADLINE);
-        let lock = self.state.path().join("contain/keeper.lock");
-        let Ok(lock) = std::fs::File::open(lock) else { return };
-        let since = std::time::Instant::now();
-        while flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() && since.elapsed() < DEADLINE {
-            std::thread::yield_now();
-        }
+        keeper_ends(self.state.path(), DEADLINE);
     }
 }
 

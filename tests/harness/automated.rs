@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::line::Line;
-use crate::process::{Ended, Running, until};
+use crate::process::{Ended, Running, keeper_ends, until};
 use crate::programs::agent;
 use crate::site::{Host, Setup, Site};
 
@@ -47,6 +47,13 @@ pub struct Automated {
     line: Line,
     prefix: Vec<String>,
     _service: Running,
+}
+
+impl Drop for Automated {
+    fn drop(&mut self) {
+        self.at_the_console(&["release", "--all"]);
+        keeper_ends(self.host.state(), SOON);
+    }
 }
 
 impl Automated {

@@ -42,7 +42,7 @@ pub use hosts::{Planned, SyntheticHost, synthetic_hosts};
 pub use lab::{Collect, Collected, Lab, Verdict, path_text};
 pub use line::Line;
 pub use postgres::Postgres;
-pub use process::{Ended, Running, until};
+pub use process::{Ended, Running, keeper_ends, until};
 pub use programs::{agent, foreign, holdfast, root, server, verify_py};
 pub use proxy::Cable;
 pub use random::Random;

@@ -1,11 +1,14 @@
 //! Processes with deadlines, and conditions that are awaited.
 
+use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// Between two looks at a condition.
@@ -142,6 +145,16 @@ pub fn until<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Option
             return found;
         }
         assert!(started.elapsed() < deadline, "not within {deadline:?}: {what}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Waits until no keeper of containments is at work for this state folder: one that is left would write into it again.
+/// For the end of a test, which may have failed: it answers in any case.
+pub fn keeper_ends(state: &Path, deadline: Duration) {
+    let Ok(lock) = File::open(state.join("contain/keeper.lock")) else { return };
+    let started = Instant::now();
+    while flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() && started.elapsed() < deadline {
         std::thread::sleep(LOOK_EVERY);
     }
 }
