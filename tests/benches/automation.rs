@@ -45,6 +45,7 @@ fn round(automated: &Automated) -> Value {
     automated.at_the_console(&["contain", "isolate_network", "--lease", "1h"]).expect_code(0);
     let by_hand = console.elapsed();
     automated.at_the_console(&["release", "--all"]).expect_code(0);
+    until("nothing is left to keep", SOON, || (!automated.is_kept()).then_some(()));
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap();
     json!({
         "at_the_console": nanos(by_hand), "first_alert_to_asked": nanos(preserved),

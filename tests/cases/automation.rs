@@ -1,11 +1,9 @@
 //! Nobody at all: two products say that a host is being encrypted, and it is isolated once its volatile evidence is on the
 //! server, seen to hold from both sides, told of, and released on an order. One product alone isolates nothing.
 
-use std::fs;
 use std::time::Duration;
 
 use harness::{Automated, is_at, is_root_or_skipped};
-use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -62,6 +60,7 @@ fn two_signals_isolate_a_host_and_an_order_releases_it() {
     automated.at_the_console(&["contain", "isolate_network", "--lease", "1h"]).expect_code(0);
     assert!(!automated.is_open());
     automated.at_the_console(&["release", "--all"]).expect_code(0);
+    harness::until("nothing is left to keep", SOON, || (!automated.is_kept()).then_some(()));
     harness::until("the host takes connections again", SOON, || automated.is_open().then_some(()));
 }
 
@@ -174,13 +173,7 @@ fn an_agent_that_is_killed_while_it_captures_and_while_it_isolates_goes_on() {
     automated.kill_agent_when(&is_at("applied"), |automated| drop(automated.send_alert("guardduty")));
     assert!(!automated.is_open(), "what was applied outlives the agent");
     let holding = automated.await_stage(&incident, "holding");
-    let keeper = fs::File::open(automated.host.state().join("contain/keeper.lock")).unwrap();
-    harness::until("the lease is kept again", SOON, || {
-        flock(&keeper, FlockOperation::NonBlockingLockShared).is_err().then_some(()).or_else(|| {
-            flock(&keeper, FlockOperation::Unlock).unwrap();
-            None
-        })
-    });
+    harness::until("the lease is kept again", SOON, || automated.is_kept().then_some(()));
     assert!(!automated.is_open());
     let id = holding["order"].as_str().unwrap();
     automated.site.holdfast_within(&["release", id, "--follow"], SOON).expect_code(0);

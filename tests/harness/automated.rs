@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -111,6 +112,13 @@ impl Automated {
     /// True while the host takes a connection from here.
     pub fn is_open(&self) -> bool {
         TcpStream::connect_timeout(&SocketAddr::new(self.line.far().into(), PORT), Duration::from_millis(500)).is_ok()
+    }
+
+    /// True while a keeper is at work. One that root started at the console must be through before the host goes: it would
+    /// put back the folder that was taken from it.
+    pub fn is_kept(&self) -> bool {
+        let lock = fs::File::open(self.host.state().join("contain/keeper.lock"));
+        lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
     }
 
     /// `holdfast-agent …`, as root at the host's console.
