@@ -91,7 +91,9 @@ impl Fleet {
     /// So many agents, enrolled at the server of the site.
     pub fn enrol(site: &Site, count: usize) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let incident = site.alert("fleet", &json!({"event_type": "malware", "host": "fleet", "details": "a fleet"}));
+        // An incident of its own: alerts of one host would find that of an earlier fleet.
+        let host = format!("fleet-{}", u32::from_be_bytes(server::app::random().unwrap()));
+        let incident = site.alert("fleet", &json!({"event_type": "malware", "host": host, "details": "a fleet"}));
         let responder = SigningKey::from_seed(&[7; 32]);
         let signers = format!("{PRINCIPAL} namespaces=\"{}\" {}\n", namespace::COLLECT, responder.public_line());
         let me = site.api("me");
